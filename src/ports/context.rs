@@ -1,0 +1,136 @@
+//! A request's context as a value: a deadline and a cancel token, with no timer of its own.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::{Code, Error};
+
+/// A reading of the monotonic clock: nanoseconds since the world began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Instant(pub u64);
+
+impl Instant {
+    #[must_use]
+    pub fn after(self, duration: Duration) -> Instant {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Instant(self.0.saturating_add(nanos))
+    }
+
+    pub fn since(self, earlier: Instant) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+#[derive(Default)]
+struct TokenState {
+    cancelled_at: Cell<Option<Instant>>,
+    wakers: RefCell<Vec<Waker>>,
+    parent: Option<CancelToken>,
+}
+
+/// Cancels everything that is awaited under the contexts that carry it, and their children.
+#[derive(Clone, Default)]
+pub struct CancelToken(Rc<TokenState>);
+
+impl CancelToken {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn child_of(parent: Option<CancelToken>) -> Self {
+        CancelToken(Rc::new(TokenState { parent, ..TokenState::default() }))
+    }
+
+    /// Cancels. The first call counts; `now` is the time the abandon moments are due at.
+    pub fn cancel(&self, now: Instant) {
+        if self.0.cancelled_at.get().is_none() {
+            self.0.cancelled_at.set(Some(now));
+        }
+        for waker in self.0.wakers.take() {
+            waker.wake();
+        }
+    }
+
+    /// When it, or a parent, was cancelled first.
+    pub fn cancelled_at(&self) -> Option<Instant> {
+        let own = self.0.cancelled_at.get();
+        let inherited = self.0.parent.as_ref().and_then(CancelToken::cancelled_at);
+        match (own, inherited) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Resolves once cancelled. Only engines with wakers of their own need it; the simulator reads
+    /// [`CancelToken::cancelled_at`].
+    pub async fn cancelled(&self) {
+        poll_fn(|cx| {
+            if self.cancelled_at().is_some() {
+                return Poll::Ready(());
+            }
+            let mut token = Some(self);
+            while let Some(current) = token {
+                current.0.wakers.borrow_mut().push(cx.waker().clone());
+                token = current.0.parent.as_ref();
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// The context of a request (spec section 0.4). The default is the namespaced background context:
+/// never cancelled, no deadline.
+#[derive(Clone, Default)]
+pub struct Context {
+    deadline: Option<Instant>,
+    cancel: Option<CancelToken>,
+}
+
+impl Context {
+    pub fn background() -> Self {
+        Self::default()
+    }
+
+    /// A context that ends `timeout` from `now`, or with its parent if that is earlier.
+    #[must_use]
+    pub fn with_timeout(&self, now: Instant, timeout: Duration) -> Self {
+        let own = now.after(timeout);
+        let deadline = Some(self.deadline.map_or(own, |d| d.min(own)));
+        Context { deadline, cancel: self.cancel.clone() }
+    }
+
+    /// A context that the returned token cancels, or that ends with its parent.
+    #[must_use]
+    pub fn with_cancel(&self) -> (Self, CancelToken) {
+        let token = CancelToken::child_of(self.cancel.clone());
+        (Context { deadline: self.deadline, cancel: Some(token.clone()) }, token)
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    pub fn cancel_token(&self) -> Option<&CancelToken> {
+        self.cancel.as_ref()
+    }
+
+    /// When the context ends or ended, as far as is known now, and as what.
+    pub fn end(&self) -> Option<(Instant, Code)> {
+        let cancelled = self.cancel.as_ref().and_then(CancelToken::cancelled_at);
+        match (cancelled, self.deadline) {
+            (Some(at), Some(deadline)) if deadline < at => Some((deadline, Code::DeadlineExceeded)),
+            (Some(at), _) => Some((at, Code::Cancelled)),
+            (None, Some(deadline)) => Some((deadline, Code::DeadlineExceeded)),
+            (None, None) => None,
+        }
+    }
+
+    /// The context's error at `now`: `context canceled` or `context deadline exceeded`.
+    pub fn error(&self, now: Instant) -> Option<Error> {
+        self.end().filter(|(at, _)| *at <= now).map(|(_, code)| Error::bare(code))
+    }
+}
