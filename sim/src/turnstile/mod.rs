@@ -1,0 +1,1382 @@
+//! Admits one moment at a time. Owns order and time: nothing of a run is polled, and no clock
+//! moves, unless it is admitted here.
+
+mod call;
+mod names;
+mod recording;
+mod site;
+mod sync;
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
+
+use rustc_hash::FxHashMap;
+use shakedown_cri::cri::LocalFuture;
+use shakedown_cri::ports::{CancelToken, Code, Context, Instant};
+
+pub use call::{Call, Failure, Flow, Payload, PortError};
+pub use names::Symbol;
+pub use recording::{Entry as RecordingEntry, Happened, Recording, only};
+pub use site::{Layer, Moment, Op, Site, Stage};
+pub use sync::SimRuntime;
+
+use crate::oracle::{Choice, DelayOf, Effect, Fault, Menu, Menus, Oracle, Script};
+use crate::world::{Occurrence, WaitKey, World};
+use call::{Pending, Ran};
+
+/// No time: what waits for something that may never happen.
+const NEVER: u64 = u64::MAX;
+
+/// Identifies a parked call within a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryId(u64);
+
+impl EntryId {
+    const NONE: EntryId = EntryId(u64::MAX);
+}
+
+/// Identifies a task within a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskId(usize);
+
+impl TaskId {
+    /// Counts from 0 in the order of the tasks' making.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// What polls tasks and follows the clock. Decides nothing.
+pub trait Driver {
+    /// Makes a task known; it is first polled when it is resumed.
+    fn spawn(&self, task: TaskId);
+    /// Polls the task soon, by [`Sim::turn`].
+    fn resume(&self, task: TaskId);
+    /// Virtual time moved on by this many nanoseconds.
+    fn follow(&self, nanos: u64);
+}
+
+/// Looks on after every moment.
+pub trait Observer {
+    fn moment(&mut self, happened: &Happened, world: &World);
+}
+
+/// The end of a run's work, as far as the turnstile sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Nothing is due before the horizon.
+    Idle,
+    /// The code under test panicked: site-less text of the panic and the actor whose task it was.
+    Panicked { actor: String, message: String },
+    /// More moments than the budget allows.
+    OverBudget,
+}
+
+enum What {
+    /// A port call; its stage says what is next.
+    Call { pending: Rc<dyn Pending>, abandons: bool },
+    /// A lock, an item, a signal, a time.
+    Single { pending: Rc<dyn Pending> },
+    /// The first poll of a new task.
+    Spawn { task: TaskId },
+    Occurrence(Occurrence),
+    /// A call of the scenario begins.
+    Begin { call: usize },
+    Cancel { call: usize },
+    /// The call was answered.
+    Done,
+    Woken { task: TaskId },
+}
+
+struct Parked {
+    id: EntryId,
+    site: Site,
+    stage: Stage,
+    due: u64,
+    /// Parked at; an abandon is never due earlier.
+    since: u64,
+    /// Order of parking.
+    order: u64,
+    task: Option<TaskId>,
+    ctx: Option<Context>,
+    what: What,
+    fault: Option<Fault>,
+    wait: Option<WaitKey>,
+    /// Nobody awaits it any more; its effect still happens.
+    orphan: bool,
+    /// Set aside: the stage that is, and whether it survives jumps of time.
+    held: Option<(Stage, bool)>,
+    /// Never delivered: an unended hang.
+    hangs: bool,
+}
+
+struct Task {
+    actor: Symbol,
+    /// Index of the scenario's call that the task serves.
+    client: Option<usize>,
+    future: Option<LocalFuture<()>>,
+    spawned: bool,
+    of_service: bool,
+}
+
+/// A call of the scenario, as the turnstile starts it.
+pub struct ClientCall {
+    pub name: Symbol,
+    /// Makes the call's future from its context.
+    pub make: Option<Box<dyn FnOnce(Context) -> LocalFuture<()>>>,
+    pub deadline: Option<std::time::Duration>,
+    pub cancel_after: Option<std::time::Duration>,
+    pub token: CancelToken,
+    pub began: Option<u64>,
+    pub answered: Option<u64>,
+    /// When the client gave up: its deadline or its cancel, if that came before the answer.
+    pub cancelled: Option<(u64, Code)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Trigger {
+    Begin(usize),
+    Cancel(usize),
+}
+
+/// What became of one decision of the script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    NotReached,
+    Applied,
+    /// It came to its turn, but could not do what it says.
+    Refused(String),
+}
+
+struct Core {
+    parked: Vec<Parked>,
+    next_entry: u64,
+    tasks: Vec<Task>,
+    counts: FxHashMap<(Symbol, Op, Symbol), u32>,
+    handler_actors: FxHashMap<Site, Symbol>,
+    menus: Rc<Menus>,
+    script: Script,
+    fates: Vec<Fate>,
+    hold_fates: Vec<Fate>,
+    oracle: Box<dyn Oracle>,
+    /// Whether the oracle is asked about faults.
+    faults_allowed: bool,
+    last_fault_at: u64,
+    calls: Vec<ClientCall>,
+    triggers: Vec<(Moment, Trigger)>,
+    recording: Recording,
+    current: Option<TaskId>,
+    /// The moment whose poll is under way or just ended, to be judged when it did.
+    unfinished: Option<Happened>,
+    horizon: u64,
+    budget: u64,
+    stop: Option<Stop>,
+    conductor: Option<Waker>,
+    /// The daemon is gone: nothing of it may run or park any more.
+    closed: bool,
+}
+
+struct Foreign {
+    any: AtomicBool,
+    woken: Mutex<Vec<usize>>,
+}
+
+/// Wakes a task for a reason that is not a port's.
+struct ForeignWaker {
+    task: usize,
+    foreign: Arc<Foreign>,
+}
+
+impl Wake for ForeignWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Ok(mut woken) = self.foreign.woken.lock() {
+            woken.push(self.task);
+        }
+        self.foreign.any.store(true, Ordering::Release);
+    }
+}
+
+struct Shared {
+    now: Cell<u64>,
+    core: RefCell<Core>,
+    world: RefCell<World>,
+    driver: RefCell<Option<Rc<dyn Driver>>>,
+    observer: RefCell<Option<Box<dyn Observer>>>,
+    foreign: Arc<Foreign>,
+}
+
+/// A handle to one run.
+#[derive(Clone)]
+pub struct Sim(Rc<Shared>);
+
+enum Step {
+    Poll(TaskId),
+    Stop,
+}
+
+/// How much of a run may happen.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub moments: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { moments: 200_000 }
+    }
+}
+
+impl Sim {
+    pub fn new(
+        world: World,
+        script: Script,
+        oracle: Box<dyn Oracle>,
+        menus: Rc<Menus>,
+        limits: Limits,
+    ) -> Sim {
+        let core = Core {
+            parked: Vec::with_capacity(64),
+            next_entry: 0,
+            tasks: Vec::with_capacity(64),
+            counts: FxHashMap::default(),
+            handler_actors: FxHashMap::default(),
+            menus,
+            fates: vec![Fate::NotReached; script.faults.len()],
+            hold_fates: vec![Fate::NotReached; script.holds.len()],
+            script,
+            oracle,
+            faults_allowed: false,
+            last_fault_at: 0,
+            calls: Vec::new(),
+            triggers: Vec::new(),
+            recording: Recording::default(),
+            current: None,
+            unfinished: None,
+            horizon: NEVER,
+            budget: limits.moments,
+            stop: None,
+            conductor: None,
+            closed: false,
+        };
+        let foreign = Foreign { any: AtomicBool::new(false), woken: Mutex::new(Vec::new()) };
+        Sim(Rc::new(Shared {
+            now: Cell::new(0),
+            core: RefCell::new(core),
+            world: RefCell::new(world),
+            driver: RefCell::new(None),
+            observer: RefCell::new(None),
+            foreign: Arc::new(foreign),
+        }))
+    }
+
+    pub fn set_driver(&self, driver: Rc<dyn Driver>) {
+        *self.0.driver.borrow_mut() = Some(driver);
+    }
+
+    pub fn set_observer(&self, observer: Box<dyn Observer>) {
+        *self.0.observer.borrow_mut() = Some(observer);
+    }
+
+    pub fn take_observer(&self) -> Option<Box<dyn Observer>> {
+        self.0.observer.borrow_mut().take()
+    }
+
+    fn wake_conductor(&self) {
+        let waker = self.0.core.borrow_mut().conductor.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether a task has nothing left to be polled for.
+    pub fn is_finished(&self, task: TaskId) -> bool {
+        self.0.core.borrow().tasks[task.0].future.is_none()
+    }
+
+    fn driver(&self) -> Rc<dyn Driver> {
+        self.0.driver.borrow().clone().expect("an engine drives the run")
+    }
+
+    pub fn now(&self) -> Instant {
+        Instant(self.0.now.get())
+    }
+
+    /// Reads or changes the world at once: for clocks, counters and building it. What can block
+    /// goes through [`Sim::call`].
+    pub fn with_world<R>(&self, use_it: impl FnOnce(&mut World) -> R) -> R {
+        let mut world = self.0.world.borrow_mut();
+        let out = use_it(&mut world);
+        let mut core = self.0.core.borrow_mut();
+        core.take_from(&mut world, self.0.now.get());
+        out
+    }
+
+    pub fn with_recording<R>(&self, look: impl FnOnce(&mut Recording) -> R) -> R {
+        look(&mut self.0.core.borrow_mut().recording)
+    }
+
+    /// Logs on behalf of the code under test; for timelines only.
+    pub fn log(&self, text: &str) {
+        if let Ok(mut core) = self.0.core.try_borrow_mut() {
+            core.recording.log(self.0.now.get(), Rc::from(text));
+        }
+    }
+
+    /// The actor of the task that is polled, and the harness outside of any.
+    pub fn current_actor(&self) -> Symbol {
+        let core = self.0.core.borrow();
+        core.current.map_or_else(|| Symbol::of("harness"), |task| core.tasks[task.0].actor)
+    }
+
+    /// From here on the oracle is asked about faults, or no longer.
+    pub fn allow_faults(&self, allowed: bool) {
+        self.0.core.borrow_mut().faults_allowed = allowed;
+    }
+
+    /// When a fault was last decided on.
+    pub fn last_fault_at(&self) -> Instant {
+        Instant(self.0.core.borrow().last_fault_at)
+    }
+
+    pub fn fates(&self) -> (Vec<Fate>, Vec<Fate>) {
+        let core = self.0.core.borrow();
+        (core.fates.clone(), core.hold_fates.clone())
+    }
+
+    pub fn with_calls<R>(&self, look: impl FnOnce(&[ClientCall]) -> R) -> R {
+        look(&self.0.core.borrow().calls)
+    }
+
+    /// Registers a call of the scenario. It begins at `due`, or when `moment` was admitted.
+    pub fn add_call(&self, call: ClientCall, due: Option<u64>, moment: Option<Moment>) -> usize {
+        let mut core = self.0.core.borrow_mut();
+        let index = core.calls.len();
+        if let Some(due) = due {
+            let site =
+                Site { actor: call.name, op: Op::Begin, subject: Symbol::EMPTY, count: 1 };
+            core.park(site, Stage::Only, due, self.0.now.get(), What::Begin { call: index });
+        }
+        if let Some(moment) = moment {
+            core.triggers.push((moment, Trigger::Begin(index)));
+        }
+        core.calls.push(call);
+        index
+    }
+
+    /// The call is cancelled when `moment` was admitted.
+    pub fn cancel_when(&self, call: usize, moment: Moment) {
+        self.0.core.borrow_mut().triggers.push((moment, Trigger::Cancel(call)));
+    }
+
+    /// Starts a task of the harness or the world at once, as a moment of its own.
+    pub fn start_task(&self, actor: Symbol, of_service: bool, future: LocalFuture<()>) {
+        let mut core = self.0.core.borrow_mut();
+        let now = self.0.now.get();
+        let task = core.new_task(actor, None, of_service, future);
+        let site = core.count(actor, Op::Begin, Symbol::EMPTY);
+        core.park(site, Stage::Only, now, now, What::Spawn { task });
+    }
+
+    /// Starts a background task of the service; its first poll is a moment of the spawner.
+    pub(crate) fn spawn(&self, actor: Symbol, future: LocalFuture<()>) {
+        let mut core = self.0.core.borrow_mut();
+        if core.closed {
+            return;
+        }
+        let now = self.0.now.get();
+        let spawner = core.current_actor();
+        let task = core.new_task(actor, None, true, future);
+        let site = core.count(spawner, Op::Spawn, actor);
+        core.park(site, Stage::Only, now, now, What::Spawn { task });
+    }
+
+    /// Parks a call of the current task.
+    fn park_call(
+        &self,
+        op: Op,
+        subject: Symbol,
+        ctx: Option<Context>,
+        pending: Rc<dyn Pending>,
+    ) -> EntryId {
+        let now = self.0.now.get();
+        let mut core = self.0.core.borrow_mut();
+        if core.closed {
+            return EntryId::NONE;
+        }
+        core.park_call(op, subject, ctx, pending, now, NEVER)
+    }
+
+    /// Parks a sleep of the current task.
+    fn park_until(&self, due: u64, pending: Rc<dyn Pending>) -> EntryId {
+        let now = self.0.now.get();
+        let mut core = self.0.core.borrow_mut();
+        if core.closed {
+            return EntryId::NONE;
+        }
+        core.park_call(Op::Sleep, Symbol::EMPTY, None, pending, now, due)
+    }
+
+    /// The future of a call was dropped. A request that was made stays made.
+    fn forget(&self, id: EntryId) {
+        let Ok(mut core) = self.0.core.try_borrow_mut() else { return };
+        if core.closed {
+            return;
+        }
+        if let Some(at) = core.parked.iter().position(|p| p.id == id) {
+            let parked = &mut core.parked[at];
+            let stays = matches!(parked.what, What::Call { .. })
+                && parked.stage == Stage::Effect
+                && parked.due != NEVER;
+            if stays {
+                parked.orphan = true;
+            } else {
+                core.parked.remove(at);
+            }
+        }
+    }
+
+    /// A handler finished; its call's reply is due. False when nobody awaits it any more or the
+    /// reply was decided by a fault.
+    fn served(&self, id: EntryId) -> bool {
+        let now = self.0.now.get();
+        let mut core = self.0.core.borrow_mut();
+        let Some(at) = core.parked.iter().position(|p| p.id == id) else { return false };
+        let parked = &mut core.parked[at];
+        if parked.orphan {
+            core.parked.remove(at);
+            return false;
+        }
+        if parked.stage != Stage::Reply {
+            return false;
+        }
+        let fault = parked.fault.clone();
+        let site = parked.site;
+        match fault {
+            Some(Fault::Hang { .. } | Fault::HangForever { .. }) => {
+                parked.hangs = true;
+                true
+            }
+            Some(Fault::Delay { by, of: DelayOf::Reply }) => {
+                parked.due = now.saturating_add(nanos(by));
+                true
+            }
+            Some(fault) if failure_of(&fault).is_some() => {
+                parked.due = now;
+                if let (What::Call { pending, .. }, Some(failure)) =
+                    (&parked.what, failure_of(&fault))
+                {
+                    pending.fail(&failure, site);
+                }
+                false
+            }
+            _ => {
+                parked.due = now;
+                true
+            }
+        }
+    }
+
+    /// Runs until nothing is due up to and including `horizon`, or the run is over.
+    pub fn run_until(&self, horizon: Option<u64>) -> RunUntil {
+        RunUntil { sim: self.clone(), horizon: horizon.unwrap_or(NEVER), started: false }
+    }
+
+    /// Whether anything has a time at which it will happen.
+    pub fn next_due(&self) -> Option<Instant> {
+        let core = self.0.core.borrow();
+        core.parked.iter().map(Parked::earliest).min().filter(|due| *due != NEVER).map(Instant)
+    }
+
+    /// Moves time to `at` although nothing is due before it.
+    pub fn skip_to(&self, at: Instant) {
+        if at.0 > self.0.now.get() {
+            self.jump(at.0);
+        }
+    }
+
+    fn jump(&self, to: u64) {
+        let by = to - self.0.now.get();
+        self.0.now.set(to);
+        self.0.world.borrow_mut().now = to;
+        self.driver().follow(by);
+    }
+
+    /// Whether anything is under way for which `of` says yes to the actor: something that will
+    /// happen, or that hangs. Waiting for what may never happen is not.
+    pub fn is_busy(&self, mut of: impl FnMut(Symbol) -> bool) -> bool {
+        let core = self.0.core.borrow();
+        core.parked.iter().any(|p| (p.hangs || p.earliest() != NEVER) && of(p.site.actor))
+    }
+
+    /// What is parked where, for reports of a run that got stuck: site and stage.
+    pub fn waiting(&self) -> Vec<Moment> {
+        let core = self.0.core.borrow();
+        core.parked.iter().map(|p| Moment { site: p.site, stage: p.stage }).collect()
+    }
+
+    /// Names of the service's tasks that have not ended.
+    pub fn service_tasks(&self) -> Vec<Symbol> {
+        let core = self.0.core.borrow();
+        let alive = core.tasks.iter().filter(|t| t.of_service && t.future.is_some());
+        alive.map(|t| t.actor).collect()
+    }
+
+    /// Ends the run: drops what is left of it, tasks in the order of their starts.
+    pub fn close(&self) {
+        let futures: Vec<_> = {
+            let mut core = self.0.core.borrow_mut();
+            core.closed = true;
+            core.tasks.iter_mut().filter_map(|task| task.future.take()).collect()
+        };
+        drop(futures);
+        let parked = std::mem::take(&mut self.0.core.borrow_mut().parked);
+        drop(parked);
+        self.0.observer.borrow_mut().take();
+        self.0.driver.borrow_mut().take();
+    }
+
+    /// Polls a task that was resumed, and goes on as long as the same task is next.
+    pub fn turn(&self, task: TaskId) {
+        loop {
+            let future = {
+                let mut core = self.0.core.borrow_mut();
+                if core.closed {
+                    return;
+                }
+                core.current = Some(task);
+                core.tasks[task.0].future.take()
+            };
+            if let Some(mut future) = future {
+                let waker = Waker::from(Arc::new(ForeignWaker {
+                    task: task.0,
+                    foreign: self.0.foreign.clone(),
+                }));
+                let mut cx = TaskContext::from_waker(&waker);
+                let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
+                let mut core = self.0.core.borrow_mut();
+                core.current = None;
+                match polled {
+                    Ok(Poll::Pending) => core.tasks[task.0].future = Some(future),
+                    Ok(Poll::Ready(())) => {
+                        core.finish_task(task, self.0.now.get());
+                        drop(core);
+                        drop(future);
+                    }
+                    Err(payload) => {
+                        let actor = core.tasks[task.0].actor.to_string();
+                        core.stop =
+                            Some(Stop::Panicked { actor, message: panic_text(&*payload) });
+                        drop(core);
+                        // Its destructors belong to the daemon that just died.
+                        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
+                    }
+                }
+            }
+            match self.step() {
+                Step::Poll(next) if next == task => {}
+                Step::Poll(next) => return self.driver().resume(next),
+                Step::Stop => return self.wake_conductor(),
+            }
+        }
+    }
+
+    /// Admits moments until one needs a task to be polled.
+    fn step(&self) -> Step {
+        loop {
+            self.finish_moment();
+            let mut core = self.0.core.borrow_mut();
+            if core.stop.is_some() {
+                return Step::Stop;
+            }
+            if core.recording.moments >= core.budget {
+                core.stop = Some(Stop::OverBudget);
+                return Step::Stop;
+            }
+            if self.0.foreign.any.swap(false, Ordering::AcqRel) {
+                self.take_foreign(&mut core);
+            }
+            let now = self.0.now.get();
+            let Some((at, stage, due)) = core.pick() else {
+                if core.release_held(now, true, "nothing else was left to happen") {
+                    continue;
+                }
+                core.stop = Some(Stop::Idle);
+                return Step::Stop;
+            };
+            if due > core.horizon {
+                core.stop = Some(Stop::Idle);
+                return Step::Stop;
+            }
+            if due > now {
+                if core.release_held(now, false, "time jumped") {
+                    continue;
+                }
+                drop(core);
+                self.jump(due);
+                continue;
+            }
+            if core.set_aside(at, stage, now) {
+                continue;
+            }
+            if let Some(task) = self.admit(&mut core, at, stage, now) {
+                if !core.tasks[task.0].spawned {
+                    core.tasks[task.0].spawned = true;
+                    drop(core);
+                    self.driver().spawn(task);
+                }
+                return Step::Poll(task);
+            }
+        }
+    }
+
+    /// Lets one moment happen. Returns the task that has to be polled for it.
+    fn admit(&self, core: &mut Core, at: usize, stage: Stage, now: u64) -> Option<TaskId> {
+        let id = core.parked[at].id;
+        let site = core.parked[at].site;
+        let moment = Moment { site, stage };
+        match stage {
+            Stage::Effect => {
+                let What::Call { pending, .. } = &core.parked[at].what else {
+                    unreachable!("only calls have effects")
+                };
+                let pending = pending.clone();
+                let mut world = self.0.world.borrow_mut();
+                world.short_write = matches!(core.parked[at].fault, Some(Fault::ShortWrite));
+                match pending.run(&mut world, id, site) {
+                    Ran::Wait(key) => {
+                        let parked = &mut core.parked[at];
+                        parked.due = NEVER;
+                        parked.wait = Some(key);
+                        core.take_from(&mut world, now);
+                        None
+                    }
+                    Ran::Done => {
+                        core.after_effect(at, now);
+                        core.take_from(&mut world, now);
+                        let (payload, error) = pending.brought();
+                        core.happened(moment, payload, error.as_deref(), now, world.digest());
+                        None
+                    }
+                    Ran::Serve(handler) => {
+                        let digest = world.digest();
+                        drop(world);
+                        core.parked[at].stage = Stage::Reply;
+                        core.parked[at].due = NEVER;
+                        let actor = core.handler_actor(site);
+                        let task = core.new_task(actor, core.client_of(at), true, handler);
+                        core.happened(moment, 0, None, now, digest);
+                        Some(task)
+                    }
+                }
+            }
+            Stage::Reply => {
+                let parked = core.parked.remove(at);
+                let What::Call { pending, .. } = &parked.what else {
+                    unreachable!("only calls have replies")
+                };
+                pending.deliver();
+                let (payload, error) = pending.brought();
+                let digest = self.0.world.borrow().digest();
+                core.happened(moment, payload, error.as_deref(), now, digest);
+                parked.task
+            }
+            Stage::Abandon => {
+                let code = core.parked[at].ctx.as_ref().and_then(Context::end).map_or(Code::Cancelled, |e| e.1);
+                let failure = Failure::Context(code);
+                let task = core.parked[at].task;
+                let pending = match &core.parked[at].what {
+                    What::Call { pending, .. } | What::Single { pending } => pending.clone(),
+                    _ => unreachable!("only calls are abandoned"),
+                };
+                pending.fail(&failure, site);
+                pending.deliver();
+                let (payload, error) = pending.brought();
+                let parked = &mut core.parked[at];
+                let lands = parked.stage == Stage::Effect
+                    && parked.due != NEVER
+                    && !(code == Code::DeadlineExceeded && site.op.layer() == Layer::Shim);
+                let served = parked.stage == Stage::Reply && parked.due == NEVER && !parked.hangs;
+                if lands || served {
+                    parked.orphan = true;
+                    parked.task = None;
+                    if served {
+                        // The handler goes on; its answer goes nowhere.
+                        parked.ctx = None;
+                    }
+                } else {
+                    core.parked.remove(at);
+                }
+                let digest = self.0.world.borrow().digest();
+                core.happened(moment, payload, error.as_deref(), now, digest);
+                task
+            }
+            Stage::Only => self.admit_single(core, at, moment, now),
+        }
+    }
+
+    fn admit_single(
+        &self,
+        core: &mut Core,
+        at: usize,
+        moment: Moment,
+        now: u64,
+    ) -> Option<TaskId> {
+        if let What::Single { pending } = &core.parked[at].what {
+            let pending = pending.clone();
+            let mut world = self.0.world.borrow_mut();
+            let id = core.parked[at].id;
+            match pending.run(&mut world, id, moment.site) {
+                Ran::Wait(key) => {
+                    let parked = &mut core.parked[at];
+                    parked.due = NEVER;
+                    parked.wait = Some(key);
+                    core.take_from(&mut world, now);
+                    return None;
+                }
+                Ran::Done => {
+                    core.take_from(&mut world, now);
+                    let parked = core.parked.remove(at);
+                    pending.deliver();
+                    core.happened(moment, 0, None, now, world.digest());
+                    return parked.task;
+                }
+                Ran::Serve(_) => unreachable!("a single moment has no handler"),
+            }
+        }
+        let parked = core.parked.remove(at);
+        let mut world = self.0.world.borrow_mut();
+        match parked.what {
+            What::Spawn { task } | What::Woken { task } => {
+                core.happened(moment, 0, None, now, world.digest());
+                core.tasks[task.0].future.is_some().then_some(task)
+            }
+            What::Occurrence(occurrence) => {
+                let payload = world.occur(occurrence);
+                core.take_from(&mut world, now);
+                core.happened(moment, payload, None, now, world.digest());
+                None
+            }
+            What::Begin { call } => {
+                core.happened(moment, 0, None, now, world.digest());
+                Some(core.begin(call, now))
+            }
+            What::Cancel { call } => {
+                core.cancel(call, Code::Cancelled, now);
+                core.happened(moment, 0, None, now, world.digest());
+                None
+            }
+            What::Done => {
+                core.happened(moment, 0, None, now, world.digest());
+                None
+            }
+            What::Call { .. } | What::Single { .. } => unreachable!("handled above"),
+        }
+    }
+
+    /// Judges the moment that just ended, and does what it triggers.
+    fn finish_moment(&self) {
+        let Some(happened) = self.0.core.borrow_mut().unfinished.take() else { return };
+        if let Some(observer) = self.0.observer.borrow_mut().as_mut() {
+            let mut world = self.0.world.borrow_mut();
+            observer.moment(&happened, &world);
+            world.seen();
+        }
+        let mut core = self.0.core.borrow_mut();
+        core.triggered(happened.moment, self.0.now.get());
+        core.reconsider_held(happened.moment, self.0.now.get());
+    }
+
+    fn take_foreign(&self, core: &mut Core) {
+        let woken = self.0.foreign.woken.lock().map(|mut w| std::mem::take(&mut *w));
+        let now = self.0.now.get();
+        for task in woken.unwrap_or_default().into_iter().map(TaskId) {
+            let waiting = core
+                .parked
+                .iter()
+                .any(|p| matches!(p.what, What::Woken { task: t } if t == task));
+            if core.tasks[task.0].future.is_some() && !waiting {
+                let site = core.count(core.tasks[task.0].actor, Op::Wake, Symbol::EMPTY);
+                core.park(site, Stage::Only, now, now, What::Woken { task });
+            }
+        }
+    }
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a text".to_owned())
+}
+
+fn nanos(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
+}
+
+/// The failure that a fault delivers instead of the call's own reply.
+fn failure_of(fault: &Fault) -> Option<Failure> {
+    match fault {
+        Fault::Error { cause, message, .. } => {
+            Some(Failure::Injected { cause: *cause, message: message.clone() })
+        }
+        Fault::ConnectionClosed { .. } => Some(Failure::ConnectionClosed),
+        _ => None,
+    }
+}
+
+impl Parked {
+    /// When its abandon is due.
+    fn abandon_due(&self) -> u64 {
+        let abandons = !self.orphan
+            && match &self.what {
+                What::Call { abandons, .. } => {
+                    *abandons || matches!(self.fault, Some(Fault::Hang { .. })) && self.hangs
+                }
+                What::Single { .. } => self.site.op.can_abandon(),
+                _ => false,
+            }
+            && !matches!(self.fault, Some(Fault::HangForever { .. }));
+        if !abandons {
+            return NEVER;
+        }
+        match self.ctx.as_ref().and_then(Context::end) {
+            Some((at, _)) => at.0.max(self.since),
+            None => NEVER,
+        }
+    }
+
+    fn earliest(&self) -> u64 {
+        let main = if self.held.is_some() { NEVER } else { self.due };
+        main.min(self.abandon_due())
+    }
+}
+
+impl Core {
+    fn current_actor(&self) -> Symbol {
+        self.current.map_or_else(|| Symbol::of("harness"), |task| self.tasks[task.0].actor)
+    }
+
+    fn count(&mut self, actor: Symbol, op: Op, subject: Symbol) -> Site {
+        let count = self.counts.entry((actor, op, subject)).or_insert(0);
+        *count += 1;
+        Site { actor, op, subject, count: *count }
+    }
+
+    fn handler_actor(&mut self, site: Site) -> Symbol {
+        *self.handler_actors.entry(site).or_insert_with(|| Symbol::of(&site.to_string()))
+    }
+
+    fn new_task(
+        &mut self,
+        actor: Symbol,
+        client: Option<usize>,
+        of_service: bool,
+        future: LocalFuture<()>,
+    ) -> TaskId {
+        self.tasks.push(Task { actor, client, future: Some(future), spawned: false, of_service });
+        TaskId(self.tasks.len() - 1)
+    }
+
+    /// The scenario's call whose task made a parked call.
+    fn client_of(&self, at: usize) -> Option<usize> {
+        self.parked[at].task.and_then(|task| self.tasks[task.0].client)
+    }
+
+    fn park(&mut self, site: Site, stage: Stage, due: u64, now: u64, what: What) -> &mut Parked {
+        let id = EntryId(self.next_entry);
+        self.next_entry += 1;
+        self.parked.push(Parked {
+            id,
+            site,
+            stage,
+            due,
+            since: now,
+            order: id.0,
+            task: self.current,
+            ctx: None,
+            what,
+            fault: None,
+            wait: None,
+            orphan: false,
+            held: None,
+            hangs: false,
+        });
+        self.parked.last_mut().expect("just pushed")
+    }
+
+    /// `due`: for a sleep, when it ends; NEVER for everything else.
+    fn park_call(
+        &mut self,
+        op: Op,
+        subject: Symbol,
+        ctx: Option<Context>,
+        pending: Rc<dyn Pending>,
+        now: u64,
+        due: u64,
+    ) -> EntryId {
+        let actor = self.current_actor();
+        let site = self.count(actor, op, subject);
+        if op.is_single() {
+            let due = if op == Op::Sleep { due } else { now };
+            let fault = if op == Op::Lock { self.decide(site, now) } else { None };
+            let parked = self.park(site, Stage::Only, due, now, What::Single { pending });
+            parked.ctx = ctx;
+            if fault.is_some() {
+                parked.due = NEVER;
+                parked.hangs = true;
+                parked.fault = fault;
+            }
+            return parked.id;
+        }
+        let fault = self.decide(site, now);
+        // A request under a context that is over is written to the shim all the same, but its
+        // answer is not waited for (spec section 1.4, step 14).
+        let dead = op.layer() == Layer::Daemon
+            && ctx.as_ref().and_then(Context::end).is_some_and(|(at, _)| at.0 <= now);
+        let fault_of_context = Some(Fault::Hang { effect: Effect::Done });
+        let client = self.current.and_then(|task| self.tasks[task.0].client);
+        let what = What::Call { pending: pending.clone(), abandons: op.can_abandon() };
+        let parked = self.park(site, Stage::Effect, now, now, what);
+        parked.ctx = ctx;
+        let id = parked.id;
+        let Some(fault) = fault else {
+            if dead {
+                parked.fault = fault_of_context;
+            }
+            return id;
+        };
+        parked.fault = Some(fault.clone());
+        match &fault {
+            Fault::Delay { by, of: DelayOf::Effect } => {
+                parked.due = now.saturating_add(nanos(*by));
+            }
+            Fault::Hang { effect: Effect::None } | Fault::HangForever { effect: Effect::None } => {
+                parked.stage = Stage::Reply;
+                parked.due = NEVER;
+                parked.hangs = true;
+            }
+            Fault::Error { effect: Effect::None, .. }
+            | Fault::ConnectionClosed { effect: Effect::None } => {
+                if let Some(failure) = failure_of(&fault) {
+                    pending.fail(&failure, site);
+                }
+                parked.stage = Stage::Reply;
+            }
+            Fault::Error { effect: Effect::Late(by), .. }
+            | Fault::ConnectionClosed { effect: Effect::Late(by) } => {
+                self.late_effect(id, now.saturating_add(nanos(*by)), failure_of(&fault), now);
+            }
+            Fault::Cancel { effect } | Fault::Deadline { effect } => {
+                let code = match fault {
+                    Fault::Cancel { .. } => Code::Cancelled,
+                    _ => Code::DeadlineExceeded,
+                };
+                match client {
+                    Some(call) => {
+                        self.cancel(call, code, now);
+                        self.end_here(id, *effect, code, now);
+                    }
+                    None => {
+                        let actor = actor.to_string();
+                        self.refuse_fault(site, format!(
+                            "`{actor}` does not serve a client's call: there is no request that could be cancelled"
+                        ));
+                    }
+                }
+            }
+            _ => {}
+        }
+        id
+    }
+
+    /// The client's context ends while the call `id` is awaited, and ends the await if the call
+    /// looks at its context.
+    fn end_here(&mut self, id: EntryId, effect: Effect, code: Code, now: u64) {
+        let Some(parked) = self.parked.iter_mut().find(|p| p.id == id) else { return };
+        let What::Call { pending, abandons: true } = &parked.what else { return };
+        let pending = pending.clone();
+        if parked.ctx.as_ref().and_then(Context::end).is_none() {
+            return;
+        }
+        match effect {
+            Effect::None => {
+                pending.fail(&Failure::Context(code), parked.site);
+                parked.stage = Stage::Reply;
+            }
+            // The effect goes first; the reply never comes, so the abandon ends the await.
+            Effect::Done => {
+                parked.fault = Some(Fault::Hang { effect: Effect::Done });
+            }
+            Effect::Late(by) => {
+                let at = now.saturating_add(nanos(by));
+                self.late_effect(id, at, Some(Failure::Context(code)), now);
+            }
+        }
+    }
+
+    /// Splits a call: the caller gets the failure now, the effect happens at `at`.
+    fn late_effect(&mut self, id: EntryId, at: u64, failure: Option<Failure>, now: u64) {
+        let Some(index) = self.parked.iter().position(|p| p.id == id) else { return };
+        let (site, task) = (self.parked[index].site, self.parked[index].task);
+        let What::Call { pending, abandons } = &self.parked[index].what else { return };
+        let (pending, abandons) = (pending.clone(), *abandons);
+        if let Some(failure) = &failure {
+            pending.fail(failure, site);
+        }
+        // The effect keeps the entry, so that a handler's answer finds it; the reply is a new one.
+        let effect = &mut self.parked[index];
+        effect.due = at;
+        effect.orphan = true;
+        effect.task = None;
+        effect.what = What::Call { pending: Rc::new(EffectOnly(pending.clone())), abandons };
+        let reply = self.park(site, Stage::Reply, now, now, What::Call { pending, abandons: false });
+        reply.task = task;
+    }
+
+    /// Asks the oracle which fault a call meets.
+    fn decide(&mut self, site: Site, now: u64) -> Option<Fault> {
+        if !self.faults_allowed {
+            return None;
+        }
+        let own: Vec<Fault> = if self.script.faults.is_empty() {
+            Vec::new()
+        } else {
+            let of_site = self.script.faults.iter().filter(|(s, _)| *s == site);
+            of_site.map(|(_, fault)| fault.clone()).collect()
+        };
+        let menus = self.menus.clone();
+        let menu = Menu { standard: menus.of(site.op), own: &own };
+        let option = self.oracle.choose(&Choice::Fault { site, menu });
+        let fault = menu.get(option)?.clone();
+        for (i, (s, _)) in self.script.faults.iter().enumerate() {
+            if *s == site {
+                self.fates[i] = Fate::Applied;
+            }
+        }
+        self.last_fault_at = now;
+        self.recording.fault(now, site, fault.clone());
+        Some(fault)
+    }
+
+    fn refuse_fault(&mut self, site: Site, reason: String) {
+        for (i, (s, _)) in self.script.faults.iter().enumerate() {
+            if *s == site {
+                self.fates[i] = Fate::Refused(reason.clone());
+            }
+        }
+    }
+
+    /// What an effect leaves to be done.
+    fn after_effect(&mut self, at: usize, now: u64) {
+        let parked = &mut self.parked[at];
+        if parked.orphan {
+            self.parked.remove(at);
+            return;
+        }
+        parked.stage = Stage::Reply;
+        parked.wait = None;
+        parked.due = now;
+        match &parked.fault {
+            Some(Fault::Delay { by, of: DelayOf::Reply }) => {
+                parked.due = now.saturating_add(nanos(*by));
+            }
+            Some(Fault::Hang { .. } | Fault::HangForever { .. }) => {
+                parked.due = NEVER;
+                parked.hangs = true;
+            }
+            Some(fault) => {
+                if let (Some(failure), What::Call { pending, .. }) =
+                    (failure_of(fault), &parked.what)
+                {
+                    pending.fail(&failure, parked.site);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// The next moment: index, stage and time. Ordered by due time, replies before abandons, then
+    /// actor and order of parking.
+    fn pick(&self) -> Option<(usize, Stage, u64)> {
+        let mut best: Option<(u64, bool, usize)> = None;
+        for (i, parked) in self.parked.iter().enumerate() {
+            let mut consider = |due: u64, abandon: bool| {
+                if due == NEVER {
+                    return;
+                }
+                let better = match best {
+                    None => true,
+                    Some((d, a, j)) => (due, abandon)
+                        .cmp(&(d, a))
+                        .then_with(|| {
+                            let other = &self.parked[j];
+                            (parked.site.actor.cmp_text(other.site.actor))
+                                .then(parked.order.cmp(&other.order))
+                        })
+                        .is_lt(),
+                };
+                if better {
+                    best = Some((due, abandon, i));
+                }
+            };
+            if parked.held.is_none() {
+                consider(parked.due, false);
+            }
+            if parked.ctx.is_some() && parked.held.is_none_or(|(stage, _)| stage != Stage::Abandon) {
+                consider(parked.abandon_due(), true);
+            }
+        }
+        best.map(|(due, abandon, i)| {
+            (i, if abandon { Stage::Abandon } else { self.parked[i].stage }, due)
+        })
+    }
+
+    /// Asks whether the moment is set aside, and does it.
+    fn set_aside(&mut self, at: usize, stage: Stage, now: u64) -> bool {
+        if !self.faults_allowed {
+            return false;
+        }
+        let moment = Moment { site: self.parked[at].site, stage };
+        let option = self.oracle.choose(&Choice::Hold { moment });
+        if option == 0 {
+            return false;
+        }
+        self.parked[at].held = Some((stage, option == 2));
+        self.recording.held(now, moment);
+        true
+    }
+
+    /// Lets held moments go because nothing else can happen, or time would pass.
+    fn release_held(&mut self, now: u64, across_time: bool, why: &'static str) -> bool {
+        let mut released = false;
+        for i in 0..self.parked.len() {
+            if let Some((stage, across)) = self.parked[i].held
+                && (across_time || !across)
+            {
+                let moment = Moment { site: self.parked[i].site, stage };
+                self.parked[i].held = None;
+                self.recording.let_go(now, moment, why);
+                self.set_hold_fate(moment, Fate::Refused(format!("it was let go early: {why}")));
+                released = true;
+            }
+        }
+        released
+    }
+
+    fn set_hold_fate(&mut self, moment: Moment, fate: Fate) {
+        for (i, hold) in self.script.holds.iter().enumerate() {
+            if hold.what == moment && self.hold_fates[i] == Fate::NotReached {
+                self.hold_fates[i] = fate.clone();
+            }
+        }
+    }
+
+    /// After each admission, the oracle may let held moments go.
+    fn reconsider_held(&mut self, after: Moment, now: u64) {
+        for i in 0..self.parked.len() {
+            let Some((stage, _)) = self.parked[i].held else { continue };
+            let moment = Moment { site: self.parked[i].site, stage };
+            if self.oracle.choose(&Choice::Keep { moment, after }) == 0 {
+                self.parked[i].held = None;
+                self.recording.let_go(now, moment, "its time came");
+                self.set_hold_fate(moment, Fate::Applied);
+            }
+        }
+    }
+
+    /// Takes over what the world brought about: wake-ups and things to come.
+    fn take_from(&mut self, world: &mut World, now: u64) {
+        let outbox = &mut world.outbox;
+        if outbox.is_empty() {
+            return;
+        }
+        for key in outbox.woken.drain(..) {
+            for parked in &mut self.parked {
+                if parked.wait == Some(key) {
+                    parked.wait = None;
+                    parked.due = now;
+                }
+            }
+        }
+        for occurrence in outbox.cancelled.drain(..) {
+            self.parked.retain(|p| !matches!(&p.what, What::Occurrence(o) if *o == occurrence));
+        }
+        let scheduled = std::mem::take(&mut outbox.scheduled);
+        for (due, actor, op, occurrence) in scheduled {
+            let site = self.count(actor, op, Symbol::EMPTY);
+            let task = self.current.take();
+            self.park(site, Stage::Only, due, now, What::Occurrence(occurrence));
+            self.current = task;
+        }
+    }
+
+    fn happened(&mut self, moment: Moment, payload: u64, error: Option<&str>, at: u64, world: u64) {
+        let happened = Happened { at, moment, payload, error: error.map(Rc::from) };
+        self.recording.moment(happened.clone(), world);
+        self.unfinished = Some(happened);
+    }
+
+    /// Begins a call of the scenario.
+    fn begin(&mut self, index: usize, now: u64) -> TaskId {
+        let call = &mut self.calls[index];
+        call.began = Some(now);
+        let ctx = Context::background().with_token(call.token.clone());
+        let ctx = match call.deadline {
+            Some(deadline) => ctx.with_timeout(Instant(now), deadline),
+            None => ctx,
+        };
+        let make = call.make.take().expect("a call begins once");
+        let name = call.name;
+        let cancel = call.cancel_after;
+        let future = make(ctx);
+        if let Some(after) = cancel {
+            self.park_cancel(index, now.saturating_add(nanos(after)), now);
+        }
+        let task = self.new_task(name, Some(index), true, future);
+        self.tasks[task.0].actor = name;
+        task
+    }
+
+    fn park_cancel(&mut self, index: usize, due: u64, now: u64) {
+        let site = Site {
+            actor: self.calls[index].name,
+            op: Op::Cancel,
+            subject: Symbol::EMPTY,
+            count: 1,
+        };
+        let task = self.current.take();
+        self.park(site, Stage::Only, due, now, What::Cancel { call: index });
+        self.current = task;
+    }
+
+    fn cancel(&mut self, index: usize, code: Code, now: u64) {
+        let call = &mut self.calls[index];
+        if call.answered.is_none() && call.cancelled.is_none() {
+            call.cancelled = Some((now, code));
+        }
+        call.token.end(Instant(now), code);
+    }
+
+    fn triggered(&mut self, moment: Moment, now: u64) {
+        if self.triggers.is_empty() {
+            return;
+        }
+        let due: Vec<Trigger> =
+            self.triggers.iter().filter(|(m, _)| *m == moment).map(|(_, t)| *t).collect();
+        self.triggers.retain(|(m, _)| *m != moment);
+        for trigger in due {
+            match trigger {
+                Trigger::Begin(index) => {
+                    let site = Site {
+                        actor: self.calls[index].name,
+                        op: Op::Begin,
+                        subject: Symbol::EMPTY,
+                        count: 1,
+                    };
+                    self.park(site, Stage::Only, now, now, What::Begin { call: index });
+                }
+                Trigger::Cancel(index) => self.park_cancel(index, now, now),
+            }
+        }
+    }
+
+    /// A task ended; a client's call has its answer.
+    fn finish_task(&mut self, task: TaskId, now: u64) {
+        let actor = self.tasks[task.0].actor;
+        if let Some(index) = self.tasks[task.0].client
+            && self.calls[index].name == actor
+        {
+            self.calls[index].answered = Some(now);
+            self.parked.retain(|p| !matches!(p.what, What::Cancel { call } if call == index));
+            let site = Site { actor, op: Op::Done, subject: Symbol::EMPTY, count: 1 };
+            self.park(site, Stage::Only, now, now, What::Done);
+        }
+    }
+}
+
+/// A call whose caller was answered already: what it brings is dropped.
+struct EffectOnly(Rc<dyn Pending>);
+
+impl Pending for EffectOnly {
+    fn run(&self, world: &mut World, entry: EntryId, site: Site) -> Ran {
+        self.0.run(world, entry, site)
+    }
+
+    fn fail(&self, _: &Failure, _: Site) {}
+
+    fn brought(&self) -> (u64, Option<String>) {
+        (0, None)
+    }
+
+    fn deliver(&self) {}
+}
+
+/// See [`Sim::run_until`].
+pub struct RunUntil {
+    sim: Sim,
+    horizon: u64,
+    started: bool,
+}
+
+impl Future for RunUntil {
+    type Output = Stop;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Stop> {
+        if !self.started {
+            self.started = true;
+            {
+                let mut core = self.sim.0.core.borrow_mut();
+                core.horizon = self.horizon;
+                if core.stop == Some(Stop::Idle) {
+                    core.stop = None;
+                }
+                core.conductor = Some(cx.waker().clone());
+            }
+            match self.sim.step() {
+                Step::Poll(task) => {
+                    self.sim.driver().resume(task);
+                    return Poll::Pending;
+                }
+                Step::Stop => {}
+            }
+        }
+        let core = self.sim.0.core.borrow();
+        core.stop.clone().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// Roles of tasks and their subjects as one text: `exit-monitor(web)`.
+pub(crate) fn role_of(role: &str, subject: Symbol) -> Symbol {
+    if subject.is_empty() {
+        return Symbol::of(role);
+    }
+    thread_local! {
+        static ROLES: RefCell<BTreeMap<String, Vec<(Symbol, Symbol)>>> =
+            const { RefCell::new(BTreeMap::new()) };
+    }
+    ROLES.with_borrow_mut(|roles| {
+        if !roles.contains_key(role) {
+            roles.insert(role.to_owned(), Vec::new());
+        }
+        let known = roles.get_mut(role).expect("just inserted");
+        if let Some((_, symbol)) = known.iter().find(|(s, _)| *s == subject) {
+            return *symbol;
+        }
+        let symbol = Symbol::of(&format!("{role}({subject})"));
+        known.push((subject, symbol));
+        symbol
+    })
+}

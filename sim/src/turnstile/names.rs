@@ -1,0 +1,113 @@
+//! Interned names: actors, subjects, paths.
+//!
+//! A [`Symbol`] is an index into a table that one thread keeps for all its runs, so that a moment is
+//! a few words that can be copied and compared. Indices depend on what ran before and therefore
+//! never enter a digest: a symbol's text, by its hash, does.
+
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// An interned text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Symbol(u32);
+
+struct Table {
+    texts: Vec<(Rc<str>, u64)>,
+    printed: FxHashMap<Rc<str>, Symbol>,
+    /// Texts and aliases (container ids, paths) to the symbol they are printed as.
+    aliases: FxHashMap<Rc<str>, Symbol>,
+}
+
+thread_local! {
+    static TABLE: RefCell<Table> = RefCell::new(Table {
+        texts: vec![(Rc::from(""), xxh3_64(b""))],
+        printed: [(Rc::from(""), Symbol(0))].into_iter().collect(),
+        aliases: [(Rc::from(""), Symbol(0))].into_iter().collect(),
+    });
+}
+
+impl Symbol {
+    /// The empty text.
+    pub const EMPTY: Symbol = Symbol(0);
+
+    /// The symbol of a text, or of the text that it is an alias of.
+    pub fn of(text: &str) -> Symbol {
+        Self::of_or(text, str::to_owned)
+    }
+
+    /// As [`Symbol::of`]; a text that was never seen becomes an alias of what `print` makes of it.
+    pub fn of_or(text: &str, print: impl FnOnce(&str) -> String) -> Symbol {
+        let known = TABLE.with_borrow(|table| table.aliases.get(text).copied());
+        known.unwrap_or_else(|| {
+            let printed = print(text);
+            let symbol = TABLE.with_borrow_mut(|table| table.insert(&printed));
+            Self::alias(text, symbol);
+            symbol
+        })
+    }
+
+    /// From now on `text` means `symbol`.
+    pub fn alias(text: &str, symbol: Symbol) {
+        TABLE.with_borrow_mut(|table| table.aliases.insert(Rc::from(text), symbol));
+    }
+
+    pub fn text(self) -> Rc<str> {
+        TABLE.with_borrow(|table| table.texts[self.0 as usize].0.clone())
+    }
+
+    /// A hash of the text that is the same in every process.
+    pub fn text_hash(self) -> u64 {
+        TABLE.with_borrow(|table| table.texts[self.0 as usize].1)
+    }
+
+    /// The order of the texts.
+    pub fn cmp_text(self, other: Symbol) -> Ordering {
+        if self == other {
+            return Ordering::Equal;
+        }
+        TABLE.with_borrow(|table| {
+            table.texts[self.0 as usize].0.cmp(&table.texts[other.0 as usize].0)
+        })
+    }
+
+    pub fn is_empty(self) -> bool {
+        self == Symbol::EMPTY
+    }
+}
+
+impl Table {
+    fn insert(&mut self, text: &str) -> Symbol {
+        if let Some(symbol) = self.printed.get(text) {
+            return *symbol;
+        }
+        let symbol = Symbol(u32::try_from(self.texts.len()).expect("fewer than 2^32 names"));
+        let text: Rc<str> = Rc::from(text);
+        self.texts.push((text.clone(), xxh3_64(text.as_bytes())));
+        self.printed.insert(text, symbol);
+        symbol
+    }
+}
+
+impl Hash for Symbol {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Display for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
+impl fmt::Debug for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.text())
+    }
+}

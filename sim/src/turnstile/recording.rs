@@ -1,0 +1,155 @@
+//! What happened in a run, in order, and its running digest.
+
+use std::rc::Rc;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use super::site::{Moment, Site, Stage};
+use crate::oracle::Fault;
+
+/// A moment that was admitted.
+#[derive(Clone, Debug)]
+pub struct Happened {
+    /// Virtual time, nanoseconds.
+    pub at: u64,
+    pub moment: Moment,
+    /// Hash of what the call brought: equal runs have equal payloads.
+    pub payload: u64,
+    /// The text of the error that the call brought, if it did.
+    pub error: Option<Rc<str>>,
+}
+
+/// One entry of a recording.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    Moment(Happened),
+    /// A fault was decided on.
+    Fault { at: u64, site: Site, fault: Fault },
+    /// A moment was set aside.
+    Held { at: u64, moment: Moment },
+    /// A moment that was set aside may go again.
+    LetGo { at: u64, moment: Moment, why: &'static str },
+    /// A phase of the run began.
+    Phase { at: u64, name: &'static str },
+    /// The code under test logged something (only when asked for; never part of the digest).
+    Log { at: u64, text: Rc<str> },
+}
+
+impl Entry {
+    pub fn at(&self) -> u64 {
+        match self {
+            Entry::Moment(happened) => happened.at,
+            Entry::Fault { at, .. }
+            | Entry::Held { at, .. }
+            | Entry::LetGo { at, .. }
+            | Entry::Phase { at, .. }
+            | Entry::Log { at, .. } => *at,
+        }
+    }
+}
+
+/// All that happened, and a digest over it.
+pub struct Recording {
+    pub entries: Vec<Entry>,
+    pub moments: u64,
+    digest: Xxh3,
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Recording { entries: Vec::with_capacity(1024), moments: 0, digest: Xxh3::new() }
+    }
+}
+
+fn site_words(site: &Site) -> [u64; 3] {
+    [
+        site.actor.text_hash(),
+        site.subject.text_hash(),
+        u64::from(site.op as u8) << 32 | u64::from(site.count),
+    ]
+}
+
+impl Recording {
+    fn mix(&mut self, words: &[u64]) {
+        let mut bytes = [0; 64];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        self.digest.update(&bytes[..words.len() * 8]);
+    }
+
+    /// `world`: the digest of the file system after the moment.
+    pub fn moment(&mut self, happened: Happened, world: u64) {
+        let [actor, subject, op] = site_words(&happened.moment.site);
+        let stage = happened.moment.stage as u64;
+        let failed = u64::from(happened.error.is_some());
+        self.mix(&[
+            happened.at,
+            actor,
+            subject,
+            op,
+            stage << 8 | failed,
+            happened.payload,
+            world,
+        ]);
+        self.moments += 1;
+        self.entries.push(Entry::Moment(happened));
+    }
+
+    pub fn fault(&mut self, at: u64, site: Site, fault: Fault) {
+        let [actor, subject, op] = site_words(&site);
+        self.mix(&[at, actor, subject, op, 1 << 16]);
+        self.digest.update(fault.to_string().as_bytes());
+        self.entries.push(Entry::Fault { at, site, fault });
+    }
+
+    pub fn held(&mut self, at: u64, moment: Moment) {
+        let [actor, subject, op] = site_words(&moment.site);
+        self.mix(&[at, actor, subject, op, 2 << 16 | moment.stage as u64]);
+        self.entries.push(Entry::Held { at, moment });
+    }
+
+    pub fn let_go(&mut self, at: u64, moment: Moment, why: &'static str) {
+        let [actor, subject, op] = site_words(&moment.site);
+        self.mix(&[at, actor, subject, op, 3 << 16 | moment.stage as u64]);
+        self.entries.push(Entry::LetGo { at, moment, why });
+    }
+
+    pub fn phase(&mut self, at: u64, name: &'static str) {
+        self.digest.update(name.as_bytes());
+        self.entries.push(Entry::Phase { at, name });
+    }
+
+    pub fn log(&mut self, at: u64, text: Rc<str>) {
+        self.entries.push(Entry::Log { at, text });
+    }
+
+    /// The digest so far, with `rest` (such as the final report) behind it.
+    pub fn digest_with(&self, rest: &[u8]) -> u128 {
+        let mut digest = self.digest.clone();
+        digest.update(rest);
+        digest.digest128()
+    }
+
+    pub fn digest(&self) -> u128 {
+        self.digest.digest128()
+    }
+
+    /// The moments in order.
+    pub fn happened(&self) -> impl Iterator<Item = &Happened> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Moment(happened) => Some(happened),
+            _ => None,
+        })
+    }
+
+    /// Whether a site was reached: one of its moments happened.
+    pub fn reached(&self, site: Site) -> bool {
+        self.happened().any(|h| h.moment.site == site)
+    }
+}
+
+/// A single moment's stage, for sites that have no more.
+pub const fn only(site: Site) -> Moment {
+    Moment { site, stage: Stage::Only }
+}

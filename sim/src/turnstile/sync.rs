@@ -1,0 +1,454 @@
+//! The runtime port: spawning, sleeping, locks, channels and signals, each taking of one a moment.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use shakedown_cri::ports::{
+    Code, Context, Error, Lock, Name, ReadGuard, Receiver, Runtime, Sender, Signal, WriteGuard,
+};
+
+use super::call::{Failure, Pending, Ran};
+use super::names::Symbol;
+use super::site::{Op, Site};
+use super::{EntryId, Sim, nanos, role_of};
+use crate::world::{WaitKey, World};
+
+/// The runtime port of the simulator.
+#[derive(Clone)]
+pub struct SimRuntime {
+    sim: Sim,
+}
+
+impl SimRuntime {
+    pub fn new(sim: Sim) -> Self {
+        SimRuntime { sim }
+    }
+}
+
+/// An attempt to take something, repeated whenever what it waits for was woken.
+struct SingleCell<F> {
+    attempt: RefCell<F>,
+    key: WaitKey,
+    delivered: Cell<bool>,
+    failed: Cell<Option<Code>>,
+}
+
+impl<F: FnMut() -> bool> Pending for SingleCell<F> {
+    fn run(&self, _: &mut World, _: EntryId, _: Site) -> Ran {
+        if (self.attempt.borrow_mut())() { Ran::Done } else { Ran::Wait(self.key) }
+    }
+
+    fn fail(&self, failure: &Failure, _: Site) {
+        if let Failure::Context(code) = failure {
+            self.failed.set(Some(*code));
+        }
+    }
+
+    fn brought(&self) -> (u64, Option<String>) {
+        (0, self.failed.get().map(|code| code.text().to_owned()))
+    }
+
+    fn deliver(&self) {
+        self.delivered.set(true);
+    }
+}
+
+/// A wait with one moment; ends with the context's error if that is earlier.
+struct Single<F> {
+    sim: Sim,
+    op: Op,
+    subject: Symbol,
+    ctx: Option<Context>,
+    due: Option<u64>,
+    cell: Rc<SingleCell<F>>,
+    entry: Option<EntryId>,
+}
+
+impl<F: FnMut() -> bool + 'static> Future for Single<F> {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        if self.entry.is_none() {
+            let pending: Rc<dyn Pending> = self.cell.clone();
+            self.entry = Some(match self.due {
+                Some(due) => self.sim.park_until(due, pending),
+                None => self.sim.park_call(self.op, self.subject, self.ctx.clone(), pending),
+            });
+            return Poll::Pending;
+        }
+        if !self.cell.delivered.get() {
+            return Poll::Pending;
+        }
+        self.entry = Some(EntryId::NONE);
+        Poll::Ready(self.cell.failed.get().map_or(Ok(()), |code| Err(Error::bare(code))))
+    }
+}
+
+impl<F> Drop for Single<F> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry
+            && entry != EntryId::NONE
+        {
+            self.sim.forget(entry);
+        }
+    }
+}
+
+impl Sim {
+    fn single<F: FnMut() -> bool + 'static>(
+        &self,
+        op: Op,
+        subject: Symbol,
+        ctx: Option<&Context>,
+        key: WaitKey,
+        attempt: F,
+    ) -> Single<F> {
+        let cell = SingleCell {
+            attempt: RefCell::new(attempt),
+            key,
+            delivered: Cell::new(false),
+            failed: Cell::new(None),
+        };
+        Single {
+            sim: self.clone(),
+            op,
+            subject,
+            ctx: ctx.cloned(),
+            due: None,
+            cell: Rc::new(cell),
+            entry: None,
+        }
+    }
+
+    /// Whoever waits for `key` may try again.
+    fn notify(&self, key: WaitKey) {
+        let now = self.0.now.get();
+        let Ok(mut core) = self.0.core.try_borrow_mut() else { return };
+        for parked in &mut core.parked {
+            if parked.wait == Some(key) {
+                parked.wait = None;
+                parked.due = now;
+            }
+        }
+    }
+
+    fn new_key(&self) -> WaitKey {
+        let mut core = self.0.core.borrow_mut();
+        core.next_entry += 1;
+        WaitKey::Shared(core.next_entry)
+    }
+}
+
+struct LockState<T> {
+    sim: Sim,
+    name: Symbol,
+    key: WaitKey,
+    value: RefCell<T>,
+    readers: Cell<u32>,
+    writing: Cell<bool>,
+    /// Who waits, in order: ticket and whether to write.
+    queue: RefCell<Vec<(u64, bool)>>,
+    next_ticket: Cell<u64>,
+}
+
+impl<T> LockState<T> {
+    fn enqueue(&self, write: bool) -> u64 {
+        let ticket = self.next_ticket.get();
+        self.next_ticket.set(ticket + 1);
+        self.queue.borrow_mut().push((ticket, write));
+        ticket
+    }
+
+    fn try_take(&self, ticket: u64, write: bool) -> bool {
+        let free = if write {
+            !self.writing.get() && self.readers.get() == 0
+        } else {
+            // A writer that waits goes before readers that came after it.
+            let queue = self.queue.borrow();
+            !self.writing.get() && !queue.iter().any(|(other, w)| *w && *other < ticket)
+        };
+        if free {
+            self.queue.borrow_mut().retain(|(other, _)| *other != ticket);
+            if write {
+                self.writing.set(true);
+            } else {
+                self.readers.set(self.readers.get() + 1);
+            }
+        }
+        free
+    }
+
+    fn release(&self, write: bool) {
+        if write {
+            self.writing.set(false);
+        } else {
+            self.readers.set(self.readers.get() - 1);
+        }
+        self.sim.notify(self.key);
+    }
+}
+
+/// A reader-writer lock of the simulator.
+pub struct SimLock<T>(Rc<LockState<T>>);
+
+impl<T> Clone for SimLock<T> {
+    fn clone(&self) -> Self {
+        SimLock(self.0.clone())
+    }
+}
+
+/// Shared or exclusive access.
+pub struct SimGuard<T> {
+    lock: Rc<LockState<T>>,
+    write: bool,
+}
+
+impl<T> Drop for SimGuard<T> {
+    fn drop(&mut self) {
+        self.lock.release(self.write);
+    }
+}
+
+impl<T> ReadGuard<T> for SimGuard<T> {
+    fn with<R>(&self, read: impl FnOnce(&T) -> R) -> R {
+        read(&self.lock.value.borrow())
+    }
+}
+
+impl<T> WriteGuard<T> for SimGuard<T> {
+    fn with_mut<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        change(&mut self.lock.value.borrow_mut())
+    }
+}
+
+/// A place in a lock's queue; leaving it lets others pass, and gives back what was taken but never
+/// handed over.
+struct Ticket<T> {
+    lock: Rc<LockState<T>>,
+    ticket: u64,
+    taken: Rc<Cell<bool>>,
+    write: bool,
+}
+
+impl<T> Drop for Ticket<T> {
+    fn drop(&mut self) {
+        if self.taken.get() {
+            return self.lock.release(self.write);
+        }
+        self.lock.queue.borrow_mut().retain(|(other, _)| *other != self.ticket);
+        self.lock.sim.notify(self.lock.key);
+    }
+}
+
+impl<T: 'static> SimLock<T> {
+    async fn take(&self, write: bool) -> SimGuard<T> {
+        let lock = self.0.clone();
+        let taken = Rc::new(Cell::new(false));
+        let place =
+            Ticket { ticket: lock.enqueue(write), lock: lock.clone(), taken: taken.clone(), write };
+        let (state, ticket) = (lock.clone(), place.ticket);
+        let attempt = move || {
+            let took = state.try_take(ticket, write);
+            if took {
+                taken.set(true);
+            }
+            took
+        };
+        let single = lock.sim.single(Op::Lock, lock.name, None, lock.key, attempt);
+        // Without a context the wait cannot fail.
+        let _ = single.await;
+        place.taken.set(false);
+        SimGuard { lock: place.lock.clone(), write }
+    }
+}
+
+impl<T: 'static> Lock<T> for SimLock<T> {
+    type Read = SimGuard<T>;
+    type Write = SimGuard<T>;
+
+    async fn read(&self) -> SimGuard<T> {
+        self.take(false).await
+    }
+
+    async fn write(&self) -> SimGuard<T> {
+        self.take(true).await
+    }
+
+    fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+        self.0.value.try_borrow().ok().map(|value| look(&value))
+    }
+}
+
+struct ChannelState<T> {
+    sim: Sim,
+    name: Symbol,
+    items: RefCell<VecDeque<T>>,
+    capacity: usize,
+    senders: Cell<usize>,
+    receiver_gone: Cell<bool>,
+    room: WaitKey,
+    item: WaitKey,
+}
+
+pub struct SimSender<T>(Rc<ChannelState<T>>);
+
+pub struct SimReceiver<T>(Rc<ChannelState<T>>);
+
+impl<T> Clone for SimSender<T> {
+    fn clone(&self) -> Self {
+        self.0.senders.set(self.0.senders.get() + 1);
+        SimSender(self.0.clone())
+    }
+}
+
+impl<T> Drop for SimSender<T> {
+    fn drop(&mut self) {
+        self.0.senders.set(self.0.senders.get() - 1);
+        if self.0.senders.get() == 0 {
+            self.0.sim.notify(self.0.item);
+        }
+    }
+}
+
+impl<T> Drop for SimReceiver<T> {
+    fn drop(&mut self) {
+        self.0.receiver_gone.set(true);
+        self.0.sim.notify(self.0.room);
+    }
+}
+
+impl<T> ChannelState<T> {
+    fn has_room(&self) -> bool {
+        self.items.borrow().len() < self.capacity
+    }
+
+    fn push(&self, value: T) {
+        self.items.borrow_mut().push_back(value);
+        self.sim.notify(self.item);
+    }
+}
+
+impl<T: 'static> Sender<T> for SimSender<T> {
+    async fn send(&self, value: T) -> Result<(), T> {
+        let state = self.0.clone();
+        let attempt = move || state.has_room() || state.receiver_gone.get();
+        let single = self.0.sim.single(Op::Send, self.0.name, None, self.0.room, attempt);
+        let _ = single.await;
+        self.try_send(value)
+    }
+
+    fn try_send(&self, value: T) -> Result<(), T> {
+        if self.0.receiver_gone.get() || !self.0.has_room() {
+            return Err(value);
+        }
+        self.0.push(value);
+        Ok(())
+    }
+}
+
+impl<T: 'static> Receiver<T> for SimReceiver<T> {
+    async fn recv(&mut self, ctx: &Context) -> Result<Option<T>, Error> {
+        let state = self.0.clone();
+        let attempt = move || !state.items.borrow().is_empty() || state.senders.get() == 0;
+        self.0.sim.single(Op::Receive, self.0.name, Some(ctx), self.0.item, attempt).await?;
+        let item = self.0.items.borrow_mut().pop_front();
+        if item.is_some() {
+            self.0.sim.notify(self.0.room);
+        }
+        Ok(item)
+    }
+}
+
+/// A one-shot broadcast of the simulator.
+#[derive(Clone)]
+pub struct SimSignal {
+    sim: Sim,
+    name: Symbol,
+    key: WaitKey,
+    set: Rc<Cell<bool>>,
+}
+
+impl Signal for SimSignal {
+    fn set(&self) {
+        self.set.set(true);
+        self.sim.notify(self.key);
+    }
+
+    fn is_set(&self) -> bool {
+        self.set.get()
+    }
+
+    async fn wait(&self, ctx: &Context) -> Result<(), Error> {
+        let set = self.set.clone();
+        self.sim.single(Op::Signal, self.name, Some(ctx), self.key, move || set.get()).await
+    }
+}
+
+impl Runtime for SimRuntime {
+    type Lock<T: 'static> = SimLock<T>;
+    type Sender<T: 'static> = SimSender<T>;
+    type Receiver<T: 'static> = SimReceiver<T>;
+    type Signal = SimSignal;
+
+    fn spawn(&self, name: Name<'_>, task: impl Future<Output = ()> + 'static) {
+        self.sim.spawn(role_of(name.role, Symbol::of(name.subject)), Box::pin(task));
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        let due = self.sim.now().0.saturating_add(nanos(duration));
+        let mut single =
+            self.sim.single(Op::Sleep, Symbol::EMPTY, None, WaitKey::Shared(0), || true);
+        single.due = Some(due);
+        let _ = single.await;
+    }
+
+    fn lock<T: 'static>(&self, name: Name<'_>, value: T) -> SimLock<T> {
+        SimLock(Rc::new(LockState {
+            sim: self.sim.clone(),
+            name: role_of(name.role, Symbol::of(name.subject)),
+            key: self.sim.new_key(),
+            value: RefCell::new(value),
+            readers: Cell::new(0),
+            writing: Cell::new(false),
+            queue: RefCell::new(Vec::new()),
+            next_ticket: Cell::new(0),
+        }))
+    }
+
+    fn channel<T: 'static>(
+        &self,
+        name: Name<'_>,
+        capacity: usize,
+    ) -> (SimSender<T>, SimReceiver<T>) {
+        let state = Rc::new(ChannelState {
+            sim: self.sim.clone(),
+            name: role_of(name.role, Symbol::of(name.subject)),
+            items: RefCell::new(VecDeque::new()),
+            capacity: capacity.max(1),
+            senders: Cell::new(1),
+            receiver_gone: Cell::new(false),
+            room: self.sim.new_key(),
+            item: self.sim.new_key(),
+        });
+        (SimSender(state.clone()), SimReceiver(state))
+    }
+
+    fn signal(&self, name: Name<'_>) -> SimSignal {
+        SimSignal {
+            sim: self.sim.clone(),
+            name: role_of(name.role, Symbol::of(name.subject)),
+            key: self.sim.new_key(),
+            set: Rc::new(Cell::new(false)),
+        }
+    }
+
+    fn unique_id(&self) -> String {
+        let actor = self.sim.current_actor();
+        self.sim.with_world(|world| world.new_container_id(actor))
+    }
+}

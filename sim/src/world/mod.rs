@@ -1,0 +1,224 @@
+//! The simulated node: containerd with its shims, processes, files, clocks and NRI plugins.
+//!
+//! Everything here is plain state that effects change; what of it takes several steps is an async
+//! handler in [`task_service`] and [`shim`]. The world knows the ports and no service.
+
+mod clock;
+pub mod fs;
+mod metadata;
+mod nri;
+mod ports;
+mod process;
+mod shim;
+mod task_service;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use shakedown_cri::cri::ContainerEvent;
+
+pub use clock::SimClock;
+pub use metadata::Metadata;
+pub use nri::{NriWorld, PluginState, Relayed};
+pub use ports::{Roots, SimContainerd, SimEvents, SimFs, SimMetrics, SimNri, SimPorts};
+pub use process::{Process, ProcessOutput, ProcessPlan, ProcessState};
+pub use shim::{InitState, Shim, ShimContainer};
+pub use task_service::TaskTable;
+
+use crate::turnstile::{Op, Symbol};
+use fs::FileSystem;
+
+/// What a blocked effect waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitKey {
+    /// A lock, channel or signal of the service.
+    Shared(u64),
+    /// A named pipe's end.
+    Fifo(fs::FifoId),
+    /// A change of a shim, by the pod's number.
+    Shim(u32),
+}
+
+/// What happens in the world by itself, at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occurrence {
+    /// The process with this pid ends by itself or by a signal, with this code.
+    Exit { pid: u32, code: i32 },
+    /// The process writes the n-th piece of its output.
+    Print { pid: u32, piece: usize },
+    /// The daemon cleans up after a shim's connection to a container broke.
+    ShimLost { pid: u32 },
+}
+
+/// What effects bring about beyond the state: collected by the turnstile after each of them.
+#[derive(Default)]
+pub struct Outbox {
+    pub woken: Vec<WaitKey>,
+    pub scheduled: Vec<(u64, Symbol, Op, Occurrence)>,
+    pub cancelled: Vec<Occurrence>,
+}
+
+impl Outbox {
+    pub fn is_empty(&self) -> bool {
+        self.woken.is_empty() && self.scheduled.is_empty() && self.cancelled.is_empty()
+    }
+}
+
+/// What changed since the judge last looked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Tasks, shims' containers, mounts, processes.
+    pub runtime: bool,
+    pub events: bool,
+    pub plugins: bool,
+    pub files: bool,
+}
+
+/// An event that the service sent, and when.
+#[derive(Clone, Debug)]
+pub struct SentEvent {
+    pub at: u64,
+    pub event: ContainerEvent,
+}
+
+/// The capacity of the channel that all subscribers share (spec section 9.1).
+pub const EVENT_CHANNEL_CAPACITY: usize = 1000;
+
+/// Wall clock at the start of a run: 2026-01-01T00:00:00Z, in nanoseconds since the epoch.
+pub const WALL_EPOCH: i64 = 1_767_225_600_000_000_000;
+
+/// A node.
+pub struct World {
+    /// Virtual monotonic time, nanoseconds. Only the turnstile moves it.
+    pub now: u64,
+    /// Added to the wall clock.
+    pub wall_offset: i64,
+    pub outbox: Outbox,
+    pub changed: Changed,
+    /// The write that is under way takes half of its bytes.
+    pub short_write: bool,
+    pub fs: FileSystem,
+    pub metadata: Metadata,
+    /// The task service's table.
+    pub tasks: TaskTable,
+    /// One per pod, by the pod's number.
+    pub shims: Vec<Shim>,
+    /// Sandbox id to the pod's number.
+    pub pods: BTreeMap<String, u32>,
+    /// What the OCI runtime keeps, by container id: the pid of its init.
+    pub runtime: BTreeMap<String, u32>,
+    /// Containers whose root file system is mounted.
+    pub mounts: BTreeSet<String>,
+    /// Containers that have a bundle directory.
+    pub bundles: BTreeSet<String>,
+    pub processes: BTreeMap<u32, Process>,
+    pub nri: NriWorld,
+    pub events: Vec<SentEvent>,
+    /// Metrics by name: how many observations.
+    pub metrics: BTreeMap<&'static str, u64>,
+    /// What a container's process will do, by container name.
+    pub plans: BTreeMap<Symbol, ProcessPlan>,
+    /// The container that a `create` call will make, by the call's actor: the id it is to get.
+    pub ids: BTreeMap<String, String>,
+    next_pid: u32,
+    next_id: u64,
+}
+
+impl World {
+    pub fn new() -> Self {
+        World {
+            now: 0,
+            wall_offset: 0,
+            outbox: Outbox::default(),
+            changed: Changed::default(),
+            short_write: false,
+            fs: FileSystem::default(),
+            metadata: Metadata::default(),
+            tasks: TaskTable::default(),
+            shims: Vec::new(),
+            pods: BTreeMap::new(),
+            runtime: BTreeMap::new(),
+            mounts: BTreeSet::new(),
+            bundles: BTreeSet::new(),
+            processes: BTreeMap::new(),
+            nri: NriWorld::default(),
+            events: Vec::new(),
+            metrics: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            next_pid: 100,
+            next_id: 0,
+        }
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub fn wall(&self) -> i64 {
+        let now = i64::try_from(self.now).unwrap_or(i64::MAX);
+        WALL_EPOCH.saturating_add(self.wall_offset).saturating_add(now)
+    }
+
+    /// A hash of the file system's history.
+    pub fn digest(&self) -> u64 {
+        self.fs.digest()
+    }
+
+    /// The judge has looked.
+    pub fn seen(&mut self) {
+        self.changed = Changed::default();
+    }
+
+    pub fn new_pid(&mut self) -> u32 {
+        self.next_pid += 1;
+        self.next_pid
+    }
+
+    /// The id of the container that the actor is about to make.
+    pub fn new_container_id(&mut self, actor: Symbol) -> String {
+        if let Some(id) = self.ids.remove(&*actor.text()) {
+            return id;
+        }
+        self.next_id += 1;
+        format!("{:064x}", self.next_id)
+    }
+
+    fn wake(&mut self, key: WaitKey) {
+        self.outbox.woken.push(key);
+    }
+
+    fn schedule(&mut self, after: Duration, actor: Symbol, op: Op, occurrence: Occurrence) {
+        let after = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+        self.outbox.scheduled.push((self.now.saturating_add(after), actor, op, occurrence));
+    }
+
+    /// Pipes that changed wake whoever waits for them.
+    fn wake_fifos(&mut self) {
+        while let Some(id) = self.fs.pop_changed_fifo() {
+            self.outbox.woken.push(WaitKey::Fifo(id));
+            self.resume_writer(id);
+        }
+    }
+
+    /// Lets an occurrence happen. Returns what enters the digest.
+    pub fn occur(&mut self, occurrence: Occurrence) -> u64 {
+        match occurrence {
+            Occurrence::Exit { pid, code } => {
+                self.process_exits(pid, code);
+                u64::from(code.unsigned_abs())
+            }
+            Occurrence::Print { pid, piece } => {
+                self.process_prints(pid, piece);
+                piece as u64
+            }
+            Occurrence::ShimLost { pid } => {
+                self.clean_up_lost_shim(pid);
+                u64::from(pid)
+            }
+        }
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}

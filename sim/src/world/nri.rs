@@ -1,0 +1,80 @@
+//! NRI plugins: who is connected, and what each was told.
+
+use shakedown_cri::ports::{Context, Error, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin};
+
+use super::World;
+
+/// One call that reached a plugin.
+#[derive(Clone, Debug)]
+pub struct Relayed {
+    pub at: u64,
+    pub event: NriEvent,
+    /// Container id; empty for a synchronisation.
+    pub container: String,
+    /// Whether the container's process lived at that moment.
+    pub process_lived: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct PluginState {
+    pub plugin: Plugin,
+    /// The connection is open. What happens after it closed is not the plugin's to know.
+    pub connected: bool,
+    pub heard: Vec<Relayed>,
+    /// Containers that the plugin was told of by a synchronisation, as running.
+    pub synchronized_running: Vec<String>,
+}
+
+pub struct NriWorld {
+    pub mode: NriMode,
+    pub plugins: Vec<PluginState>,
+}
+
+impl Default for NriWorld {
+    fn default() -> Self {
+        NriWorld { mode: NriMode::Disabled, plugins: Vec::new() }
+    }
+}
+
+impl World {
+    /// A plugin hears a request and answers.
+    pub(super) fn plugin_hears(
+        &mut self,
+        ctx: &Context,
+        name: &str,
+        request: &NriRequest,
+    ) -> Result<NriReply, NriError> {
+        let ended = ctx.end().filter(|(at, _)| at.0 <= self.now);
+        if let Some((_, code)) = ended {
+            return Err(NriError::Status(Error::bare(code)));
+        }
+        let at = self.now;
+        let container = match request.event {
+            NriEvent::Synchronize => String::new(),
+            _ => request.containers.first().map(|c| c.id.clone()).unwrap_or_default(),
+        };
+        let process_lived = self.has_live_process(&container);
+        let Some(state) = self.nri.plugins.iter_mut().find(|p| p.plugin.name == name) else {
+            return Err(NriError::ConnectionClosed);
+        };
+        if !state.connected {
+            return Err(NriError::ConnectionClosed);
+        }
+        if request.event == NriEvent::Synchronize {
+            let running = request.containers.iter().filter(|c| c.state == "running");
+            state.synchronized_running = running.map(|c| c.id.clone()).collect();
+        }
+        state.heard.push(Relayed { at, event: request.event, container, process_lived });
+        self.changed.plugins = true;
+        Ok(NriReply::default())
+    }
+
+    pub(super) fn close_plugin(&mut self, name: &str) {
+        for state in &mut self.nri.plugins {
+            if state.plugin.name == name {
+                state.connected = false;
+                self.changed.plugins = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,529 @@
+//! The ports of the simulated node: each call turned into moments.
+
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use shakedown_cri::cri::ContainerEvent;
+use shakedown_cri::ports::{
+    Containerd, Context, CreateTask, Error, EventSink, Exit, FifoEnd, Fs, FsCause, FsError, Image,
+    Metrics, Mount, Nri, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin, Ports, Record,
+    TaskInfo,
+};
+
+use super::clock::SimClock;
+use super::fs::{Fd, FifoId, FifoRead};
+use super::{EVENT_CHANNEL_CAPACITY, SentEvent, WaitKey, World, task_service};
+use crate::turnstile::{Call, Flow, Op, Sim, SimRuntime, Symbol};
+
+/// Where the service keeps its directories, for the short names of paths.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    pub root: String,
+    pub state: String,
+    pub logs: String,
+}
+
+/// All ports of one boot of the daemon.
+#[derive(Clone)]
+pub struct SimPorts {
+    runtime: SimRuntime,
+    clock: SimClock,
+    fs: SimFs,
+    containerd: SimContainerd,
+    nri: SimNri,
+    events: SimEvents,
+    metrics: SimMetrics,
+}
+
+impl SimPorts {
+    /// `boot`: the number of the daemon's start, owner of the descriptors it opens.
+    pub fn new(sim: &Sim, roots: Roots, boot: u32) -> Self {
+        let sim = sim.clone();
+        SimPorts {
+            runtime: SimRuntime::new(sim.clone()),
+            clock: SimClock { sim: sim.clone() },
+            fs: SimFs { sim: sim.clone(), roots: Rc::new(roots), boot },
+            containerd: SimContainerd { sim: sim.clone() },
+            nri: SimNri { sim: sim.clone() },
+            events: SimEvents { sim: sim.clone() },
+            metrics: SimMetrics { sim },
+        }
+    }
+}
+
+impl Ports for SimPorts {
+    type Runtime = SimRuntime;
+    type Clock = SimClock;
+    type Fs = SimFs;
+    type Containerd = SimContainerd;
+    type Nri = SimNri;
+    type Events = SimEvents;
+    type Metrics = SimMetrics;
+
+    fn runtime(&self) -> &SimRuntime {
+        &self.runtime
+    }
+
+    fn clock(&self) -> &SimClock {
+        &self.clock
+    }
+
+    fn fs(&self) -> &SimFs {
+        &self.fs
+    }
+
+    fn containerd(&self) -> &SimContainerd {
+        &self.containerd
+    }
+
+    fn nri(&self) -> &SimNri {
+        &self.nri
+    }
+
+    fn events(&self) -> &SimEvents {
+        &self.events
+    }
+
+    fn metrics(&self) -> &SimMetrics {
+        &self.metrics
+    }
+}
+
+/// The file port.
+#[derive(Clone)]
+pub struct SimFs {
+    sim: Sim,
+    roots: Rc<Roots>,
+    boot: u32,
+}
+
+/// An open file; dropping it without a close closes it, too.
+pub struct SimFile {
+    sim: Sim,
+    fd: Fd,
+    path: Rc<str>,
+    subject: Symbol,
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let fd = self.fd;
+        self.sim.with_world(|world| drop(world.fs.close(fd)));
+    }
+}
+
+/// One end of a named pipe.
+#[derive(Clone)]
+pub struct SimFifo {
+    id: FifoId,
+    path: Rc<str>,
+    subject: Symbol,
+    ctx: Context,
+}
+
+/// A path as site names show it: relative to the service's directories, ids by their names, the
+/// digits of temporary names left out.
+pub(crate) fn short_path(roots: &Roots, path: &str) -> String {
+    let (head, rest) = if let Some(rest) = path.strip_prefix(&*roots.root) {
+        ("", rest)
+    } else if let Some(rest) = path.strip_prefix(&*roots.state) {
+        ("run:", rest)
+    } else if let Some(rest) = path.strip_prefix(&*roots.logs) {
+        ("log:", rest)
+    } else {
+        return path.to_owned();
+    };
+    let rest = rest.trim_start_matches('/');
+    let rest = rest.strip_prefix("containers/").unwrap_or(rest);
+    let words = rest.split('/').map(|word| {
+        if let Some(temp) = word.strip_prefix(".tmp-") {
+            return format!(".tmp-{}", temp.trim_end_matches(|c: char| c.is_ascii_digit()));
+        }
+        with_names(word)
+    });
+    format!("{head}{}", words.collect::<Vec<_>>().join("/"))
+}
+
+/// A text with every container id in it replaced by its name.
+fn with_names(word: &str) -> String {
+    let is_id = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    match word.get(..64) {
+        Some(id) if is_id(id) => format!("{}{}", Symbol::of(id), &word[64..]),
+        _ => word.to_owned(),
+    }
+}
+
+impl SimFs {
+    fn subject(&self, path: &str) -> Symbol {
+        Symbol::of_or(path, |path| short_path(&self.roots, path))
+    }
+
+    /// A file call; an injected error names the real path.
+    async fn file<T: std::hash::Hash + 'static>(
+        &self,
+        op: Op,
+        path: &str,
+        mut effect: impl FnMut(&mut World, &str) -> Result<T, FsError> + 'static,
+    ) -> Result<T, FsError> {
+        let subject = self.subject(path);
+        let path: Rc<str> = Rc::from(path);
+        let own = path.clone();
+        let call = self.sim.call(op, subject, None, move |world| {
+            let result = effect(world, &own);
+            world.wake_fifos();
+            world.changed.files = true;
+            Flow::Done(result)
+        });
+        name_path(call.await, subject, &path)
+    }
+}
+
+/// Puts the real path where an injected error has the short one.
+fn name_path<T>(result: Result<T, FsError>, subject: Symbol, path: &str) -> Result<T, FsError> {
+    result.map_err(|mut error| {
+        if *error.path == *subject.text() {
+            error.path = path.to_owned();
+        }
+        error
+    })
+}
+
+impl Fs for SimFs {
+    type File = SimFile;
+    type Fifo = SimFifo;
+
+    async fn make_dir_all(&self, path: &str, mode: u32) -> Result<(), FsError> {
+        self.file(Op::FsMkdir, path, move |world, path| world.fs.make_dir_all(path, mode)).await
+    }
+
+    async fn make_temp_dir(&self, parent: &str) -> Result<String, FsError> {
+        self.file(Op::FsMkdtemp, parent, |world, parent| world.fs.make_temp_dir(parent)).await
+    }
+
+    async fn create_temp(&self, parent: &str, prefix: &str) -> Result<(SimFile, String), FsError> {
+        let (boot, prefix, dir) = (self.boot, prefix.to_owned(), parent.to_owned());
+        let wanted = format!("{parent}/{prefix}");
+        let made = self.file(Op::FsCreateTemp, &wanted, move |world, _| {
+            world.fs.create_temp(boot, &dir, &prefix)
+        });
+        let (fd, path): (Fd, String) = made.await?;
+        let subject = self.subject(&path);
+        let file = SimFile { sim: self.sim.clone(), fd, path: Rc::from(&*path), subject };
+        Ok((file, path))
+    }
+
+    async fn open_append(&self, path: &str, mode: u32) -> Result<SimFile, FsError> {
+        let boot = self.boot;
+        let opened = self.file(Op::FsOpen, path, move |world, path| {
+            world.fs.open_append(boot, path, mode)
+        });
+        let fd: Fd = opened.await?;
+        let subject = self.subject(path);
+        Ok(SimFile { sim: self.sim.clone(), fd, path: Rc::from(path), subject })
+    }
+
+    async fn set_mode(&self, path: &str, mode: u32) -> Result<(), FsError> {
+        self.file(Op::FsChmod, path, move |world, path| world.fs.set_mode(path, mode)).await
+    }
+
+    async fn write(&self, file: &SimFile, data: &[u8]) -> Result<usize, FsError> {
+        let (fd, bytes) = (file.fd, data.to_vec());
+        let call = self.sim.call(Op::FsWrite, file.subject, None, move |world| {
+            let taken = if world.short_write { bytes.len() / 2 } else { bytes.len() };
+            let result = world.fs.write(fd, &bytes[..taken]);
+            world.changed.files = true;
+            Flow::Done(result)
+        });
+        name_path(call.await, file.subject, &file.path)
+    }
+
+    async fn sync(&self, file: &SimFile) -> Result<(), FsError> {
+        let fd = file.fd;
+        let call = self.sim.call(Op::FsSync, file.subject, None, move |world| {
+            Flow::Done(world.fs.sync(fd))
+        });
+        name_path(call.await, file.subject, &file.path)
+    }
+
+    async fn close(&self, file: SimFile) -> Result<(), FsError> {
+        let fd = file.fd;
+        let call = self.sim.call(Op::FsClose, file.subject, None, move |world| {
+            Flow::Done(world.fs.close(fd))
+        });
+        name_path(call.await, file.subject, &file.path)
+    }
+
+    async fn read_file(&self, path: &str) -> Result<Vec<u8>, FsError> {
+        self.file(Op::FsRead, path, |world, path| world.fs.read_file(path)).await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
+        let target = to.to_owned();
+        let source = from.to_owned();
+        let renamed = self.file(Op::FsRename, to, move |world, _| world.fs.rename(&source, &target));
+        renamed.await.map_err(|mut error| {
+            if error.path == to {
+                error.path = format!("{from} {to}");
+            }
+            error
+        })
+    }
+
+    async fn remove_file(&self, path: &str) -> Result<(), FsError> {
+        self.file(Op::FsUnlink, path, |world, path| world.fs.remove_file(path)).await
+    }
+
+    async fn unmount_all(&self, path: &str) -> Result<(), FsError> {
+        self.file(Op::FsUnmount, path, |world, path| world.fs.unmount_all(path)).await
+    }
+
+    async fn unmount(&self, path: &str) -> Result<(), FsError> {
+        self.file(Op::FsUnmount, path, |world, path| world.fs.unmount(path)).await
+    }
+
+    async fn remove_tree(&self, path: &str) -> Result<(), FsError> {
+        self.file(Op::FsRemoveTree, path, |world, path| world.fs.remove_tree(path)).await
+    }
+
+    async fn open_fifo(
+        &self,
+        ctx: &Context,
+        path: &str,
+        end: FifoEnd,
+    ) -> Result<SimFifo, FsError> {
+        let boot = self.boot;
+        let opened = self.file(Op::PipeOpen, path, move |world, path| {
+            world.fs.make_fifo(path, 0o700)?;
+            world.fs.open_fifo(boot, path, end)
+        });
+        let id: FifoId = opened.await?;
+        Ok(SimFifo { id, path: Rc::from(path), subject: self.subject(path), ctx: ctx.clone() })
+    }
+
+    async fn read_fifo(&self, fifo: &SimFifo) -> Result<Vec<u8>, FsError> {
+        let (id, path, ctx) = (fifo.id, fifo.path.clone(), fifo.ctx.clone());
+        let read = self.sim.call(Op::PipeRead, fifo.subject, None, move |world| {
+            let fail = |cause| FsError { op: "read", path: path.to_string(), cause };
+            let result = match world.fs.fifo_read(id) {
+                // The context ends an open that still waits for its peer.
+                FifoRead::Blocked if !world.fs.fifo_is_open(id) && ended(&ctx, world.now) => {
+                    world.fs.fifo_close(id);
+                    Err(fail(FsCause::Closed))
+                }
+                FifoRead::Blocked => return Flow::Wait(WaitKey::Fifo(id)),
+                FifoRead::Data(data) => Ok(data),
+                FifoRead::Eof => Ok(Vec::new()),
+                FifoRead::Closed => Err(fail(FsCause::Closed)),
+            };
+            world.wake_fifos();
+            Flow::Done(result)
+        });
+        name_path(read.await, fifo.subject, &fifo.path)
+    }
+
+    async fn close_fifo(&self, fifo: &SimFifo) -> Result<(), FsError> {
+        let id = fifo.id;
+        let closed = self.sim.call(Op::PipeClose, fifo.subject, None, move |world| {
+            world.fs.fifo_close(id);
+            world.wake_fifos();
+            world.changed.files = true;
+            Flow::Done(Ok(()))
+        });
+        name_path(closed.await, fifo.subject, &fifo.path)
+    }
+}
+
+fn ended(ctx: &Context, now: u64) -> bool {
+    ctx.end().is_some_and(|(at, _)| at.0 <= now)
+}
+
+/// containerd's services.
+#[derive(Clone)]
+pub struct SimContainerd {
+    sim: Sim,
+}
+
+impl SimContainerd {
+    fn metadata<T: std::hash::Hash + 'static>(
+        &self,
+        op: Op,
+        subject: &str,
+        mut effect: impl FnMut(&mut World) -> Result<T, Error> + 'static,
+    ) -> Call<Result<T, Error>> {
+        // Metadata reads do not look at the context (spec section 1.4).
+        self.sim.call(op, Symbol::of(subject), None, move |world| Flow::Done(effect(world)))
+    }
+
+    fn task<T: std::hash::Hash + 'static, Fut: Future<Output = Result<T, Error>> + 'static>(
+        &self,
+        op: Op,
+        ctx: &Context,
+        id: &str,
+        handler: impl FnOnce() -> Fut + 'static,
+    ) -> Call<Result<T, Error>> {
+        self.sim.serve(op, Symbol::of(id), Some(ctx), |_| None, handler)
+    }
+}
+
+impl Containerd for SimContainerd {
+    async fn record_get(&self, _: &Context, id: &str) -> Result<Record, Error> {
+        let key = id.to_owned();
+        self.metadata(Op::RecordInfo, id, move |world| world.metadata.get(&key)).await
+    }
+
+    async fn record_create(&self, _: &Context, record: Record) -> Result<(), Error> {
+        let id = record.id.clone();
+        let create = self.metadata(Op::RecordCreate, &id, move |world| {
+            let mut record = record.clone();
+            record.created_at = world.wall();
+            world.metadata.create(record)
+        });
+        create.await
+    }
+
+    async fn record_delete(&self, _: &Context, id: &str) -> Result<(), Error> {
+        let key = id.to_owned();
+        self.metadata(Op::RecordDelete, id, move |world| world.metadata.delete(&key)).await
+    }
+
+    async fn snapshot_prepare(&self, _: &Context, key: &str, image: &str) -> Result<(), Error> {
+        let (k, image) = (key.to_owned(), image.to_owned());
+        self.metadata(Op::SnapshotPrepare, key, move |world| world.metadata.prepare(&k, &image))
+            .await
+    }
+
+    async fn snapshot_mounts(&self, _: &Context, key: &str) -> Result<Vec<Mount>, Error> {
+        let k = key.to_owned();
+        self.metadata(Op::SnapshotMounts, key, move |world| world.metadata.mounts(&k)).await
+    }
+
+    async fn snapshot_remove(&self, _: &Context, key: &str) -> Result<(), Error> {
+        let k = key.to_owned();
+        self.metadata(Op::SnapshotRemove, key, move |world| world.metadata.remove_snapshot(&k))
+            .await
+    }
+
+    async fn image_get(&self, _: &Context, reference: &str) -> Result<Image, Error> {
+        let wanted = reference.to_owned();
+        self.metadata(Op::ImageGet, reference, move |world| world.metadata.image(&wanted)).await
+    }
+
+    async fn task_create(&self, ctx: &Context, request: CreateTask) -> Result<u32, Error> {
+        let (sim, up, id) = (self.sim.clone(), ctx.clone(), request.id.clone());
+        self.task(Op::TaskCreate, ctx, &id, move || task_service::create(sim, up, request)).await
+    }
+
+    async fn task_get(&self, ctx: &Context, id: &str) -> Result<TaskInfo, Error> {
+        let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
+        self.task(Op::TaskGet, ctx, id, move || task_service::get(sim, up, own)).await
+    }
+
+    async fn task_start(&self, ctx: &Context, id: &str) -> Result<u32, Error> {
+        let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
+        self.task(Op::TaskStart, ctx, id, move || task_service::start(sim, up, own)).await
+    }
+
+    async fn task_kill(
+        &self,
+        ctx: &Context,
+        id: &str,
+        signal: u32,
+        all: bool,
+    ) -> Result<(), Error> {
+        let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
+        let kill = move || task_service::kill(sim, up, own, signal, all);
+        self.task(Op::TaskKill, ctx, id, kill).await
+    }
+
+    async fn task_wait(&self, ctx: &Context, id: &str) -> Result<Exit, Error> {
+        let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
+        self.task(Op::TaskWait, ctx, id, move || task_service::wait(sim, up, own)).await
+    }
+
+    async fn task_delete(&self, ctx: &Context, id: &str) -> Result<Exit, Error> {
+        let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
+        self.task(Op::TaskDelete, ctx, id, move || task_service::delete(sim, up, own)).await
+    }
+}
+
+/// Connections to the plugins.
+#[derive(Clone)]
+pub struct SimNri {
+    sim: Sim,
+}
+
+impl Nri for SimNri {
+    fn mode(&self) -> NriMode {
+        self.sim.with_world(|world| world.nri.mode)
+    }
+
+    fn plugins(&self) -> Vec<Plugin> {
+        self.sim.with_world(|world| {
+            let connected = world.nri.plugins.iter().filter(|p| p.connected);
+            connected.map(|p| p.plugin.clone()).collect()
+        })
+    }
+
+    async fn call(
+        &self,
+        ctx: &Context,
+        plugin: &str,
+        request: NriRequest,
+    ) -> Result<NriReply, NriError> {
+        let op = match request.event {
+            NriEvent::CreateContainer => Op::NriCreate,
+            NriEvent::PostCreateContainer => Op::NriPostCreate,
+            NriEvent::StartContainer => Op::NriStart,
+            NriEvent::PostStartContainer => Op::NriPostStart,
+            NriEvent::StopContainer => Op::NriStop,
+            NriEvent::RemoveContainer => Op::NriRemove,
+            NriEvent::Synchronize => Op::NriSynchronize,
+        };
+        let (up, name) = (ctx.clone(), plugin.to_owned());
+        let call = self.sim.call(op, Symbol::of(plugin), Some(ctx), move |world| {
+            Flow::Done(world.plugin_hears(&up, &name, &request))
+        });
+        call.await
+    }
+
+    fn close(&self, plugin: &str) {
+        self.sim.with_world(|world| world.close_plugin(plugin));
+    }
+}
+
+/// The events' channel.
+#[derive(Clone)]
+pub struct SimEvents {
+    sim: Sim,
+}
+
+impl EventSink for SimEvents {
+    async fn send(&self, event: ContainerEvent) -> bool {
+        let subject = Symbol::of(&event.container_id);
+        let call = self.sim.call(Op::EventSend, subject, None, move |world| {
+            let fits = world.events.len() < EVENT_CHANNEL_CAPACITY;
+            if fits {
+                world.events.push(SentEvent { at: world.now, event: event.clone() });
+                world.changed.events = true;
+            }
+            Flow::Done(fits)
+        });
+        call.await
+    }
+}
+
+#[derive(Clone)]
+pub struct SimMetrics {
+    sim: Sim,
+}
+
+impl Metrics for SimMetrics {
+    fn observe(&self, name: &'static str, _: &str, _: Duration) {
+        self.add(name, 1);
+    }
+
+    fn add(&self, name: &'static str, count: u64) {
+        self.sim.with_world(|world| *world.metrics.entry(name).or_insert(0) += count);
+    }
+}

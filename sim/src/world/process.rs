@@ -1,0 +1,215 @@
+//! The processes of the node's containers.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::fs::FifoId;
+use super::{Occurrence, World};
+use crate::turnstile::{Op, Symbol};
+
+/// A piece of output of a process.
+#[derive(Clone, Debug)]
+pub struct ProcessOutput {
+    /// After the process's start.
+    pub at: Duration,
+    pub stderr: bool,
+    pub bytes: Vec<u8>,
+}
+
+/// What a container's process will do.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessPlan {
+    /// How long it runs by itself; `None`: until it is killed.
+    pub runs: Option<Duration>,
+    pub exit_code: i32,
+    pub ignores_sigterm: bool,
+    pub executable_missing: bool,
+    pub output: Vec<ProcessOutput>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessState {
+    /// The runtime's init, before it executes the user's program.
+    Blocked,
+    Running,
+    Dead,
+}
+
+#[derive(Clone, Debug)]
+pub struct Process {
+    pub pid: u32,
+    /// Container id.
+    pub container: String,
+    /// Actor of what it does: `process(web)`.
+    pub actor: Symbol,
+    pub name: Symbol,
+    pub state: ProcessState,
+    pub started_at: Option<u64>,
+    pub exited_at: Option<u64>,
+    /// Code of its exit.
+    pub code: i32,
+    /// An exit is on its way.
+    dying: Option<Occurrence>,
+    stdout: Option<FifoId>,
+    stderr: Option<FifoId>,
+    /// Pieces of output that wait for room in their pipe, and how much of each is written.
+    backlog: VecDeque<(usize, usize)>,
+    /// Bytes written completely, per stream, for the check of logs.
+    pub written: [Vec<u8>; 2],
+}
+
+/// SIGKILL and SIGTERM, and what a process that dies of signal n exits with.
+pub const SIGKILL: u32 = 9;
+pub const SIGTERM: u32 = 15;
+const SIGNAL_EXIT_BASE: i32 = 128;
+
+impl World {
+    /// The runtime makes a container's init, blocked before the user's program.
+    pub(super) fn new_process(&mut self, container: &str, name: Symbol) -> u32 {
+        let pid = self.new_pid();
+        self.processes.insert(
+            pid,
+            Process {
+                pid,
+                container: container.to_owned(),
+                actor: crate::turnstile::role_of("process", name),
+                name,
+                state: ProcessState::Blocked,
+                started_at: None,
+                exited_at: None,
+                code: 0,
+                dying: None,
+                stdout: None,
+                stderr: None,
+                backlog: VecDeque::new(),
+                written: [Vec::new(), Vec::new()],
+            },
+        );
+        self.changed.runtime = true;
+        pid
+    }
+
+    pub(super) fn attach_output(&mut self, pid: u32, stdout: Option<FifoId>, stderr: Option<FifoId>) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.stdout = stdout;
+            process.stderr = stderr;
+        }
+    }
+
+    /// The user's program begins.
+    pub(super) fn start_process(&mut self, pid: u32) {
+        let now = self.now;
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        process.state = ProcessState::Running;
+        process.started_at = Some(now);
+        let (actor, name) = (process.actor, process.name);
+        self.changed.runtime = true;
+        let Some(plan) = self.plans.get(&name).cloned() else { return };
+        for (piece, output) in plan.output.iter().enumerate() {
+            if plan.runs.is_none_or(|runs| output.at <= runs) {
+                self.schedule(output.at, actor, Op::Print, Occurrence::Print { pid, piece });
+            }
+        }
+        if let Some(runs) = plan.runs {
+            let exit = Occurrence::Exit { pid, code: plan.exit_code };
+            self.schedule(runs, actor, Op::Exit, exit);
+            if let Some(process) = self.processes.get_mut(&pid) {
+                process.dying = Some(exit);
+            }
+        }
+    }
+
+    /// A signal arrives. False when no such process lives.
+    pub(super) fn signal_process(&mut self, pid: u32, signal: u32) -> bool {
+        let Some(process) = self.processes.get(&pid) else { return false };
+        if process.state == ProcessState::Dead {
+            return false;
+        }
+        let ignored = process.state == ProcessState::Running
+            && signal != SIGKILL
+            && self.plans.get(&process.name).is_some_and(|plan| plan.ignores_sigterm);
+        if ignored {
+            return true;
+        }
+        let code = SIGNAL_EXIT_BASE + i32::try_from(signal).unwrap_or(0);
+        let exit = Occurrence::Exit { pid, code };
+        let actor = process.actor;
+        if let Some(dying) = process.dying {
+            self.outbox.cancelled.push(dying);
+        }
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.dying = Some(exit);
+        }
+        self.schedule(Duration::ZERO, actor, Op::Exit, exit);
+        true
+    }
+
+    /// A process ends, and its shim records it.
+    pub(super) fn process_exits(&mut self, pid: u32, code: i32) {
+        let now = self.now;
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        if process.state == ProcessState::Dead {
+            return;
+        }
+        process.state = ProcessState::Dead;
+        process.exited_at = Some(now);
+        process.code = code;
+        process.backlog.clear();
+        let pipes = [process.stdout.take(), process.stderr.take()];
+        for fifo in pipes.into_iter().flatten() {
+            self.fs.fifo_close(fifo);
+        }
+        self.wake_fifos();
+        self.changed.runtime = true;
+        self.shim_reaps(pid, code);
+    }
+
+    /// The process writes a piece of its output, behind what still waits for room in the pipe.
+    pub(super) fn process_prints(&mut self, pid: u32, piece: usize) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        if process.state != ProcessState::Running {
+            return;
+        }
+        if !process.backlog.iter().any(|(waiting, _)| *waiting == piece) {
+            process.backlog.push_back((piece, 0));
+        }
+        let name = process.name;
+        while let Some(process) = self.processes.get_mut(&pid)
+            && let Some((piece, skip)) = process.backlog.front().copied()
+            && let Some(output) = self.plans.get(&name).and_then(|plan| plan.output.get(piece))
+        {
+            let fifo = if output.stderr { process.stderr } else { process.stdout };
+            let rest = output.bytes.get(skip..).unwrap_or_default();
+            let taken = match fifo {
+                // A stream that goes nowhere takes everything.
+                None => rest.len(),
+                Some(fifo) => self.fs.fifo_write(fifo, rest).unwrap_or(rest.len()),
+            };
+            process.written[usize::from(output.stderr)].extend_from_slice(&rest[..taken]);
+            if taken < rest.len() {
+                process.backlog[0].1 += taken;
+                break;
+            }
+            process.backlog.pop_front();
+        }
+        self.wake_fifos();
+    }
+
+    /// A pipe has room again: whoever waited for it writes on.
+    pub(super) fn resume_writer(&mut self, fifo: FifoId) {
+        let waiting = self.processes.values().find_map(|p| {
+            let on_it = p.stdout == Some(fifo) || p.stderr == Some(fifo);
+            let (piece, _) = p.backlog.front()?;
+            on_it.then_some((p.pid, p.actor, *piece))
+        });
+        if let Some((pid, actor, piece)) = waiting {
+            self.schedule(Duration::ZERO, actor, Op::Print, Occurrence::Print { pid, piece });
+        }
+    }
+
+    pub fn has_live_process(&self, container: &str) -> bool {
+        self.processes
+            .values()
+            .any(|p| p.container == container && p.state == ProcessState::Running)
+    }
+}

@@ -1,0 +1,422 @@
+//! Shims and the OCI runtime below them (spec section 2.8): one shim a pod, and the state of each
+//! of its containers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use shakedown_cri::ports::{
+    Code, Context, CreateTask, Error, Exit, FifoEnd, IoPaths, TaskInfo, TaskStatus,
+};
+
+use super::fs::FifoId;
+use super::process::{ProcessState, SIGKILL};
+use super::{Occurrence, WaitKey, World};
+use crate::turnstile::{Flow, Op, Sim, Symbol, role_of};
+
+/// How long the copy of the output may wait for its pipes (spec section 2.8).
+const COPY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The owner of the descriptors that shims hold.
+pub const SHIM_OWNER: u32 = 1_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitState {
+    Created,
+    Running,
+    Stopped,
+}
+
+/// A container as its shim knows it.
+#[derive(Clone, Debug)]
+pub struct ShimContainer {
+    pub state: InitState,
+    pub pid: u32,
+    pub io: IoPaths,
+    pub exit: Option<Exit>,
+    /// The ends of the output pipes that the shim holds open to read.
+    copies: Vec<FifoId>,
+    /// The daemon's connection for this container broke.
+    pub lost: bool,
+}
+
+/// The shim of a pod.
+#[derive(Clone, Debug)]
+pub struct Shim {
+    pub number: u32,
+    pub sandbox: String,
+    pub containers: BTreeMap<String, ShimContainer>,
+    /// A create is under way; it holds the shim's lock.
+    creating: bool,
+}
+
+impl Shim {
+    pub fn new(number: u32, sandbox: &str) -> Self {
+        Shim { number, sandbox: sandbox.to_owned(), containers: BTreeMap::new(), creating: false }
+    }
+}
+
+fn not_created() -> Error {
+    Error::new(Code::NotFound, "container not created: not found")
+}
+
+fn connection_closed() -> Error {
+    Error::new(Code::Unavailable, "ttrpc: closed")
+}
+
+/// The context that reaches a shim with a request: its deadline travels, a cancel does not.
+fn forwarded(ctx: &Context, now: shakedown_cri::ports::Instant) -> Context {
+    match ctx.deadline() {
+        Some(deadline) => Context::background().with_timeout(now, deadline.since(now)),
+        None => Context::background(),
+    }
+}
+
+/// The runtime is not run when the request's time is up.
+fn time_is_up(ctx: &Context, now: u64) -> Option<Error> {
+    ctx.end().filter(|(at, _)| at.0 <= now).map(|(_, code)| Error::bare(code))
+}
+
+impl World {
+    fn shim(&self, pod: u32) -> Option<&Shim> {
+        self.shims.get(pod as usize)
+    }
+
+    fn shim_mut(&mut self, pod: u32) -> Option<&mut Shim> {
+        self.shims.get_mut(pod as usize)
+    }
+
+    /// What a request to the shim has to wait for: its lock.
+    pub(super) fn shim_busy(&self, pod: u32) -> Option<WaitKey> {
+        self.shim(pod).filter(|shim| shim.creating).map(|_| WaitKey::Shim(pod))
+    }
+
+    pub(super) fn shim_container(&self, pod: u32, id: &str) -> Result<&ShimContainer, Error> {
+        let container = self.shim(pod).and_then(|shim| shim.containers.get(id));
+        match container {
+            Some(container) if container.lost => Err(connection_closed()),
+            Some(container) => Ok(container),
+            None => Err(not_created()),
+        }
+    }
+
+    fn shim_container_mut(&mut self, pod: u32, id: &str) -> Result<&mut ShimContainer, Error> {
+        let shim = self.shim_mut(pod).ok_or_else(not_created)?;
+        shim.containers.get_mut(id).ok_or_else(not_created)
+    }
+
+    /// The exit of a process reaches its shim, and everyone who waits there.
+    pub(super) fn shim_reaps(&mut self, pid: u32, code: i32) {
+        let exit = Exit { code, at: self.wall() };
+        let mut found = None;
+        for shim in &mut self.shims {
+            for container in shim.containers.values_mut() {
+                if container.pid == pid && container.exit.is_none() {
+                    container.state = InitState::Stopped;
+                    container.exit = Some(exit);
+                    found = Some((shim.number, std::mem::take(&mut container.copies)));
+                }
+            }
+        }
+        if let Some((pod, copies)) = found {
+            for fifo in copies {
+                self.fs.fifo_close(fifo);
+            }
+            self.wake_fifos();
+            self.wake(WaitKey::Shim(pod));
+        }
+    }
+
+    /// runc delete --force: whatever there is goes.
+    pub(super) fn runtime_delete(&mut self, id: &str) {
+        if let Some(pid) = self.runtime.remove(id) {
+            let alive = self.processes.get(&pid).is_some_and(|p| p.state != ProcessState::Dead);
+            if alive {
+                self.process_exits(pid, 128 + 9);
+            }
+            self.changed.runtime = true;
+        }
+    }
+
+    /// The shim forgets a container: pipes closed, root file system unmounted.
+    fn forget_container(&mut self, pod: u32, id: &str) {
+        if let Some(container) = self.shim_mut(pod).and_then(|shim| shim.containers.remove(id)) {
+            for fifo in container.copies {
+                self.fs.fifo_close(fifo);
+            }
+        }
+        self.mounts.remove(id);
+        self.changed.runtime = true;
+        self.wake_fifos();
+        self.wake(WaitKey::Shim(pod));
+    }
+
+    /// Undoes what a failed create left in the shim and the runtime.
+    pub(super) fn clean_up_failed_create(&mut self, pod: u32, id: &str) {
+        self.runtime_delete(id);
+        self.forget_container(pod, id);
+    }
+
+    /// The daemon's connection for a container broke: its dead-shim handler will run.
+    pub(super) fn shim_connection_lost(&mut self, pod: u32, id: &str) {
+        let Ok(container) = self.shim_container_mut(pod, id) else { return };
+        container.lost = true;
+        let pid = container.pid;
+        let name = Symbol::of(id);
+        self.schedule(
+            Duration::ZERO,
+            role_of("dead-shim", name),
+            Op::Exit,
+            Occurrence::ShimLost { pid },
+        );
+        self.wake(WaitKey::Shim(pod));
+    }
+
+    /// The offline delete of the dead-shim handler (spec section 2.7).
+    pub(super) fn clean_up_lost_shim(&mut self, pid: u32) {
+        let found = self.shims.iter().find_map(|shim| {
+            let (id, _) = shim.containers.iter().find(|(_, c)| c.pid == pid && c.lost)?;
+            Some((shim.number, id.clone()))
+        });
+        if let Some((pod, id)) = found {
+            self.clean_up_failed_create(pod, &id);
+            self.tasks.remove(&id);
+            self.bundles.remove(&id);
+        }
+    }
+
+    pub(super) fn shim_state(&self, pod: u32, id: &str) -> Result<TaskInfo, Error> {
+        let container = self.shim_container(pod, id)?;
+        let status = match container.state {
+            InitState::Created => TaskStatus::Created,
+            InitState::Running => TaskStatus::Running,
+            InitState::Stopped => TaskStatus::Stopped,
+        };
+        Ok(TaskInfo { status, pid: container.pid, io: container.io.clone(), exit: container.exit })
+    }
+
+    /// Opens both ends of each output pipe and hands the write ends to the process.
+    fn open_copies(&mut self, io: &IoPaths, pid: u32) -> Result<Vec<FifoId>, Error> {
+        let mut copies = Vec::new();
+        let mut writers = [None, None];
+        for (slot, path) in [&io.stdout, &io.stderr].into_iter().enumerate() {
+            if path.is_empty() || (slot == 1 && io.terminal) {
+                continue;
+            }
+            let opened = (self.fs.open_existing_fifo(SHIM_OWNER, path, FifoEnd::Write))
+                .and_then(|w| Ok((w, self.fs.open_existing_fifo(SHIM_OWNER, path, FifoEnd::Read)?)));
+            match opened {
+                Ok((writer, reader)) => {
+                    writers[slot] = Some(writer);
+                    copies.push(reader);
+                }
+                Err(error) => {
+                    for fifo in writers.into_iter().flatten().chain(copies) {
+                        self.fs.fifo_close(fifo);
+                    }
+                    self.wake_fifos();
+                    let os = error.errno().map_or("failed", |errno| errno.text());
+                    return Err(copy_failed(path, os));
+                }
+            }
+        }
+        self.attach_output(pid, writers[0], writers[1]);
+        self.wake_fifos();
+        Ok(copies)
+    }
+}
+
+fn copy_failed(path: &str, cause: &str) -> Error {
+    Error::unknown(format!(
+        "failed to start io pipe copy: unable to copy pipes: containerd-shim: opening file {path:?} failed: {cause}"
+    ))
+}
+
+/// Create in the shim: `runc create`, then the copy of the output. Holds the shim's lock.
+pub(super) async fn create(
+    sim: Sim,
+    ctx: Context,
+    pod: u32,
+    request: CreateTask,
+    name: Symbol,
+) -> Result<u32, Error> {
+    let ctx = forwarded(&ctx, sim.now());
+    sim.with_world(|world| {
+        if let Some(shim) = world.shim_mut(pod) {
+            shim.creating = true;
+        }
+        world.mounts.insert(request.id.clone());
+        world.changed.runtime = true;
+    });
+    let result = create_locked(&sim, &ctx, pod, &request, name).await;
+    sim.with_world(|world| {
+        if let Some(shim) = world.shim_mut(pod) {
+            shim.creating = false;
+        }
+        world.wake(WaitKey::Shim(pod));
+    });
+    result
+}
+
+async fn create_locked(
+    sim: &Sim,
+    ctx: &Context,
+    pod: u32,
+    request: &CreateTask,
+    name: Symbol,
+) -> Result<u32, Error> {
+    let (id, up) = (request.id.clone(), ctx.clone());
+    let made = sim.call(Op::RuntimeCreate, Symbol::EMPTY, Some(ctx), move |world| {
+        if let Some(error) = time_is_up(&up, world.now) {
+            return Flow::Done(Err(error));
+        }
+        if world.plans.get(&name).is_some_and(|plan| plan.executable_missing) {
+            let text = "exec: \"app\": executable file not found in $PATH";
+            return Flow::Done(Err(Error::unknown(format!(
+                "unable to start container process: {text}"
+            ))));
+        }
+        let pid = world.new_process(&id, name);
+        world.runtime.insert(id.clone(), pid);
+        world.changed.runtime = true;
+        Flow::Done(Ok(pid))
+    });
+    let pid: u32 = made.await.map_err(|error: Error| {
+        Error::unknown(format!("OCI runtime create failed: {}", error.message))
+    })?;
+    let copy_ctx = ctx.with_timeout(sim.now(), COPY_TIMEOUT);
+    let io = request.io.clone();
+    let copied = sim.call(Op::IoCopy, Symbol::EMPTY, Some(&copy_ctx), move |world| {
+        Flow::Done(world.open_copies(&io, pid).map(|copies| copies.into_iter().map(|f| f.0).collect()))
+    });
+    let copied: Result<Vec<u32>, Error> = copied.await;
+    let copies = copied.map_err(|error| match error.code {
+        Code::Unknown if error.message.starts_with("failed to start io pipe copy") => error,
+        _ => copy_failed(&request.io.stdout, &error.message),
+    })?;
+    sim.with_world(|world| {
+        let container = ShimContainer {
+            state: InitState::Created,
+            pid,
+            io: request.io.clone(),
+            exit: None,
+            copies: copies.into_iter().map(FifoId).collect(),
+            lost: false,
+        };
+        if let Some(shim) = world.shim_mut(pod) {
+            shim.containers.insert(request.id.clone(), container);
+        }
+        world.changed.runtime = true;
+    });
+    Ok(pid)
+}
+
+/// Start in the shim: `runc start`.
+pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Result<(), Error> {
+    let ctx = forwarded(&ctx, sim.now());
+    let state = sim.with_world(|world| world.shim_container(pod, &id).map(|c| c.state))?;
+    let word = match state {
+        InitState::Created => None,
+        InitState::Running => Some("running"),
+        InitState::Stopped => Some("stopped"),
+    };
+    if let Some(word) = word {
+        return Err(Error::unknown(format!("cannot start a {word} process")));
+    }
+    let (up, container) = (ctx.clone(), id.clone());
+    let started = sim.call(Op::RuntimeStart, Symbol::EMPTY, Some(&ctx), move |world| {
+        if let Some(error) = time_is_up(&up, world.now) {
+            return Flow::Done(Err(error));
+        }
+        let Some(pid) = world.runtime.get(&container).copied() else {
+            return Flow::Done(Err(Error::unknown("container does not exist")));
+        };
+        match world.processes.get(&pid).map(|p| p.state) {
+            Some(ProcessState::Blocked) => world.start_process(pid),
+            Some(ProcessState::Running) => {
+                let text = "cannot start an already running container";
+                return Flow::Done(Err(Error::unknown(text)));
+            }
+            _ => {
+                let text = "cannot start a container that has stopped";
+                return Flow::Done(Err(Error::unknown(text)));
+            }
+        }
+        Flow::Done(Ok(()))
+    });
+    started.await.map_err(|error: Error| {
+        Error::unknown(format!("OCI runtime start failed: {}", error.message))
+    })?;
+    sim.with_world(|world| {
+        if let Ok(container) = world.shim_container_mut(pod, &id)
+            && container.exit.is_none()
+        {
+            container.state = InitState::Running;
+        }
+        world.changed.runtime = true;
+    });
+    Ok(())
+}
+
+/// Kill in the shim: `runc kill`, its errors mapped (spec section 2.8).
+pub(super) async fn kill(
+    sim: Sim,
+    ctx: Context,
+    pod: u32,
+    id: String,
+    signal: u32,
+    all: bool,
+) -> Result<(), Error> {
+    let ctx = forwarded(&ctx, sim.now());
+    sim.with_world(|world| world.shim_container(pod, &id).map(|_| ())).map_err(|error| {
+        if error.code == Code::NotFound {
+            Error::new(Code::NotFound, "cannot kill a deleted process: not found")
+        } else {
+            error
+        }
+    })?;
+    let killed = sim.call(Op::RuntimeKill, Symbol::EMPTY, Some(&ctx), move |world| {
+        let Some(pid) = world.runtime.get(&id).copied() else {
+            return Flow::Done(Err(Error::new(
+                Code::NotFound,
+                "no such container: not found",
+            )));
+        };
+        if world.signal_process(pid, signal) || all {
+            return Flow::Done(Ok(()));
+        }
+        Flow::Done(Err(Error::new(Code::NotFound, "process already finished: not found")))
+    });
+    killed.await.map_err(|error: Error| match error.code {
+        Code::NotFound => error,
+        _ => Error::unknown(format!("unknown error after kill: {}", error.message)),
+    })
+}
+
+/// Delete in the shim: waits for the copy of the output, `runc delete`, unmounts.
+pub(super) async fn delete(
+    sim: Sim,
+    ctx: Context,
+    pod: u32,
+    id: String,
+) -> Result<Exit, Error> {
+    let ctx = forwarded(&ctx, sim.now());
+    let known = sim.with_world(|world| world.shim_container(pod, &id).map(|c| c.state));
+    match known {
+        Ok(InitState::Running) => return Err(Error::unknown("cannot delete a running process")),
+        Ok(InitState::Created | InitState::Stopped) => {}
+        Err(error) => return Err(error),
+    }
+    let container = id.clone();
+    let deleted = sim.call(Op::RuntimeDelete, Symbol::EMPTY, Some(&ctx), move |world| {
+        world.runtime_delete(&container);
+        Flow::Done(Ok(()))
+    });
+    deleted.await.map_err(|error: Error| {
+        Error::unknown(format!("OCI runtime delete failed: {}", error.message))
+    })?;
+    sim.with_world(|world| {
+        let exit = world.shim_container(pod, &id).ok().and_then(|c| c.exit);
+        world.forget_container(pod, &id);
+        Ok(exit.unwrap_or(Exit { code: 128 + SIGKILL as i32, at: world.wall() }))
+    })
+}

@@ -1,0 +1,301 @@
+//! containerd's task service (spec section 2.7): each call of the service, step by step.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use shakedown_cri::ports::{
+    Code, Context, CreateTask, Error, Exit, IoPaths, TaskInfo, TaskStatus,
+};
+
+use super::{World, shim};
+use crate::turnstile::{Flow, Op, Sim, Symbol};
+
+/// `io.containerd.timeout.task.state`
+const STATE_TIMEOUT: Duration = Duration::from_secs(2);
+/// `io.containerd.timeout.shim.cleanup`
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The annotation that groups a pod's containers in one shim.
+const SANDBOX_ID: &str = "io.kubernetes.cri.sandbox-id";
+
+/// The tasks that the daemon knows: container id to the pod's number.
+#[derive(Clone, Debug, Default)]
+pub struct TaskTable(BTreeMap<String, u32>);
+
+impl TaskTable {
+    pub fn pod(&self, id: &str) -> Option<u32> {
+        self.0.get(id).copied()
+    }
+
+    pub fn insert(&mut self, id: &str, pod: u32) {
+        self.0.insert(id.to_owned(), pod);
+    }
+
+    pub fn remove(&mut self, id: &str) {
+        self.0.remove(id);
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+}
+
+fn no_task(id: &str) -> Error {
+    Error::new(Code::NotFound, format!("task {id} not found"))
+}
+
+fn is_closed(error: &Error) -> bool {
+    error.code == Code::Unavailable && error.message.contains("ttrpc: closed")
+}
+
+impl World {
+    /// The pod whose shim serves a container, from its record.
+    fn pod_of(&self, id: &str) -> Result<u32, Error> {
+        let record = self.metadata.get(id)?;
+        let annotation = record.spec.annotations.iter().find(|(key, _)| key == SANDBOX_ID);
+        let sandbox = annotation.map_or(id, |(_, value)| value.as_str());
+        let pod = self.pods.get(sandbox).copied();
+        pod.ok_or_else(|| Error::new(Code::NotFound, format!("sandbox {sandbox}: not found")))
+    }
+}
+
+/// Which container, in whose shim.
+#[derive(Clone)]
+struct Peer {
+    sim: Sim,
+    pod: u32,
+    id: String,
+}
+
+impl Peer {
+    fn of(sim: &Sim, id: &str) -> Result<Peer, Error> {
+        let pod = sim.with_world(|world| world.tasks.pod(id)).ok_or_else(|| no_task(id))?;
+        Ok(Peer { sim: sim.clone(), pod, id: id.to_owned() })
+    }
+
+    /// Notes that a call found the connection closed.
+    fn checked<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &result
+            && is_closed(error)
+        {
+            self.sim.with_world(|world| world.shim_connection_lost(self.pod, &self.id));
+        }
+        result
+    }
+
+    async fn state(&self, ctx: &Context) -> Result<TaskInfo, Error> {
+        let (pod, id) = (self.pod, self.id.clone());
+        let ctx = ctx.with_timeout(self.sim.now(), STATE_TIMEOUT);
+        let call = self.sim.call(Op::ShimState, Symbol::EMPTY, Some(&ctx), move |world| {
+            match world.shim_busy(pod) {
+                Some(key) => Flow::Wait(key),
+                None => Flow::Done(world.shim_state(pod, &id)),
+            }
+        });
+        self.checked(call.await)
+    }
+
+    async fn pid(&self, ctx: &Context) -> Result<u32, Error> {
+        let (pod, id, up) = (self.pod, self.id.clone(), ctx.clone());
+        let call = self.sim.call(Op::ShimPid, Symbol::EMPTY, Some(ctx), move |world| {
+            if let Some(error) = ended(&up, world.now) {
+                return Flow::Done(Err(error));
+            }
+            match world.shim_busy(pod) {
+                Some(key) => Flow::Wait(key),
+                None => Flow::Done(world.shim_container(pod, &id).map(|c| c.pid)),
+            }
+        });
+        self.checked(call.await)
+    }
+
+    async fn exit(&self, ctx: &Context) -> Result<Exit, Error> {
+        let (pod, id) = (self.pod, self.id.clone());
+        let call = self.sim.call(Op::ShimWait, Symbol::EMPTY, Some(ctx), move |world| {
+            match world.shim_container(pod, &id) {
+                Err(error) => Flow::Done(Err(error)),
+                Ok(container) => match container.exit {
+                    Some(exit) => Flow::Done(Ok(exit)),
+                    None => Flow::Wait(super::WaitKey::Shim(pod)),
+                },
+            }
+        });
+        self.checked(call.await)
+    }
+
+    async fn delete(&self, ctx: &Context) -> Result<Exit, Error> {
+        let (sim, up, pod, id) = (self.sim.clone(), ctx.clone(), self.pod, self.id.clone());
+        let gate = move |world: &mut World| world.shim_busy(pod);
+        let call = self.sim.serve(Op::ShimDelete, Symbol::EMPTY, Some(ctx), gate, move || {
+            shim::delete(sim, up, pod, id)
+        });
+        self.checked(call.await)
+    }
+
+    /// Lets go of the shim and removes the bundle.
+    async fn shut_down(&self, ctx: &Context) {
+        let id = self.id.clone();
+        let call = self.sim.call(Op::ShimShutdown, Symbol::EMPTY, Some(ctx), move |world| {
+            world.bundles.remove(&id);
+            Flow::Done(Ok::<(), Error>(()))
+        });
+        // What fails here is only logged by the real daemon.
+        let _ = call.await;
+    }
+}
+
+/// An ended context, as an error.
+fn ended(ctx: &Context, now: u64) -> Option<Error> {
+    ctx.end().filter(|(at, _)| at.0 <= now).map(|(_, code)| Error::bare(code))
+}
+
+pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Result<u32, Error> {
+    let id = request.id.clone();
+    let pod = sim.with_world(|world| world.pod_of(&id))?;
+    if sim.with_world(|world| world.tasks.pod(&id)).is_some() {
+        return Err(Error::new(Code::AlreadyExists, format!("task {id}: already exists")));
+    }
+    let bundle = id.clone();
+    let made = sim.call(Op::BundleCreate, Symbol::EMPTY, None, move |world| {
+        if !world.bundles.insert(bundle.clone()) {
+            let root = "/run/containerd/io.containerd.runtime.v2.task/k8s.io";
+            return Flow::Done(Err(Error::unknown(format!("mkdir {root}/{bundle}: file exists"))));
+        }
+        Flow::Done(Ok(()))
+    });
+    made.await?;
+    let up = ctx.clone();
+    let joined = sim.call(Op::ShimConnect, Symbol::EMPTY, Some(&ctx), move |world| {
+        match ended(&up, world.now) {
+            Some(error) => {
+                Flow::Done(Err(error.wrap("").wrap("start failed")))
+            }
+            None => Flow::Done(Ok(())),
+        }
+    });
+    if let Err(error) = joined.await {
+        sim.with_world(|world| world.bundles.remove(&id));
+        return Err(error.wrap("failed to start shim"));
+    }
+    sim.with_world(|world| {
+        world.tasks.insert(&id, pod);
+        world.changed.runtime = true;
+    });
+    let peer = Peer { sim: sim.clone(), pod, id: id.clone() };
+    let created = {
+        let (sim, up, request) = (sim.clone(), ctx.clone(), request.clone());
+        let gate = move |world: &mut World| world.shim_busy(pod);
+        let name = Symbol::of(&id);
+        peer.sim.serve(Op::ShimCreate, Symbol::EMPTY, Some(&ctx), gate, move || {
+            shim::create(sim, up, pod, request, name)
+        })
+    };
+    if let Err(error) = created.await {
+        clean_up_failed_create(&peer).await;
+        return Err(error.wrap("failed to create shim task"));
+    }
+    let registered = sim.call(Op::MetricsRegister, Symbol::EMPTY, None, |_| {
+        Flow::Done(Ok::<(), Error>(()))
+    });
+    registered.await.map_err(|error| error.wrap("monitor task"))?;
+    peer.pid(&ctx).await.map_err(|error| error.wrap("failed to get task pid"))
+}
+
+/// After a failed create: out of the table, then the shim's own delete, with a fresh budget.
+async fn clean_up_failed_create(peer: &Peer) {
+    let (sim, pod, id) = (&peer.sim, peer.pod, &peer.id);
+    sim.with_world(|world| {
+        world.tasks.remove(id);
+        world.changed.runtime = true;
+    });
+    let ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
+    let deleted = peer.delete(&ctx).await;
+    match deleted {
+        // The shim never knew it: the bundle's delete makes sure of the runtime's side.
+        Err(error) if error.code == Code::NotFound => {
+            sim.with_world(|world| world.clean_up_failed_create(pod, id));
+        }
+        // Time is up: a last shutdown, then the connection is closed, which runs the dead-shim
+        // handler.
+        Err(error) if error.code == Code::DeadlineExceeded => {
+            let ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
+            peer.shut_down(&ctx).await;
+            sim.with_world(|world| world.clean_up_failed_create(pod, id));
+            return;
+        }
+        _ => {}
+    }
+    peer.shut_down(&ctx).await;
+}
+
+pub(super) async fn get(sim: Sim, ctx: Context, id: String) -> Result<TaskInfo, Error> {
+    let peer = Peer::of(&sim, &id)?;
+    match peer.state(&ctx).await {
+        Ok(info) => Ok(info),
+        Err(error) if error.code == Code::NotFound || is_closed(&error) => Err(no_task(&id)),
+        // Every other error is only logged, and the task is in an unknown state.
+        Err(_) => Ok(TaskInfo {
+            status: TaskStatus::Unknown,
+            pid: 0,
+            io: IoPaths::default(),
+            exit: None,
+        }),
+    }
+}
+
+pub(super) async fn start(sim: Sim, ctx: Context, id: String) -> Result<u32, Error> {
+    let peer = Peer::of(&sim, &id)?;
+    let (up, pod, container) = (ctx.clone(), peer.pod, id.clone());
+    let gate = move |world: &mut World| world.shim_busy(pod);
+    let of_shim = sim.clone();
+    let call = sim.serve(Op::ShimStart, Symbol::EMPTY, Some(&ctx), gate, move || {
+        shim::start(of_shim, up, pod, container)
+    });
+    peer.checked(call.await)?;
+    peer.state(&ctx).await.map(|info| info.pid)
+}
+
+pub(super) async fn kill(
+    sim: Sim,
+    ctx: Context,
+    id: String,
+    signal: u32,
+    all: bool,
+) -> Result<(), Error> {
+    let peer = Peer::of(&sim, &id)?;
+    let (up, pod) = (ctx.clone(), peer.pod);
+    let gate = move |world: &mut World| world.shim_busy(pod);
+    let of_shim = sim.clone();
+    let call = sim.serve(Op::ShimKill, Symbol::EMPTY, Some(&ctx), gate, move || {
+        shim::kill(of_shim, up, pod, id, signal, all)
+    });
+    peer.checked(call.await)
+}
+
+pub(super) async fn wait(sim: Sim, ctx: Context, id: String) -> Result<Exit, Error> {
+    let peer = Peer::of(&sim, &id)?;
+    peer.pid(&ctx).await?;
+    peer.exit(&ctx).await
+}
+
+pub(super) async fn delete(sim: Sim, ctx: Context, id: String) -> Result<Exit, Error> {
+    sim.with_world(|world| world.metadata.get(&id).map(|_| ()))?;
+    let peer = Peer::of(&sim, &id)?;
+    let deleted = peer.delete(&ctx).await;
+    let goes_on = match &deleted {
+        Ok(_) => true,
+        Err(error) => error.code == Code::NotFound || is_closed(error),
+    };
+    if !goes_on {
+        return deleted.map_err(|error| error.wrap("failed to delete task"));
+    }
+    sim.with_world(|world| {
+        if deleted.is_err() {
+            world.clean_up_failed_create(peer.pod, &id);
+        }
+        world.tasks.remove(&id);
+        world.changed.runtime = true;
+    });
+    let ctx = Context::background().with_timeout(sim.now(), Duration::from_secs(3));
+    peer.shut_down(&ctx).await;
+    deleted.map_err(|error| error.wrap("failed to delete task"))
+}
