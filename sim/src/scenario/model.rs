@@ -241,16 +241,34 @@ pub struct Call {
 /// `do = …`
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    Create { container: String },
-    Start { target: Target },
+    Create {
+        container: String,
+    },
+    Start {
+        target: Target,
+    },
     /// `timeout`: seconds of grace, default 0.
-    Stop { target: Target, timeout: i64 },
-    Remove { target: Target },
-    Status { target: Target, verbose: bool },
+    Stop {
+        target: Target,
+        timeout: i64,
+    },
+    Remove {
+        target: Target,
+    },
+    Status {
+        target: Target,
+        verbose: bool,
+    },
     List,
-    StopPod { sandbox: String },
-    RemovePod { sandbox: String },
-    ConnectPlugin { plugin: String },
+    StopPod {
+        sandbox: String,
+    },
+    RemovePod {
+        sandbox: String,
+    },
+    ConnectPlugin {
+        plugin: String,
+    },
 }
 
 /// Which container a call names: `container = "web"`, or `id = "…"` sent as it is.
