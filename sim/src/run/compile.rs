@@ -1,0 +1,463 @@
+//! From a case's text to the decisions, names and world that a run starts from.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use shakedown_cri::cri::{
+    ContainerConfig, LinuxConfig, NamespaceMode, NamespaceOptions, SandboxConfig,
+};
+use shakedown_cri::ports::{
+    Code, Errno, Image, NriEvent, NriMode, Plugin, Record, Spec,
+};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use crate::oracle::{Cause, DelayOf, Effect, Fault, Script, ScriptedHold};
+use crate::scenario::{self as file, Case, FaultKind, HostNamespace, PidMode, Span, When};
+use crate::turnstile::{Moment, Site, Symbol};
+use crate::world::{
+    PluginState, ProcessOutput, ProcessPlan, Roots, Shim, World,
+};
+
+/// An entry of the scenario that can be parsed but not run: a harness error of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunError {
+    pub span: std::ops::Range<usize>,
+    pub message: String,
+}
+
+/// A sandbox of the plan.
+#[derive(Clone, Debug)]
+pub struct SandboxPlan {
+    pub name: String,
+    pub id: String,
+    pub state: file::SandboxState,
+    pub runtime_handler: String,
+    pub config: SandboxConfig,
+}
+
+/// A container of the plan.
+#[derive(Clone, Debug)]
+pub struct ContainerPlan {
+    pub name: Symbol,
+    pub id: String,
+    pub sandbox: String,
+    pub sandbox_id: String,
+    pub state: file::InitialState,
+    pub config: ContainerConfig,
+    pub log_path: Option<String>,
+    pub tty: bool,
+}
+
+/// A call of the plan.
+#[derive(Clone, Debug)]
+pub struct CallPlan {
+    pub name: Symbol,
+    pub action: file::Action,
+    pub at: Option<Duration>,
+    pub when: Option<Moment>,
+    pub deadline: Option<Duration>,
+    pub cancel_after: Option<Duration>,
+    pub cancel_when: Option<Moment>,
+    /// Span of the entry.
+    pub span: std::ops::Range<usize>,
+}
+
+/// Everything that a run needs of its case.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub case: String,
+    pub bound: Duration,
+    pub max_log_line: u32,
+    pub script: Script,
+    /// Spans of the script's faults and holds.
+    pub fault_spans: Vec<std::ops::Range<usize>>,
+    pub hold_spans: Vec<std::ops::Range<usize>>,
+    pub sandboxes: Vec<SandboxPlan>,
+    pub containers: Vec<ContainerPlan>,
+    pub calls: Vec<CallPlan>,
+    pub runtimes: Vec<String>,
+    pub roots: Roots,
+    world: file::World,
+}
+
+/// Where the service keeps its directories: containerd's defaults.
+fn default_roots() -> Roots {
+    Roots {
+        root: "/var/lib/containerd/io.containerd.grpc.v1.cri".to_owned(),
+        state: "/run/containerd/io.containerd.grpc.v1.cri".to_owned(),
+        logs: "/var/log/pods".to_owned(),
+    }
+}
+
+/// The id that a container or sandbox of this name gets: 64 hexadecimal digits, beginning with
+/// `head`.
+pub fn container_id(head: &str, name: &str) -> String {
+    let low = xxh3_128_with_seed(name.as_bytes(), 0);
+    let high = xxh3_128_with_seed(name.as_bytes(), 1);
+    let digits = format!("{low:032x}{high:032x}");
+    let head: String = head.chars().take(64).collect();
+    format!("{head}{}", &digits[head.len()..])
+}
+
+fn moment(text: &str, span: &Span) -> Result<Moment, RunError> {
+    Moment::parse(text).ok_or_else(|| RunError {
+        span: span.0.clone(),
+        message: format!("`{text}` is not the name of a moment"),
+    })
+}
+
+fn site(text: &str, span: &Span) -> Result<Site, RunError> {
+    Site::parse(text).ok_or_else(|| RunError {
+        span: span.0.clone(),
+        message: format!("`{text}` is not the name of a call's site"),
+    })
+}
+
+fn effect(effect: file::Effect) -> Effect {
+    match effect {
+        file::Effect::None => Effect::None,
+        file::Effect::Done => Effect::Done,
+        file::Effect::Late(by) => Effect::Late(by),
+    }
+}
+
+/// What a code's text means.
+fn cause(text: &str) -> Option<Cause> {
+    let class = Code::ALL.iter().find(|code| code.name() == text).map(|c| Cause::Class(*c));
+    class.or_else(|| Errno::ALL.iter().find(|e| e.name() == text).map(|e| Cause::Errno(*e)))
+}
+
+fn fault(entry: &file::Fault) -> Result<(Site, Fault), RunError> {
+    let wrong = |message| RunError { span: entry.span.0.clone(), message };
+    let site = site(&entry.at, &entry.span)?;
+    let fault = match &entry.kind {
+        FaultKind::Error { code, message, effect: e } => Fault::Error {
+            cause: cause(code).ok_or_else(|| wrong(format!("`{code}` is not an error code")))?,
+            message: message.as_deref().map(std::rc::Rc::from),
+            effect: effect(*e),
+        },
+        FaultKind::Delay { by, of } => Fault::Delay {
+            by: *by,
+            of: match of {
+                file::DelayOf::Effect => DelayOf::Effect,
+                file::DelayOf::Reply => DelayOf::Reply,
+            },
+        },
+        FaultKind::Hang { effect: e } => Fault::Hang { effect: effect(*e) },
+        FaultKind::HangForever { effect: e } => Fault::HangForever { effect: effect(*e) },
+        FaultKind::Cancel { effect: e } => Fault::Cancel { effect: effect(*e) },
+        FaultKind::Deadline { effect: e } => Fault::Deadline { effect: effect(*e) },
+        FaultKind::ShortWrite => Fault::ShortWrite,
+        FaultKind::ConnectionClosed { effect: e } => {
+            Fault::ConnectionClosed { effect: effect(*e) }
+        }
+    };
+    match fault.misfit(site.op) {
+        Some(why) => Err(wrong(why)),
+        None => Ok((site, fault)),
+    }
+}
+
+fn namespaces(sandbox: &file::Sandbox) -> NamespaceOptions {
+    let mode = |of: HostNamespace| {
+        if sandbox.host_namespaces.contains(&of) { NamespaceMode::Node } else { NamespaceMode::Pod }
+    };
+    NamespaceOptions {
+        network: mode(HostNamespace::Network),
+        pid: mode(HostNamespace::Pid),
+        ipc: mode(HostNamespace::Ipc),
+    }
+}
+
+impl Plan {
+    /// # Errors
+    /// When an entry names a moment or a fault that cannot be.
+    pub fn new(case: &Case) -> Result<Plan, Vec<RunError>> {
+        let scenario = &case.scenario;
+        let world = &scenario.world;
+        let mut errors = Vec::new();
+        let sandboxes: Vec<SandboxPlan> = world.sandboxes.iter().map(sandbox_plan).collect();
+        let ids: BTreeMap<&str, String> = (world.containers.iter())
+            .map(|c| (&*c.name, container_id(&c.id, &c.name)))
+            .collect();
+        for sandbox in &sandboxes {
+            Symbol::alias(&sandbox.id, Symbol::of(&sandbox.name));
+        }
+        for container in &world.containers {
+            Symbol::alias(&ids[&*container.name], Symbol::of(&container.name));
+        }
+        let containers = (world.containers.iter())
+            .map(|c| container_plan(c, world, &sandboxes, &ids))
+            .collect();
+        let mut script = Script::default();
+        let (mut fault_spans, mut hold_spans) = (Vec::new(), Vec::new());
+        for entry in &scenario.faults {
+            match fault(entry) {
+                Ok(fault) => {
+                    script.faults.push(fault);
+                    fault_spans.push(entry.span.0.clone());
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        for entry in &scenario.holds {
+            match (moment(&entry.what, &entry.span), moment(&entry.until, &entry.span)) {
+                (Ok(what), Ok(until)) => {
+                    let across_time = entry.across_time;
+                    script.holds.push(ScriptedHold { what, until, across_time });
+                    hold_spans.push(entry.span.0.clone());
+                }
+                (what, until) => errors.extend(what.err().into_iter().chain(until.err())),
+            }
+        }
+        let mut calls = Vec::new();
+        for call in &scenario.calls {
+            match call_plan(call) {
+                Ok(call) => calls.push(call),
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Plan {
+            case: case.name.clone(),
+            bound: world.bound,
+            max_log_line: world.max_log_line,
+            script,
+            fault_spans,
+            hold_spans,
+            sandboxes,
+            containers,
+            calls,
+            runtimes: world.runtimes.clone(),
+            roots: default_roots(),
+            world: world.clone(),
+        })
+    }
+
+    pub fn container(&self, name: &str) -> Option<&ContainerPlan> {
+        self.containers.iter().find(|c| *c.name.text() == *name)
+    }
+
+    pub fn sandbox(&self, name: &str) -> Option<&SandboxPlan> {
+        self.sandboxes.iter().find(|s| s.name == name)
+    }
+
+    /// The node before the daemon comes up.
+    pub fn world(&self) -> World {
+        let mut world = World::new();
+        let made = |result: Result<(), shakedown_cri::ports::FsError>| {
+            result.expect("the directories of an empty node can be made");
+        };
+        for dir in [&self.roots.root, &self.roots.state, &self.roots.logs] {
+            made(world.fs.make_dir_all(dir, 0o755));
+        }
+        for path in &self.world.paths {
+            let parent = path.path.rsplit_once('/').map_or("/", |(parent, _)| parent);
+            // What cannot be made shows in the run itself: the scenario asked for it.
+            let _ = match path.kind {
+                file::PathKind::Directory => world.fs.make_dir_all(&path.path, path.mode),
+                file::PathKind::File => world
+                    .fs
+                    .make_dir_all(if parent.is_empty() { "/" } else { parent }, 0o755)
+                    .and_then(|()| world.fs.make_file(&path.path, path.mode)),
+                file::PathKind::Removed => Ok(()),
+            };
+        }
+        for image in &self.world.images {
+            world.metadata.images.push(Image {
+                id: format!("sha256:{}", container_id("", &image.name)),
+                tags: vec![image.name.clone()],
+                digests: vec![format!("{}@sha256:{}", image.name, container_id("", &image.name))],
+                stop_signal: image.stop_signal.clone(),
+            });
+        }
+        world.nri.mode = match self.world.nri {
+            file::NriConfig::Enabled => NriMode::Enabled,
+            file::NriConfig::Disabled => NriMode::Disabled,
+            file::NriConfig::Absent => NriMode::Absent,
+        };
+        for plugin in &self.world.plugins {
+            let events = plugin.events.iter().map(|event| match event {
+                file::PluginEvent::Create => NriEvent::CreateContainer,
+                file::PluginEvent::PostCreate => NriEvent::PostCreateContainer,
+                file::PluginEvent::Start => NriEvent::StartContainer,
+                file::PluginEvent::PostStart => NriEvent::PostStartContainer,
+                file::PluginEvent::Stop => NriEvent::StopContainer,
+                file::PluginEvent::Remove => NriEvent::RemoveContainer,
+            });
+            world.nri.plugins.push(PluginState {
+                plugin: Plugin {
+                    name: plugin.name.clone(),
+                    index: plugin.index.clone(),
+                    events: events.collect(),
+                },
+                connected: plugin.connected,
+                heard: Vec::new(),
+                synchronized_running: Vec::new(),
+            });
+        }
+        for (number, sandbox) in self.sandboxes.iter().enumerate() {
+            let number = u32::try_from(number).expect("few sandboxes");
+            world.add_pod(Shim::new(number, &sandbox.id), pause_record(sandbox));
+            for parent in [&self.roots.root, &self.roots.state] {
+                made(world.fs.make_dir_all(&format!("{parent}/sandboxes/{}", sandbox.id), 0o755));
+            }
+            if !sandbox.config.log_directory.is_empty() {
+                // A scenario may have put a file in its place.
+                let _ = world.fs.make_dir_all(&sandbox.config.log_directory, 0o755);
+            }
+        }
+        for container in &self.world.containers {
+            let process = &container.process;
+            let output = process.output.iter().map(|output| ProcessOutput {
+                at: output.at,
+                stderr: output.stream == file::Stream::Stderr,
+                bytes: output.text.repeat(output.repeat as usize).into_bytes(),
+            });
+            let plan = ProcessPlan {
+                runs: process.runs,
+                exit_code: process.exit_code,
+                ignores_sigterm: process.ignores_sigterm,
+                executable_missing: process.executable_missing,
+                output: output.collect(),
+            };
+            world.plans.insert(Symbol::of(&container.name), plan);
+        }
+        world
+    }
+
+    /// Limits of the disk, which hold once the setup is done.
+    pub fn limit_disk(&self, world: &mut World) {
+        world.fs.set_size_limit(self.world.disk.size);
+        world.fs.set_fd_limit(self.world.disk.max_open_files);
+        for path in &self.world.paths {
+            if path.kind == file::PathKind::Removed {
+                // Removing what is not there is what was asked for.
+                let _ = world.fs.remove_tree(&path.path);
+            }
+        }
+    }
+}
+
+fn sandbox_plan(sandbox: &file::Sandbox) -> SandboxPlan {
+    let mut annotations = Vec::new();
+    if sandbox.untrusted {
+        let key = "io.kubernetes.cri.untrusted-workload";
+        annotations.push((key.to_owned(), "true".to_owned()));
+    }
+    SandboxPlan {
+        name: sandbox.name.clone(),
+        id: container_id("", &format!("sandbox {}", sandbox.name)),
+        state: sandbox.state,
+        runtime_handler: sandbox.runtime_handler.clone(),
+        config: SandboxConfig {
+            name: sandbox.name.clone(),
+            namespace: "default".to_owned(),
+            uid: format!("uid-{}", sandbox.name),
+            attempt: 0,
+            log_directory: sandbox.log_directory.clone(),
+            annotations,
+            namespaces: namespaces(sandbox),
+            privileged: false,
+        },
+    }
+}
+
+/// The record of a sandbox's pause container.
+fn pause_record(sandbox: &SandboxPlan) -> Record {
+    Record {
+        id: sandbox.id.clone(),
+        labels: vec![("io.cri-containerd.kind".to_owned(), "sandbox".to_owned())],
+        image: "pause".to_owned(),
+        runtime: "io.containerd.runc.v2".to_owned(),
+        snapshotter: "overlayfs".to_owned(),
+        snapshot_key: sandbox.id.clone(),
+        spec: Spec {
+            annotations: vec![(
+                "io.kubernetes.cri.sandbox-id".to_owned(),
+                sandbox.id.clone(),
+            )],
+            ..Spec::default()
+        },
+        extensions: Vec::new(),
+        created_at: crate::world::WALL_EPOCH,
+    }
+}
+
+fn container_plan(
+    container: &file::Container,
+    world: &file::World,
+    sandboxes: &[SandboxPlan],
+    ids: &BTreeMap<&str, String>,
+) -> ContainerPlan {
+    let sandbox = sandboxes
+        .iter()
+        .find(|s| s.name == container.sandbox)
+        .or(sandboxes.first())
+        .expect("a scenario has a sandbox");
+    let of_sandbox = world.sandboxes.iter().find(|s| s.name == sandbox.name);
+    let mut options = of_sandbox.map(namespaces).unwrap_or_default();
+    let mut target_id = String::new();
+    options.pid = match &container.pid_mode {
+        PidMode::Container => NamespaceMode::Container,
+        PidMode::Pod => NamespaceMode::Pod,
+        PidMode::Node => NamespaceMode::Node,
+        PidMode::Target(target) => {
+            target_id = ids.get(&**target).cloned().unwrap_or_else(|| target.clone());
+            NamespaceMode::Target
+        }
+    };
+    let directory = &sandbox.config.log_directory;
+    let has_log = !directory.is_empty() && !container.log_path.is_empty();
+    ContainerPlan {
+        name: Symbol::of(&container.name),
+        id: ids[&*container.name].clone(),
+        sandbox: sandbox.name.clone(),
+        sandbox_id: sandbox.id.clone(),
+        state: container.state,
+        config: ContainerConfig {
+            name: container.name.clone(),
+            attempt: 0,
+            image: container.image.clone(),
+            log_path: container.log_path.clone(),
+            tty: container.tty,
+            stdin: container.stdin,
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            args: vec!["app".to_owned()],
+            env: Vec::new(),
+            linux: Some(LinuxConfig {
+                namespaces: options,
+                target_id,
+                cpu_shares: 0,
+                memory_limit_in_bytes: 0,
+            }),
+        },
+        log_path: has_log.then(|| format!("{directory}/{}", container.log_path)),
+        tty: container.tty,
+    }
+}
+
+fn call_plan(call: &file::Call) -> Result<CallPlan, RunError> {
+    let (at, when) = match &call.when {
+        When::At(at) => (Some(*at), None),
+        When::Moment(text) => (None, Some(moment(text, &call.span)?)),
+    };
+    let (cancel_after, cancel_when) = match &call.cancel {
+        None => (None, None),
+        Some(When::At(after)) => (Some(*after), None),
+        Some(When::Moment(text)) => (None, Some(moment(text, &call.span)?)),
+    };
+    Ok(CallPlan {
+        name: Symbol::of(&call.name),
+        action: call.action.clone(),
+        at,
+        when,
+        deadline: call.deadline,
+        cancel_after,
+        cancel_when,
+        span: call.span.0.clone(),
+    })
+}

@@ -1,0 +1,425 @@
+//! Reading of a TOML tree by hand, so that every error has its place and reading goes on after it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Diagnostic, nearest};
+use super::words::Word;
+use super::{duration, limits};
+
+/// Lists of valid words longer than this are not spelled out.
+const VALID_WORDS_MAX: usize = 24;
+
+/// Where errors of one file are collected.
+pub(super) struct Sink<'t> {
+    file: &'t str,
+    text: &'t str,
+    found: RefCell<Vec<Diagnostic>>,
+    dropped: Cell<usize>,
+}
+
+impl<'t> Sink<'t> {
+    pub(super) fn new(file: &'t str, text: &'t str) -> Self {
+        Sink { file, text, found: RefCell::default(), dropped: Cell::new(0) }
+    }
+
+    pub(super) fn error(&self, span: Range<usize>, message: impl Into<String>) {
+        self.error_with(span, message, |diagnostic| diagnostic);
+    }
+
+    pub(super) fn error_with(
+        &self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        add: impl FnOnce(Diagnostic) -> Diagnostic,
+    ) {
+        let mut found = self.found.borrow_mut();
+        if found.len() < limits::DIAGNOSTICS_MAX {
+            found.push(add(Diagnostic::new(self.file, self.text, span, message)));
+        } else {
+            self.dropped.set(self.dropped.get() + 1);
+        }
+    }
+
+    /// A word that is none of the valid ones.
+    pub(super) fn unknown(&self, span: Range<usize>, what: &str, word: &str, valid: &[&str]) {
+        self.error_with(span, format!("unknown {what} `{}`", shown(word)), |diagnostic| {
+            suggest(diagnostic, word, valid)
+        });
+    }
+
+    /// The bytes `part` of a string's content, or the whole string where escapes blur the place.
+    pub(super) fn inside(&self, string: &Str, part: Range<usize>) -> Range<usize> {
+        let raw = self.text.get(string.span.clone()).unwrap_or_default();
+        let quoted = raw.get(1..raw.len().saturating_sub(1));
+        if quoted == Some(string.text.as_str()) {
+            string.span.start + 1 + part.start..string.span.start + 1 + part.end
+        } else {
+            string.span.clone()
+        }
+    }
+
+    /// All errors in the order of the file; empty if there are none.
+    pub(super) fn into_diagnostics(self) -> Vec<Diagnostic> {
+        let mut found = self.found.into_inner();
+        found.sort_by_key(|diagnostic| (diagnostic.span.start, diagnostic.span.end));
+        let dropped = self.dropped.get();
+        if dropped > 0
+            && let Some(last) = found.last_mut()
+        {
+            last.notes.push(format!("{dropped} more errors are not shown"));
+        }
+        found
+    }
+}
+
+/// Adds the nearest valid word, and the list of all if it is short.
+pub(super) fn suggest(diagnostic: Diagnostic, word: &str, valid: &[&str]) -> Diagnostic {
+    let diagnostic = match nearest(word, valid.iter().copied()) {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None => diagnostic,
+    };
+    if valid.is_empty() || valid.len() > VALID_WORDS_MAX {
+        return diagnostic;
+    }
+    let list: Vec<String> = valid.iter().map(|word| format!("`{word}`")).collect();
+    diagnostic.note(format!("valid here: {}", list.join(", ")))
+}
+
+/// A text of the file, cut to what fits in a message.
+pub(super) fn shown(text: &str) -> String {
+    const MAX: usize = 80;
+    if text.len() <= MAX {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary(MAX)])
+}
+
+/// A string of the file and its place, quotes included.
+#[derive(Clone, Debug)]
+pub(super) struct Str {
+    pub(super) text: String,
+    pub(super) span: Range<usize>,
+}
+
+fn with_article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}
+
+/// One value under a key.
+#[derive(Clone, Copy)]
+pub(super) struct Value<'t, 'i> {
+    sink: &'t Sink<'t>,
+    key: &'t str,
+    value: &'t Spanned<DeValue<'i>>,
+}
+
+impl<'t, 'i> Value<'t, 'i> {
+    pub(super) fn span(&self) -> Range<usize> {
+        self.value.span()
+    }
+
+    fn wrong_type(&self, wanted: &str) {
+        let found = with_article(self.value.get_ref().type_str());
+        let message = format!("`{}` must be {wanted}, not {found}", shown(self.key));
+        self.sink.error(self.span(), message);
+    }
+
+    /// A string of at most `bytes_max` bytes.
+    pub(super) fn string(&self, bytes_max: usize) -> Option<Str> {
+        let Some(text) = self.value.get_ref().as_str() else {
+            self.wrong_type("a string");
+            return None;
+        };
+        if text.len() > bytes_max {
+            let message = format!("`{}` is longer than {bytes_max} bytes", shown(self.key));
+            self.sink.error(self.span(), message);
+            return None;
+        }
+        Some(Str { text: text.to_owned(), span: self.span() })
+    }
+
+    pub(super) fn boolean(&self) -> Option<bool> {
+        let value = self.value.get_ref().as_bool();
+        if value.is_none() {
+            self.wrong_type("true or false");
+        }
+        value
+    }
+
+    pub(super) fn integer(&self, range: RangeInclusive<i64>) -> Option<i64> {
+        let Some(integer) = self.value.get_ref().as_integer() else {
+            self.wrong_type("an integer");
+            return None;
+        };
+        let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let number = number.filter(|number| range.contains(number));
+        if number.is_none() {
+            let (least, most) = range.into_inner();
+            let message = format!("`{}` must be from {least} to {most}", shown(self.key));
+            self.sink.error(self.span(), message);
+        }
+        number
+    }
+
+    /// A file mode, in octal as everybody writes it.
+    pub(super) fn mode(&self) -> Option<u32> {
+        let mode = self.integer(0..=0o7777)?;
+        let decimal = self.value.get_ref().as_integer().is_some_and(|i| i.radix() == 10);
+        if decimal && mode != 0 {
+            self.sink.error_with(self.span(), "a mode is written in octal", |diagnostic| {
+                diagnostic.help(format!("write `0o{mode}`"))
+            });
+            return None;
+        }
+        u32::try_from(mode).ok()
+    }
+
+    pub(super) fn duration(&self) -> Option<Duration> {
+        let string = self.string(limits::TEXT_BYTES_MAX)?;
+        match duration::parse(&string.text) {
+            Ok(duration) if duration <= limits::DURATION_MAX => Some(duration),
+            Ok(_) => {
+                let message = format!(
+                    "`{}` is longer than {}",
+                    shown(self.key),
+                    duration::print(limits::DURATION_MAX)
+                );
+                self.sink.error(self.span(), message);
+                None
+            }
+            Err(error) => {
+                let message = format!(
+                    "`{}` is no duration: {}",
+                    shown(&string.text),
+                    shown(&error.to_string())
+                );
+                self.sink.error_with(self.span(), message, |diagnostic| {
+                    diagnostic.note(
+                        "durations are whole numbers with a unit: `150s`, `200ms`, `1m30s`; units: h, m, s, ms, us, ns",
+                    )
+                });
+                None
+            }
+        }
+    }
+
+    pub(super) fn list(&self, length_max: usize) -> Option<Vec<Value<'t, 'i>>> {
+        let Some(array) = self.value.get_ref().as_array() else {
+            self.wrong_type("a list");
+            return None;
+        };
+        if array.len() > length_max {
+            let message = format!(
+                "`{}` has {} entries; at most {length_max} are allowed",
+                shown(self.key),
+                array.len()
+            );
+            self.sink.error(self.span(), message);
+            return None;
+        }
+        Some(array.iter().map(|value| Value { value, ..*self }).collect())
+    }
+
+    pub(super) fn strings(&self, length_max: usize, bytes_max: usize) -> Option<Vec<Str>> {
+        let list = self.list(length_max)?;
+        Some(list.iter().filter_map(|value| value.string(bytes_max)).collect())
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        self.value.get_ref().is_table()
+    }
+
+    /// A table; `what` names it in errors: "a fault".
+    pub(super) fn table(&self, what: &'static str) -> Option<Table<'t, 'i>> {
+        match self.value.get_ref() {
+            DeValue::Table(entries) => Some(Table {
+                sink: self.sink,
+                entries,
+                span: self.span(),
+                what,
+                known: RefCell::default(),
+            }),
+            DeValue::Array(array) if array.iter().all(|value| value.get_ref().is_table()) => {
+                let message = format!("there is only one `{0}`: write `[{0}]`", shown(self.key));
+                self.sink.error(self.span(), message);
+                None
+            }
+            _ => {
+                self.wrong_type("a table");
+                None
+            }
+        }
+    }
+
+    fn tables(&self, length_max: usize, what: &'static str) -> Option<Vec<Table<'t, 'i>>> {
+        if self.is_table() {
+            let message = format!("`{0}` is a list: write `[[…{0}]]`", shown(self.key));
+            self.sink.error(self.span(), message);
+            return None;
+        }
+        let list = self.list(length_max)?;
+        Some(list.iter().filter_map(|value| value.table(what)).collect())
+    }
+}
+
+/// A table whose keys are asked for one by one; what nobody asked for is unknown.
+pub(super) struct Table<'t, 'i> {
+    pub(super) sink: &'t Sink<'t>,
+    entries: &'t DeTable<'i>,
+    /// The header, or the whole of an inline table.
+    pub(super) span: Range<usize>,
+    /// Names the table in errors.
+    pub(super) what: &'static str,
+    known: RefCell<Vec<&'static str>>,
+}
+
+impl<'t, 'i> Table<'t, 'i> {
+    pub(super) fn root(sink: &'t Sink<'t>, entries: &'t DeTable<'i>) -> Self {
+        Table { sink, entries, span: 0..0, what: "a scenario", known: RefCell::default() }
+    }
+
+    pub(super) fn get(&self, key: &'static str) -> Option<Value<'t, 'i>> {
+        self.known.borrow_mut().push(key);
+        let value = self.entries.get(key)?;
+        Some(Value { sink: self.sink, key, value })
+    }
+
+    /// Reports that `key` is missing.
+    pub(super) fn require(&self, key: &'static str) -> Option<Value<'t, 'i>> {
+        let value = self.get(key);
+        if value.is_none() {
+            self.sink.error(self.span.clone(), format!("{} needs `{key}`", self.what));
+        }
+        value
+    }
+
+    pub(super) fn string(&self, key: &'static str) -> Option<Str> {
+        self.get(key)?.string(limits::TEXT_BYTES_MAX)
+    }
+
+    pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
+        self.get(key)?.boolean()
+    }
+
+    pub(super) fn duration(&self, key: &'static str) -> Option<Duration> {
+        self.get(key)?.duration()
+    }
+
+    /// One word of a closed set.
+    pub(super) fn word<W: Word>(&self, key: &'static str) -> Option<W> {
+        self.string(key).and_then(|string| find_word(self.sink, &string))
+    }
+
+    pub(super) fn tables(
+        &self,
+        key: &'static str,
+        length_max: usize,
+        what: &'static str,
+    ) -> Vec<Table<'t, 'i>> {
+        self.get(key).and_then(|value| value.tables(length_max, what)).unwrap_or_default()
+    }
+
+    /// The keys, in the order of the file.
+    pub(super) fn keys(&self) -> Vec<Str> {
+        let mut keys: Vec<Str> = self
+            .entries
+            .keys()
+            .map(|key| Str { text: key.get_ref().to_string(), span: key.span() })
+            .collect();
+        keys.sort_by_key(|key| key.span.start);
+        keys
+    }
+
+    /// Entries of a table with free keys, in the order of the file.
+    pub(super) fn entries(&self) -> Vec<(Str, Value<'t, 'i>)> {
+        let mut entries: Vec<_> = self
+            .entries
+            .iter()
+            .map(|(key, value)| {
+                let name = Str { text: key.get_ref().to_string(), span: key.span() };
+                (name, Value { sink: self.sink, key: key.get_ref().as_ref(), value })
+            })
+            .collect();
+        entries.sort_by_key(|(key, _)| key.span.start);
+        entries
+    }
+
+    /// Refuses the keys that nobody asked for.
+    pub(super) fn finish(self) {
+        let mut known = self.known.into_inner();
+        known.sort_unstable();
+        known.dedup();
+        for (key, _) in self.entries {
+            let name = key.get_ref().as_ref();
+            if known.binary_search(&name).is_err() {
+                let message = format!("{} has no key `{}`", self.what, shown(name));
+                self.sink.error_with(key.span(), message, |diagnostic| {
+                    suggest(diagnostic, name, &known)
+                });
+            }
+        }
+    }
+}
+
+pub(super) fn find_word<W: Word>(sink: &Sink<'_>, string: &Str) -> Option<W> {
+    let found = W::WORDS.iter().find(|(word, _)| *word == string.text);
+    if found.is_none() {
+        let valid: Vec<&str> = W::WORDS.iter().map(|(word, _)| *word).collect();
+        sink.unknown(string.span.clone(), W::WHAT, &string.text, &valid);
+    }
+    found.map(|(_, value)| *value)
+}
+
+/// Lower-case letters, digits and `-`, beginning with a letter or digit, of a label's length.
+pub(super) fn is_name(text: &str) -> bool {
+    text.len() <= limits::NAME_BYTES_MAX
+        && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// Reports a text that is no name.
+pub(super) fn check_name(sink: &Sink<'_>, string: &Str) {
+    if !is_name(&string.text) {
+        let message = format!("`{}` is no name", shown(&string.text));
+        sink.error_with(string.span.clone(), message, |diagnostic| {
+            diagnostic.note(format!(
+                "a name has 1 to {} lower-case letters, digits and `-`, and does not begin with `-`",
+                limits::NAME_BYTES_MAX
+            ))
+        });
+    }
+}
+
+/// Names of one kind, each of which may be given once.
+pub(super) struct Names<'t> {
+    sink: &'t Sink<'t>,
+    what: &'static str,
+    /// Where each name was first given.
+    seen: BTreeMap<String, usize>,
+}
+
+impl<'t> Names<'t> {
+    pub(super) fn new(sink: &'t Sink<'t>, what: &'static str) -> Self {
+        Names { sink, what, seen: BTreeMap::new() }
+    }
+
+    /// Reports a second entry of the same name, with the line of the first.
+    pub(super) fn add(&mut self, name: &str, span: Range<usize>) {
+        let Some(first) = self.seen.get(name) else {
+            self.seen.insert(name.to_owned(), span.start);
+            return;
+        };
+        let message = format!("{} `{}` is there twice", self.what, shown(name));
+        self.sink.error_with(span, message, |diagnostic| {
+            let line = self.sink.text[..*first].matches('\n').count() + 1;
+            diagnostic.note(format!("the first is on line {line}"))
+        });
+    }
+}

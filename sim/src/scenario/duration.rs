@@ -1,0 +1,147 @@
+//! Durations as people write them: `150s`, `200ms`, `1m30s`.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Units from the largest to the smallest, with their length in nanoseconds.
+const UNITS: [(&str, u128); 6] = [
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("ns", 1),
+];
+
+/// Why a text is no duration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DurationError {
+    Empty,
+    /// A number was expected where this rest of the text begins.
+    Number(String),
+    /// The number has no unit.
+    MissingUnit(String),
+    /// The unit is none of h, m, s, ms, us, ns.
+    UnknownUnit(String),
+    /// A unit is not smaller than the one before it.
+    Order(String),
+    TooLong,
+}
+
+impl fmt::Display for DurationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DurationError::Empty => f.write_str("the duration is empty"),
+            DurationError::Number(rest) => write!(f, "expected a whole number at `{rest}`"),
+            DurationError::MissingUnit(number) => write!(f, "`{number}` has no unit"),
+            DurationError::UnknownUnit(unit) => write!(f, "unknown unit `{unit}`"),
+            DurationError::Order(unit) => {
+                write!(f, "unit `{unit}` must come before smaller ones, and only once")
+            }
+            DurationError::TooLong => f.write_str("the duration is too long"),
+        }
+    }
+}
+
+/// Reads a sum of whole numbers with units (`h`, `m`, `s`, `ms`, `us`, `ns`), largest unit first:
+/// `1m30s`, `0s`.
+///
+/// # Errors
+/// Which part of the text is wrong. A duration of 2^64 ns or more is too long.
+pub fn parse(text: &str) -> Result<Duration, DurationError> {
+    if text.is_empty() {
+        return Err(DurationError::Empty);
+    }
+    let mut rest = text;
+    let mut nanos: u128 = 0;
+    let mut units_left: &[(&str, u128)] = &UNITS;
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        if digits == 0 {
+            return Err(DurationError::Number(rest.to_owned()));
+        }
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        if unit.is_empty() {
+            return Err(DurationError::MissingUnit(number.to_owned()));
+        }
+        let Some((_, length)) = UNITS.iter().find(|(name, _)| *name == unit) else {
+            return Err(DurationError::UnknownUnit(unit.to_owned()));
+        };
+        let Some(position) = units_left.iter().position(|(name, _)| *name == unit) else {
+            return Err(DurationError::Order(unit.to_owned()));
+        };
+        units_left = &units_left[position + 1..];
+        let number: u64 = number.parse().map_err(|_| DurationError::TooLong)?;
+        nanos += u128::from(number) * length;
+        if nanos > u128::from(u64::MAX) {
+            return Err(DurationError::TooLong);
+        }
+        rest = tail;
+    }
+    let nanos = u64::try_from(nanos).map_err(|_| DurationError::TooLong)?;
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// Writes a duration so that [`parse`] reads it back: as one number if it is a whole number of
+/// seconds up to ten minutes or of a smaller unit up to 9999, else as a sum.
+pub fn print(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    if nanos == 0 {
+        return "0s".to_owned();
+    }
+    for (unit, length) in UNITS {
+        let limit = match unit {
+            "h" => u128::MAX,
+            "m" => 0,
+            "s" => 600,
+            _ => 9_999,
+        };
+        if nanos % length == 0 && nanos / length <= limit {
+            return format!("{}{unit}", nanos / length);
+        }
+    }
+    let mut rest = nanos;
+    let mut text = String::new();
+    for (unit, length) in UNITS {
+        if rest >= length {
+            text.push_str(&format!("{}{unit}", rest / length));
+            rest %= length;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_as_people_write() {
+        for text in ["0s", "150s", "200ms", "1500ms", "11m", "16m40s", "2h", "24h", "1h30m", "7ns"]
+        {
+            assert_eq!(print(parse(text).unwrap()), text);
+        }
+        assert_eq!(print(parse("1m30s").unwrap()), "90s");
+        assert_eq!(print(parse("60s").unwrap()), "60s");
+    }
+
+    #[test]
+    fn refuses_what_is_no_duration() {
+        for (text, error) in [
+            ("", "the duration is empty"),
+            ("-1s", "expected a whole number at `-1s`"),
+            ("5", "`5` has no unit"),
+            ("1.5s", "unknown unit `.`"),
+            ("5sec", "unknown unit `sec`"),
+            ("1s1m", "unit `m` must come before smaller ones, and only once"),
+            ("1s1s", "unit `s` must come before smaller ones, and only once"),
+            ("99999999999999999999s", "the duration is too long"),
+            ("99999999999999h", "the duration is too long"),
+            ("5 s", "unknown unit ` s`"),
+        ] {
+            assert_eq!(parse(text).unwrap_err().to_string(), error, "{text}");
+        }
+    }
+}

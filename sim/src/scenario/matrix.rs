@@ -1,0 +1,359 @@
+//! Expansion of a scenario with a matrix into its cases, and which entries apply to which case.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::limits;
+use super::model::*;
+use super::site_name::MomentName;
+
+/// An axis with its values in order, those of a sweep included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedAxis {
+    pub name: String,
+    pub values: Vec<String>,
+}
+
+/// One case: a scenario without a matrix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// `stem[code=not-found,moment=…]`; the stem alone for a scenario without a matrix.
+    pub name: String,
+    /// The value of each axis, in the order of the axes.
+    pub values: Vec<(String, String)>,
+    /// With every placeholder filled in and no matrix. Filters are kept.
+    pub scenario: Scenario,
+}
+
+/// More cases than [`limits::CASES_MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyCases {
+    pub cases: usize,
+}
+
+impl fmt::Display for TooManyCases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the matrix has {} cases; at most {} are allowed", self.cases, limits::CASES_MAX)
+    }
+}
+
+impl std::error::Error for TooManyCases {}
+
+/// The cases of one scenario, each built when it is asked for.
+#[derive(Clone, Debug)]
+pub struct Expansion<'s> {
+    scenario: &'s Scenario,
+    axes: Vec<ResolvedAxis>,
+    cases: usize,
+}
+
+/// Expands a scenario. `sweep` is asked for the values of the axes that are sweeps. An axis without
+/// values leaves no case.
+///
+/// # Errors
+/// If there are too many cases.
+pub fn expand<'s>(
+    scenario: &'s Scenario,
+    sweep: &dyn Fn(&Axis) -> Vec<String>,
+) -> Result<Expansion<'s>, TooManyCases> {
+    let axes: Vec<ResolvedAxis> = scenario
+        .matrix
+        .iter()
+        .map(|axis| ResolvedAxis {
+            name: axis.name.clone(),
+            values: match &axis.values {
+                AxisValues::List(values) => values.clone(),
+                AxisValues::EveryMomentOf(_) | AxisValues::EverySiteOf(_) => sweep(axis),
+            },
+        })
+        .collect();
+    let cases = axes.iter().fold(1usize, |cases, axis| cases.saturating_mul(axis.values.len()));
+    if cases > limits::CASES_MAX {
+        return Err(TooManyCases { cases });
+    }
+    Ok(Expansion { scenario, axes, cases })
+}
+
+impl<'s> Expansion<'s> {
+    pub fn axes(&self) -> &[ResolvedAxis] {
+        &self.axes
+    }
+
+    /// Number of cases.
+    pub fn len(&self) -> usize {
+        self.cases
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.cases == 0
+    }
+
+    /// The values of the case at `index` (0 to [`Expansion::len`]), the last axis running fastest.
+    pub fn values(&self, index: usize) -> Vec<(String, String)> {
+        let mut rest = index;
+        let mut values: Vec<(String, String)> = self
+            .axes
+            .iter()
+            .rev()
+            .map(|axis| {
+                let value = axis.values[rest % axis.values.len()].clone();
+                rest /= axis.values.len();
+                (axis.name.clone(), value)
+            })
+            .collect();
+        values.reverse();
+        values
+    }
+
+    pub fn name(&self, index: usize) -> String {
+        case_name(&self.scenario.name, &self.values(index))
+    }
+
+    pub fn case(&self, index: usize) -> Case {
+        let values = self.values(index);
+        let mut scenario = self.scenario.clone();
+        scenario.matrix.clear();
+        fill_in(&mut scenario, &values);
+        Case { name: case_name(&scenario.name, &values), values, scenario }
+    }
+
+    /// All cases in order.
+    pub fn iter(&self) -> impl Iterator<Item = Case> + '_ {
+        (0..self.cases).map(|index| self.case(index))
+    }
+}
+
+fn case_name(stem: &str, values: &[(String, String)]) -> String {
+    if values.is_empty() {
+        return stem.to_owned();
+    }
+    let values: Vec<String> =
+        values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("{stem}[{}]", values.join(","))
+}
+
+/// The scenario whose run tells the values of a sweep: without the calls, faults and holds that use
+/// a sweep, and without those that name a call that is thereby gone. The other axes have their
+/// first value; nothing is expected.
+pub fn baseline(scenario: &Scenario) -> Scenario {
+    let sweeps: Vec<&str> = scenario
+        .matrix
+        .iter()
+        .filter(|axis| !matches!(axis.values, AxisValues::List(_)))
+        .map(|axis| axis.name.as_str())
+        .collect();
+    let swept = |text: &str| placeholders(text).iter().any(|(_, name)| sweeps.contains(name));
+
+    let mut base = scenario.clone();
+    base.expects.clear();
+    base.violations.clear();
+    base.matrix.clear();
+    let mut gone: Vec<String> = Vec::new();
+    loop {
+        let stays = |texts: &[&str]| {
+            !texts.iter().any(|text| {
+                let of_gone_call = text
+                    .parse::<MomentName>()
+                    .is_ok_and(|moment| gone.contains(&moment.actor().to_string()));
+                of_gone_call || swept(text)
+            })
+        };
+        base.faults.retain(|fault| stays(&fault_texts(fault)));
+        base.holds.retain(|hold| stays(&[&hold.what, &hold.until]));
+        let calls = std::mem::take(&mut base.calls);
+        let (calls, removed): (Vec<Call>, Vec<Call>) =
+            calls.into_iter().partition(|call| stays(&call_texts(call)));
+        base.calls = calls;
+        if removed.is_empty() {
+            break;
+        }
+        gone.extend(removed.into_iter().map(|call| call.name));
+    }
+    let first: Vec<(String, String)> = scenario
+        .matrix
+        .iter()
+        .filter_map(|axis| match &axis.values {
+            AxisValues::List(values) => Some((axis.name.clone(), values.first()?.clone())),
+            AxisValues::EveryMomentOf(_) | AxisValues::EverySiteOf(_) => None,
+        })
+        .collect();
+    fill_in(&mut base, &first);
+    base
+}
+
+fn fault_texts(fault: &Fault) -> Vec<&str> {
+    match &fault.kind {
+        FaultKind::Error { code, message, .. } => {
+            let mut texts = vec![fault.at.as_str(), code.as_str()];
+            texts.extend(message.as_deref());
+            texts
+        }
+        _ => vec![&fault.at],
+    }
+}
+
+fn call_texts(call: &Call) -> Vec<&str> {
+    [Some(&call.when), call.cancel.as_ref()]
+        .into_iter()
+        .flatten()
+        .filter_map(|when| match when {
+            When::Moment(text) => Some(text.as_str()),
+            When::At(_) => None,
+        })
+        .collect()
+}
+
+/// Fills in the placeholders of every text that may have some.
+fn fill_in(scenario: &mut Scenario, values: &[(String, String)]) {
+    if values.is_empty() {
+        return;
+    }
+    let values: Vec<(&str, &str)> =
+        values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let fill = |text: &mut Text| {
+        if text.contains('{') {
+            *text = substitute(text, &values);
+        }
+    };
+    let fill_when = |when: &mut When| {
+        if let When::Moment(text) = when {
+            fill(text);
+        }
+    };
+    for call in &mut scenario.calls {
+        fill_when(&mut call.when);
+        call.cancel.iter_mut().for_each(fill_when);
+    }
+    for fault in &mut scenario.faults {
+        fill(&mut fault.at);
+        if let FaultKind::Error { code, message, .. } = &mut fault.kind {
+            fill(code);
+            message.iter_mut().for_each(fill);
+        }
+    }
+    for hold in &mut scenario.holds {
+        fill(&mut hold.what);
+        fill(&mut hold.until);
+    }
+    for expect in &mut scenario.expects {
+        for answer in &mut expect.answers {
+            fill(&mut answer.code);
+            answer.message.iter_mut().for_each(fill);
+            answer.client.iter_mut().for_each(fill);
+        }
+        for status in &mut expect.statuses {
+            status.message.iter_mut().for_each(fill);
+        }
+        expect.order.iter_mut().flatten().for_each(fill);
+    }
+}
+
+/// The placeholders of a text, `{name}`, with their bytes (braces included) and names.
+pub fn placeholders(text: &str) -> Vec<(Range<usize>, &str)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(open) = text[at..].find('{').map(|open| at + open) {
+        let rest = &text[open + 1..];
+        let end = rest
+            .find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'))
+            .unwrap_or(rest.len());
+        at = open + 1 + end;
+        if end > 0 && rest[end..].starts_with('}') {
+            found.push((open..at + 1, &rest[..end]));
+            at += 1;
+        }
+    }
+    found
+}
+
+/// Replaces each placeholder that has a value. Values are not looked into again.
+pub fn substitute(text: &str, values: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(text.len());
+    let mut at = 0;
+    for (range, name) in placeholders(text) {
+        if let Some((_, value)) = values.iter().find(|(axis, _)| *axis == name) {
+            filled.push_str(&text[at..range.start]);
+            filled.push_str(value);
+            at = range.end;
+        }
+    }
+    filled.push_str(&text[at..]);
+    filled
+}
+
+impl Filter {
+    /// Whether an entry with this filter applies to a case in a profile. `values` are those of
+    /// [`Case::values`], `axes` those of [`Expansion::axes`].
+    pub fn matches(
+        &self,
+        profile: &str,
+        values: &[(String, String)],
+        axes: &[ResolvedAxis],
+    ) -> bool {
+        let profile_matches =
+            self.profiles.is_empty() || self.profiles.iter().any(|name| name == profile);
+        profile_matches
+            && (self.cases.is_empty()
+                || self.cases.iter().any(|pattern| pattern.matches(values, axes)))
+    }
+
+    /// What of the patterns fits no case: values that the axis does not have, and ranges that run
+    /// backwards. Sweeps can only be checked so, once their values are known.
+    pub fn misfits(&self, axes: &[ResolvedAxis]) -> Vec<String> {
+        let mut misfits = Vec::new();
+        for (name, range) in self.cases.iter().flat_map(|pattern| &pattern.0) {
+            let Some(axis) = axes.iter().find(|axis| axis.name == *name) else {
+                misfits.push(format!("the scenario has no axis `{name}`"));
+                continue;
+            };
+            let ends = match range {
+                ValueRange::One(value) => vec![value],
+                ValueRange::Range(from, to) => vec![from, to],
+            };
+            let positions: Vec<usize> = ends
+                .iter()
+                .filter_map(|value| {
+                    let position = axis.position(value);
+                    if position.is_none() {
+                        misfits.push(format!("the axis `{name}` has no value `{value}`"));
+                    }
+                    position
+                })
+                .collect();
+            if let [from, to] = positions[..]
+                && from > to
+            {
+                misfits.push(format!("`{}` comes after `{}`", ends[0], ends[1]));
+            }
+        }
+        misfits
+    }
+}
+
+impl ResolvedAxis {
+    fn position(&self, value: &str) -> Option<usize> {
+        self.values.iter().position(|known| known == value)
+    }
+}
+
+impl CasePattern {
+    /// An empty pattern matches every case.
+    fn matches(&self, values: &[(String, String)], axes: &[ResolvedAxis]) -> bool {
+        self.0.iter().all(|(name, range)| {
+            let Some((_, value)) = values.iter().find(|(axis, _)| axis == name) else {
+                return false;
+            };
+            match range {
+                ValueRange::One(wanted) => value == wanted,
+                ValueRange::Range(from, to) => {
+                    axes.iter().find(|axis| axis.name == *name).is_some_and(|axis| {
+                        match (axis.position(from), axis.position(value), axis.position(to)) {
+                            (Some(from), Some(at), Some(to)) => from <= at && at <= to,
+                            _ => false,
+                        }
+                    })
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,462 @@
+//! What a scenario file says, as data.
+//!
+//! A scenario is a recording: the world at its start, the calls that clients make, and the
+//! decisions (faults and holds) that differ from the uneventful run, each by name.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The version of the format that this build reads and writes.
+pub const FORMAT_VERSION: i64 = 1;
+
+/// One file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// The file's stem; the name of the scenario and the head of each case's name.
+    pub name: String,
+    /// One sentence.
+    pub title: String,
+    /// Any number of lines; may be empty.
+    pub description: String,
+    pub tags: Vec<String>,
+    pub world: World,
+    pub calls: Vec<Call>,
+    pub faults: Vec<Fault>,
+    pub holds: Vec<Hold>,
+    /// Axes in the order of the file; empty for a scenario of a single case.
+    pub matrix: Vec<Axis>,
+    pub expects: Vec<Expect>,
+    pub violations: Vec<ExpectedViolation>,
+}
+
+/// A byte range of the file that an entry came from; empty for what was not read from a file.
+#[derive(Clone, Debug, Default)]
+pub struct Span(pub Range<usize>);
+
+/// Where something stands in its file does not make two scenarios differ.
+impl PartialEq for Span {
+    fn eq(&self, _: &Span) -> bool {
+        true
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct World {
+    /// I5's bound. `bound`, default 150 s.
+    pub bound: Duration,
+    /// `max-log-line`, default 16384.
+    pub max_log_line: u32,
+    /// `nri`; default: enabled if there are plugins, else disabled.
+    pub nri: NriConfig,
+    /// `[world.disk]`
+    pub disk: Disk,
+    /// `[[world.plugin]]`, in the file's order.
+    pub plugins: Vec<Plugin>,
+    /// `[[world.image]]`; default one image `app`.
+    pub images: Vec<Image>,
+    /// `[[world.sandbox]]`; default one ready sandbox `pod`.
+    pub sandboxes: Vec<Sandbox>,
+    /// `[[world.container]]`
+    pub containers: Vec<Container>,
+    /// `[[world.path]]`: files that are there before the run.
+    pub paths: Vec<PathEntry>,
+    /// `runtimes = ["kata"]`, beside the default `runc`.
+    pub runtimes: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NriConfig {
+    Enabled,
+    Disabled,
+    Absent,
+}
+
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Disk {
+    /// Bytes; `None`: unlimited.
+    pub size: Option<u64>,
+    /// `max-open-files`: limit of descriptors that the daemon may have open; `None`: unlimited.
+    pub max_open_files: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plugin {
+    pub name: String,
+    /// `index`, default "10", "20", … in the file's order; two digits.
+    pub index: String,
+    /// `events`: which of create, post-create, start, post-start, stop, remove; default all.
+    pub events: Vec<PluginEvent>,
+    /// False (`connected = false`): it connects by a `connect-plugin` call.
+    pub connected: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PluginEvent {
+    Create,
+    PostCreate,
+    Start,
+    PostStart,
+    Stop,
+    Remove,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    pub name: String,
+    /// Empty: none.
+    pub stop_signal: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sandbox {
+    pub name: String,
+    pub state: SandboxState,
+    /// Name of the runtime handler; empty: the default.
+    pub runtime_handler: String,
+    /// The annotation `io.kubernetes.cri.untrusted-workload` is "true".
+    pub untrusted: bool,
+    /// Which of network, pid, ipc are the node's: `host-namespaces`.
+    pub host_namespaces: Vec<HostNamespace>,
+    /// Default `/var/log/pods/⟨name⟩`; empty: no logging.
+    pub log_directory: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SandboxState {
+    Ready,
+    NotReady,
+    /// The sandbox is removed from the service's store after its containers were made.
+    Gone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostNamespace {
+    Network,
+    Pid,
+    Ipc,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Container {
+    pub name: String,
+    /// Default: the first sandbox.
+    pub sandbox: String,
+    /// Default: the first image.
+    pub image: String,
+    /// `id`: hexadecimal head of the id the container gets (at most 64 digits, the rest is filled
+    /// up); empty: from a counter.
+    pub id: String,
+    /// Default `⟨name⟩.log`; empty: no logging.
+    pub log_path: String,
+    pub tty: bool,
+    pub stdin: bool,
+    pub pid_mode: PidMode,
+    /// State before the first call: `created` (default), `running`, `exited`, or `absent`: it is not
+    /// made beforehand (a `create` call makes it).
+    pub state: InitialState,
+    pub process: Process,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum PidMode {
+    Container,
+    Pod,
+    Node,
+    /// `pid-mode = "target"`, `target = "db"`: a container's name, or a literal id.
+    Target(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitialState {
+    Absent,
+    Created,
+    Running,
+    Exited,
+}
+
+/// What the user's process does. `[world.container.process]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Process {
+    /// `runs`: a duration after its start, or `None` for "forever" (the default).
+    pub runs: Option<Duration>,
+    /// 0 to 255.
+    pub exit_code: i32,
+    /// `ignores-sigterm`
+    pub ignores_sigterm: bool,
+    /// `executable-missing`: the runtime's create fails.
+    pub executable_missing: bool,
+    /// `output`: written in order.
+    pub output: Vec<Output>,
+}
+
+/// `[[world.container.process.output]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// After the process's start; default 0 s.
+    pub at: Duration,
+    pub stream: Stream,
+    /// Bytes to write, as text, written `repeat` times (default 1) in one write.
+    pub text: String,
+    pub repeat: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// `[[world.path]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct PathEntry {
+    /// Absolute, normalised.
+    pub path: String,
+    pub kind: PathKind,
+    pub mode: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathKind {
+    File,
+    Directory,
+    /// The path is removed before the first call (`kind = "removed"`).
+    Removed,
+}
+
+/// `[[call]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    pub span: Span,
+    /// Name of the actor.
+    pub name: String,
+    pub action: Action,
+    pub when: When,
+    /// `deadline`, counted from the call's begin.
+    pub deadline: Option<Duration>,
+    /// `cancel-at` (counted from the call's begin) or `cancel-when` (a moment).
+    pub cancel: Option<When>,
+}
+
+/// `do = …`
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    Create {
+        container: String,
+    },
+    Start {
+        target: Target,
+    },
+    /// `timeout`: seconds of grace, default 0.
+    Stop {
+        target: Target,
+        timeout: i64,
+    },
+    Remove {
+        target: Target,
+    },
+    Status {
+        target: Target,
+        verbose: bool,
+    },
+    List,
+    StopPod {
+        sandbox: String,
+    },
+    RemovePod {
+        sandbox: String,
+    },
+    ConnectPlugin {
+        plugin: String,
+    },
+}
+
+/// Which container a call names: `container = "web"`, or `id = "…"` sent as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    Container(String),
+    Literal(String),
+}
+
+/// `at = "5s"` (virtual time since the first call could run) or `when = "moment"`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum When {
+    At(Duration),
+    Moment(Text),
+}
+
+/// Text that may hold `{axis}` placeholders of the matrix: the name of a site or moment.
+pub type Text = String;
+
+/// `[[fault]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    pub span: Span,
+    /// The site: `start-1/task.create(web)#1`.
+    pub at: Text,
+    pub kind: FaultKind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum FaultKind {
+    /// `kind = "error"`: `code` is an error class (`not-found`) or an error number (`ENOSPC`), as the
+    /// site allows; `message` replaces the description that the simulator gives.
+    Error { code: Text, message: Option<Text>, effect: Effect },
+    /// `kind = "delay"`, `by = "2s"`, `of = "effect"` (default) or `"reply"`.
+    Delay { by: Duration, of: DelayOf },
+    /// `kind = "hang"`: ends with the caller's context. `effect = "none"` (default) or "done".
+    Hang { effect: Effect },
+    /// `kind = "hang!"`: ends never.
+    HangForever { effect: Effect },
+    /// `kind = "cancel"`: the client cancels at this await.
+    Cancel { effect: Effect },
+    /// `kind = "deadline"`: the client's deadline passes at this await.
+    Deadline { effect: Effect },
+    /// `kind = "short-write"`: half of the bytes are taken.
+    ShortWrite,
+    /// `kind = "connection-closed"`: the plugin's or shim's connection breaks.
+    ConnectionClosed { effect: Effect },
+}
+
+/// `effect = "none" | "done" | "late"`; `late = "6s"` says by how much, and goes with "late" only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    None,
+    Done,
+    Late(Duration),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DelayOf {
+    Effect,
+    Reply,
+}
+
+/// `[[hold]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hold {
+    pub span: Span,
+    /// The moment that is set aside.
+    pub what: Text,
+    /// The moment after which it is let go.
+    pub until: Text,
+    /// `across-time`: kept although time jumps.
+    pub across_time: bool,
+}
+
+/// One axis of `[matrix]`: `{name}` in texts is replaced by each value in turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    pub span: Span,
+    pub name: String,
+    pub values: AxisValues,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum AxisValues {
+    /// `code = ["not-found", "unknown"]`
+    List(Vec<String>),
+    /// `moment = { every-moment-of = "start-1" }`: each moment of the actor in a run without the
+    /// entries that use this axis.
+    EveryMomentOf(String),
+    /// `site = { every-site-of = "start-1" }`: each site of the actor, inner calls included.
+    EverySiteOf(String),
+}
+
+/// Restricts an entry to profiles and cases; empty lists mean all.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Filter {
+    pub profiles: Vec<String>,
+    /// `cases = ["code=not-found", "moment=start-1/a#1.effect..start-1/b#1.reply"]`: an entry applies
+    /// if any of them matches. `a..b` is an inclusive range in the order of the axis' values. Several
+    /// axes are joined by `, `.
+    pub cases: Vec<CasePattern>,
+}
+
+/// Axis names and the range of their values; all must match.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CasePattern(pub Vec<(String, ValueRange)>);
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ValueRange {
+    One(String),
+    /// Both ends included.
+    Range(String, String),
+}
+
+/// `[[expect]]`: what is not named is not checked. All entries whose filter matches apply.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Expect {
+    pub span: Span,
+    pub filter: Filter,
+    /// `[[expect.answer]]`
+    pub answers: Vec<ExpectAnswer>,
+    /// `[[expect.status]]`: once quiet, before anything is reaped.
+    pub statuses: Vec<ExpectStatus>,
+    /// `[expect.events]`: container name = list of `created`, `started`, `stopped`, `deleted`: all
+    /// events of the container until quiet, in order, without those before the first call.
+    pub events: BTreeMap<String, Vec<String>>,
+    /// `left-when-quiet`: everything of the scenario's containers that is on the node once quiet,
+    /// sorted: "task web created", "process web", "pipe web stdout". `None`: not checked.
+    pub left_when_quiet: Option<Vec<String>>,
+    /// `left-when-reaped`
+    pub left_when_reaped: Option<Vec<String>>,
+    /// `order`: lists of moments, each list to be found in this order among the moments of the run.
+    pub order: Vec<Vec<Text>>,
+    /// `[expect.log]`: container name = its log lines without time stamps (`stdout F hello`), once
+    /// reaped.
+    pub logs: BTreeMap<String, Vec<String>>,
+    /// `panic`: a text that the panic of the service contains.
+    pub panic: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ExpectAnswer {
+    pub span: Span,
+    /// The call's name.
+    pub call: String,
+    /// `code`: "ok", an error class, or "none" (no answer of the service at all).
+    pub code: String,
+    /// `message`: the whole text; `None`: not checked. Container names stand as `⟨web⟩` for their ids.
+    pub message: Option<Text>,
+    /// `client = "deadline-exceeded"`: what the client saw, where it gave up before the answer. Same
+    /// words as `code`.
+    pub client: Option<String>,
+    /// For a `status` call: the state in the answer (`created` …).
+    pub state: Option<String>,
+}
+
+/// Every field that is given must hold. `[[expect.status]]`
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ExpectStatus {
+    pub span: Span,
+    pub container: String,
+    /// `created`, `running`, `exited`, `unknown`, or `gone`: the container is not known.
+    pub state: Option<String>,
+    pub exit_code: Option<i32>,
+    pub reason: Option<String>,
+    pub message: Option<Text>,
+    /// `started = true`: StartedAt is set.
+    pub started: Option<bool>,
+    pub finished: Option<bool>,
+}
+
+/// `[[violation]]`: an invariant that is expected to break, exactly there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpectedViolation {
+    pub span: Span,
+    pub filter: Filter,
+    /// `I1` … `I17`
+    pub invariant: String,
+    pub cause: Cause,
+    /// `because`: in words; may be empty.
+    pub because: String,
+}
+
+/// One of `quirk = "id"` and `forced = true`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cause {
+    Quirk(String),
+    /// The fault is one that no real node produces.
+    Forced,
+}

@@ -1,0 +1,157 @@
+//! The words of the format, for the parser and the printer alike.
+
+use super::model::*;
+
+/// A closed set of words, each standing for a value.
+pub(super) trait Word: Copy + PartialEq + 'static {
+    /// What the words are, as it stands in "unknown …".
+    const WHAT: &'static str;
+    /// In the order in which they are listed to people.
+    const WORDS: &'static [(&'static str, Self)];
+
+    fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
+    }
+}
+
+macro_rules! words {
+    ($type:ty, $what:literal: $($word:literal => $value:expr),* $(,)?) => {
+        impl Word for $type {
+            const WHAT: &'static str = $what;
+            const WORDS: &'static [(&'static str, Self)] = &[$(($word, $value)),*];
+        }
+    };
+}
+
+words! { NriConfig, "NRI mode":
+    "enabled" => NriConfig::Enabled, "disabled" => NriConfig::Disabled, "absent" => NriConfig::Absent,
+}
+words! { PluginEvent, "plugin event":
+    "create" => PluginEvent::Create, "post-create" => PluginEvent::PostCreate,
+    "start" => PluginEvent::Start, "post-start" => PluginEvent::PostStart,
+    "stop" => PluginEvent::Stop, "remove" => PluginEvent::Remove,
+}
+words! { SandboxState, "sandbox state":
+    "ready" => SandboxState::Ready, "not-ready" => SandboxState::NotReady, "gone" => SandboxState::Gone,
+}
+words! { HostNamespace, "namespace":
+    "network" => HostNamespace::Network, "pid" => HostNamespace::Pid, "ipc" => HostNamespace::Ipc,
+}
+words! { InitialState, "container state":
+    "absent" => InitialState::Absent, "created" => InitialState::Created,
+    "running" => InitialState::Running, "exited" => InitialState::Exited,
+}
+words! { Stream, "stream": "stdout" => Stream::Stdout, "stderr" => Stream::Stderr }
+words! { PathKind, "kind of path":
+    "file" => PathKind::File, "directory" => PathKind::Directory, "removed" => PathKind::Removed,
+}
+words! { DelayOf, "moment": "effect" => DelayOf::Effect, "reply" => DelayOf::Reply }
+
+/// `pid-mode`, without the target.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum PidModeWord {
+    Container,
+    Pod,
+    Node,
+    Target,
+}
+words! { PidModeWord, "pid mode":
+    "container" => PidModeWord::Container, "pod" => PidModeWord::Pod,
+    "node" => PidModeWord::Node, "target" => PidModeWord::Target,
+}
+
+/// `do`
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum ActionWord {
+    Create,
+    Start,
+    Stop,
+    Remove,
+    Status,
+    List,
+    StopPod,
+    RemovePod,
+    ConnectPlugin,
+}
+words! { ActionWord, "call":
+    "create" => ActionWord::Create, "start" => ActionWord::Start, "stop" => ActionWord::Stop,
+    "remove" => ActionWord::Remove, "status" => ActionWord::Status, "list" => ActionWord::List,
+    "stop-pod" => ActionWord::StopPod, "remove-pod" => ActionWord::RemovePod,
+    "connect-plugin" => ActionWord::ConnectPlugin,
+}
+
+impl Action {
+    pub(super) fn kind(&self) -> ActionWord {
+        match self {
+            Action::Create { .. } => ActionWord::Create,
+            Action::Start { .. } => ActionWord::Start,
+            Action::Stop { .. } => ActionWord::Stop,
+            Action::Remove { .. } => ActionWord::Remove,
+            Action::Status { .. } => ActionWord::Status,
+            Action::List => ActionWord::List,
+            Action::StopPod { .. } => ActionWord::StopPod,
+            Action::RemovePod { .. } => ActionWord::RemovePod,
+            Action::ConnectPlugin { .. } => ActionWord::ConnectPlugin,
+        }
+    }
+}
+
+/// `kind` of a fault
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum FaultWord {
+    Error,
+    Delay,
+    Hang,
+    HangForever,
+    Cancel,
+    Deadline,
+    ShortWrite,
+    ConnectionClosed,
+}
+words! { FaultWord, "kind of fault":
+    "error" => FaultWord::Error, "delay" => FaultWord::Delay, "hang" => FaultWord::Hang,
+    "hang!" => FaultWord::HangForever, "cancel" => FaultWord::Cancel,
+    "deadline" => FaultWord::Deadline, "short-write" => FaultWord::ShortWrite,
+    "connection-closed" => FaultWord::ConnectionClosed,
+}
+
+impl FaultKind {
+    pub(super) fn kind(&self) -> FaultWord {
+        match self {
+            FaultKind::Error { .. } => FaultWord::Error,
+            FaultKind::Delay { .. } => FaultWord::Delay,
+            FaultKind::Hang { .. } => FaultWord::Hang,
+            FaultKind::HangForever { .. } => FaultWord::HangForever,
+            FaultKind::Cancel { .. } => FaultWord::Cancel,
+            FaultKind::Deadline { .. } => FaultWord::Deadline,
+            FaultKind::ShortWrite => FaultWord::ShortWrite,
+            FaultKind::ConnectionClosed { .. } => FaultWord::ConnectionClosed,
+        }
+    }
+}
+
+/// `effect` of a fault, without the delay of a late one.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum EffectWord {
+    None,
+    Done,
+    Late,
+}
+words! { EffectWord, "effect":
+    "none" => EffectWord::None, "done" => EffectWord::Done, "late" => EffectWord::Late,
+}
+
+/// Events of a container, in the order of its life.
+pub(super) const EVENT_WORDS: &[&str] = &["created", "started", "stopped", "deleted"];
+/// States that a status can have.
+pub(super) const STATE_WORDS: &[&str] = &["created", "running", "exited", "unknown"];
+/// The status of a container that the service does not know.
+pub(super) const STATE_GONE: &str = "gone";
+/// Answers that are no error class.
+pub(super) const ANSWER_OK: &str = "ok";
+pub(super) const ANSWER_NONE: &str = "none";
+/// The invariants by number.
+pub(super) const INVARIANTS: &[&str] = &[
+    "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I11", "I12", "I13", "I14", "I15",
+    "I16", "I17",
+];
