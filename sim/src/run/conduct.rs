@@ -1,0 +1,455 @@
+//! The phases of a run: setup, disturb and settle, reap.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use shakedown_cri::config::Config;
+use shakedown_cri::cri::{ContainerState, RuntimeService, Sandbox, SandboxState};
+use shakedown_cri::ports::{CancelToken, Code, Context, Instant};
+use shakedown_cri::quirks::Profile;
+use shakedown_cri::service::Service;
+
+use super::client::{self, Answers, Reaped, Reaper, Unreaped};
+use super::compile::{CallPlan, Plan};
+use super::outcome::{Answer, EventSeen, Leftovers, Outcome, Snapshot, StatusShot};
+use crate::engine;
+use crate::invariants::{Judge, Subject};
+use crate::oracle::{Menus, Oracle, Scripted, Seeded, Weights};
+use crate::scenario::{Action, InitialState, SandboxState as PlannedSandbox};
+use crate::turnstile::{ClientCall, Limits, Sim, Stop, Symbol};
+use crate::world::SimPorts;
+
+/// How long the service may go on after reaping.
+const AFTERMATH: Duration = Duration::from_secs(150);
+
+/// How a run is to be made.
+#[derive(Clone)]
+pub struct Options {
+    pub profile: &'static Profile,
+    /// `None`: the scenario's own decisions; else random ones from the seed.
+    pub seed: Option<(u64, Weights)>,
+    pub limits: Limits,
+    /// Record what the service logs.
+    pub logs: bool,
+    pub menus: Rc<Menus>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            profile: &Profile::ALL[0],
+            seed: None,
+            limits: Limits::default(),
+            logs: false,
+            menus: Rc::new(Menus::new()),
+        }
+    }
+}
+
+/// Runs a plan.
+pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
+    let oracle: Box<dyn Oracle> = match options.seed {
+        Some((seed, weights)) => Box::new(Seeded::new(seed, weights)),
+        None => Box::new(Scripted::new(&plan.script)),
+    };
+    let mut world = plan.world();
+    for container in &plan.containers {
+        let actor = match container.state {
+            InitialState::Absent => creator_of(plan, container.name),
+            _ => Some(setup_actor(container.name)),
+        };
+        if let Some(actor) = actor {
+            world.ids.insert(actor.to_string(), container.id.clone());
+        }
+    }
+    let sim = Sim::new(world, plan.script.clone(), oracle, options.menus.clone(), options.limits);
+    let ports = SimPorts::new(&sim, plan.roots.clone(), 1);
+    let config = Config {
+        root_dir: plan.roots.root.clone(),
+        state_dir: plan.roots.state.clone(),
+        max_container_log_line_size: i64::from(plan.max_log_line),
+        ..Config::default()
+    }
+    .with_runtimes(&plan.runtimes);
+    let service: Rc<dyn RuntimeService> =
+        Rc::new(Service::new(ports, config, options.profile.quirks));
+    let conductor = Conductor {
+        sim: sim.clone(),
+        plan: plan.clone(),
+        service,
+        profile: options.profile,
+        answers: Rc::new(RefCell::new(vec![None; plan.calls.len()])),
+    };
+    if options.logs {
+        crate::report::capture::with_logs(&sim, || engine::run(&sim, conductor.conduct()))
+    } else {
+        engine::run(&sim, conductor.conduct())
+    }
+}
+
+/// The call that makes a container which is not there at the start.
+fn creator_of(plan: &Plan, container: Symbol) -> Option<Symbol> {
+    let creates = |call: &&CallPlan| matches!(&call.action, Action::Create { container: c } if **c == *container.text());
+    plan.calls.iter().find(creates).map(|call| call.name)
+}
+
+fn setup_actor(container: Symbol) -> Symbol {
+    Symbol::of(&format!("setup-{container}"))
+}
+
+struct Conductor {
+    sim: Sim,
+    plan: Rc<Plan>,
+    service: Rc<dyn RuntimeService>,
+    profile: &'static Profile,
+    answers: Answers,
+}
+
+/// What the disturbed phase left.
+struct Settled {
+    stop: Stop,
+    was_quiet: bool,
+    waiting: Vec<crate::turnstile::Moment>,
+}
+
+impl Conductor {
+    async fn conduct(self) -> Outcome {
+        let subjects: Vec<Subject> = self.plan.containers.iter().map(Subject::new).collect();
+        let judge = Judge::new(self.sim.clone(), self.service.clone(), self.plan.clone(), subjects);
+        self.set_up().await;
+        let setup_events = self.sim.with_world(|world| world.events.len());
+        self.sim.with_world(|world| {
+            self.plan.limit_disk(world);
+            world.seen();
+        });
+        judge.begin();
+        self.sim.set_observer(judge.observer());
+        let settled = self.disturb().await;
+        let crashed = settled.stop != Stop::Idle;
+        let quiet = self.snapshot();
+        let mut reaping = Reaped::default();
+        let mut reaped = None;
+        let mut stop = settled.stop.clone();
+        if !crashed {
+            judge.quiet(&quiet);
+            let (found, last) = self.reap().await;
+            reaping = found;
+            stop = last;
+            if stop == Stop::Idle {
+                let snapshot = self.snapshot();
+                judge.reaped(&snapshot, &reaping);
+                reaped = Some(snapshot);
+            }
+        }
+        judge.stopped(&stop);
+        self.sim.take_observer();
+        let judgement = judge.judgement();
+        let (faults, holds) = self.sim.fates();
+        let recording = self.sim.with_recording(std::mem::take);
+        let digest = recording.digest();
+        Outcome {
+            case: self.plan.case.clone(),
+            profile: self.profile,
+            answers: self.collect_answers(),
+            was_quiet: settled.was_quiet,
+            quiet,
+            reaped,
+            reaping,
+            events: self.events(setup_events),
+            logs: self.logs(),
+            judgement,
+            faults,
+            holds,
+            waiting: settled.waiting,
+            stop,
+            never_began: self.never_began(),
+            recording,
+            digest,
+        }
+    }
+
+    /// Brings up the service, its sandboxes and containers, without faults.
+    async fn set_up(&self) {
+        self.sim.with_recording(|r| r.phase(0, "setup"));
+        let (service, plan) = (self.service.clone(), self.plan.clone());
+        self.task("setup", async move {
+            service.run().await.expect("the service comes up on an empty node");
+            for sandbox in &plan.sandboxes {
+                let given = Sandbox {
+                    id: sandbox.id.clone(),
+                    config: sandbox.config.clone(),
+                    runtime_handler: sandbox.runtime_handler.clone(),
+                    state: SandboxState::Ready,
+                    created_at: crate::world::WALL_EPOCH,
+                };
+                service.adopt_sandbox(given).await.expect("a sandbox is taken over");
+            }
+        })
+        .await;
+        for container in &self.plan.containers {
+            if container.state == InitialState::Absent {
+                continue;
+            }
+            let (service, container) = (self.service.clone(), container.clone());
+            let actor = setup_actor(container.name);
+            self.task(&actor.text(), async move {
+                let ctx = Context::background;
+                let made = service
+                    .create_container(ctx(), container.sandbox_id.clone(), container.config.clone())
+                    .await;
+                let id = made.expect("a container is made on an undisturbed node");
+                if matches!(container.state, InitialState::Running | InitialState::Exited) {
+                    let started = service.start_container(ctx(), id.clone()).await;
+                    started.expect("a container starts on an undisturbed node");
+                }
+                if container.state == InitialState::Exited {
+                    let stopped = service.stop_container(ctx(), id, 0).await;
+                    stopped.expect("a container stops on an undisturbed node");
+                }
+            })
+            .await;
+        }
+        for sandbox in &self.plan.sandboxes {
+            let (service, id, state) = (self.service.clone(), sandbox.id.clone(), sandbox.state);
+            if state == PlannedSandbox::Ready {
+                continue;
+            }
+            self.task("setup", async move {
+                let stopped = service.stop_pod_sandbox(Context::background(), id.clone()).await;
+                stopped.expect("a sandbox stops on an undisturbed node");
+                if state == PlannedSandbox::Gone {
+                    service.forget_sandbox(id).await;
+                }
+            })
+            .await;
+        }
+    }
+
+    /// Runs one task of the harness, and what follows from it at once.
+    async fn task(&self, actor: &str, future: impl Future<Output = ()> + 'static) {
+        self.sim.start_task(Symbol::of(actor), false, Box::pin(future));
+        let now = self.sim.now();
+        self.sim.run_until(Some(now.0)).await;
+    }
+
+    /// The scenario's calls and faults, until quiet.
+    async fn disturb(&self) -> Settled {
+        let start = self.sim.now();
+        self.sim.with_recording(|r| r.phase(start.0, "disturb"));
+        self.sim.allow_faults(true);
+        for (index, call) in self.plan.calls.iter().enumerate() {
+            self.add_call(index, call, start);
+        }
+        let bound = self.plan.bound;
+        let mut horizon = start;
+        loop {
+            let reached = self.settle_from(start).after(bound);
+            if reached <= horizon {
+                break;
+            }
+            horizon = reached;
+            let stop = self.sim.run_until(Some(horizon.0)).await;
+            if stop != Stop::Idle {
+                return Settled { stop, was_quiet: false, waiting: self.sim.waiting() };
+            }
+            if self.sim.next_due().is_none() {
+                break;
+            }
+        }
+        let was_quiet = self.sim.next_due().is_none();
+        let in_progress =
+            self.sim.with_calls(|calls| calls.iter().any(|c| c.began.is_some() && c.answered.is_none()));
+        if in_progress {
+            // What never ends is judged at the end of its bound.
+            self.sim.skip_to(horizon);
+        }
+        let waiting = if was_quiet && !in_progress { Vec::new() } else { self.sim.waiting() };
+        Settled { stop: Stop::Idle, was_quiet, waiting }
+    }
+
+    /// When the settling began, as far as it is known: the last call, the last time a client gave
+    /// up, the last fault.
+    fn settle_from(&self, start: Instant) -> Instant {
+        let mut from = start.max(self.sim.last_fault_at());
+        self.sim.with_calls(|calls| {
+            for (call, plan) in calls.iter().zip(&self.plan.calls) {
+                let begins = call.began.map(Instant).or(plan.at.map(|at| start.after(at)));
+                let Some(begins) = begins else { continue };
+                from = from.max(begins);
+                if call.answered.is_none()
+                    && let Some(deadline) = call.deadline
+                {
+                    from = from.max(begins.after(deadline));
+                }
+                if let Some((at, _)) = call.cancelled {
+                    from = from.max(Instant(at));
+                }
+            }
+        });
+        from
+    }
+
+    fn add_call(&self, index: usize, call: &CallPlan, start: Instant) {
+        let (plan, service, answers) =
+            (self.plan.clone(), self.service.clone(), self.answers.clone());
+        let make = move |ctx: Context| -> shakedown_cri::cri::LocalFuture<()> {
+            let future = client::call(&plan, &service, ctx, &plan.calls[index].action);
+            Box::pin(async move {
+                let answer = future.await;
+                answers.borrow_mut()[index] = Some(answer);
+            })
+        };
+        let client = ClientCall {
+            name: call.name,
+            make: Some(Box::new(make)),
+            deadline: call.deadline,
+            cancel_after: call.cancel_after,
+            token: CancelToken::new(),
+            began: None,
+            answered: None,
+            cancelled: None,
+        };
+        let due = call.at.map(|at| start.after(at).0);
+        let number = self.sim.add_call(client, due, call.when);
+        if let Some(moment) = call.cancel_when {
+            self.sim.cancel_when(number, moment);
+        }
+    }
+
+    /// A patient client stops and removes everything.
+    async fn reap(&self) -> (Reaped, Stop) {
+        let now = self.sim.now();
+        self.sim.with_recording(|r| r.phase(now.0, "reap"));
+        self.sim.allow_faults(false);
+        let found = Rc::new(RefCell::new(Reaped::default()));
+        let done = Rc::new(Cell::new(false));
+        let reaper = Reaper::new(self.sim.clone(), self.service.clone());
+        let (plan, out, over) = (self.plan.clone(), found.clone(), done.clone());
+        let service = self.service.clone();
+        let future = async move {
+            let fail = |step: String, error| out.borrow_mut().failed.push(Unreaped { step, error });
+            for container in &plan.containers {
+                let ready = plan.sandbox(&container.sandbox).is_some_and(|s| s.state == PlannedSandbox::Ready);
+                let created =
+                    service.peek(&container.id).is_some_and(|p| p.state == ContainerState::Created);
+                let pod_stopped = plan.calls.iter().any(|c| {
+                    matches!(c.action, Action::StopPod { .. } | Action::RemovePod { .. })
+                });
+                if ready && created && !pod_stopped {
+                    let result = reaper.start(&container.id).await;
+                    out.borrow_mut().restarted.push((container.name.to_string(), result));
+                }
+            }
+            for container in &plan.containers {
+                let id = container.id.clone();
+                let stop = reaper.insist(|service, ctx| service.stop_container(ctx, id.clone(), 0));
+                if let Err(error) = stop.await {
+                    fail(format!("stop {}", container.name), error);
+                }
+                let remove = reaper.insist(|service, ctx| service.remove_container(ctx, id.clone()));
+                if let Err(error) = remove.await {
+                    fail(format!("remove {}", container.name), error);
+                }
+            }
+            for sandbox in &plan.sandboxes {
+                let id = sandbox.id.clone();
+                if sandbox.state == PlannedSandbox::Gone {
+                    continue;
+                }
+                let stop = reaper.insist(|service, ctx| service.stop_pod_sandbox(ctx, id.clone()));
+                if let Err(error) = stop.await {
+                    fail(format!("stop pod {}", sandbox.name), error);
+                }
+                let remove = reaper.insist(|service, ctx| service.remove_pod_sandbox(ctx, id.clone()));
+                if let Err(error) = remove.await {
+                    fail(format!("remove pod {}", sandbox.name), error);
+                }
+            }
+            over.set(true);
+        };
+        self.sim.start_task(Symbol::of("reaper"), false, Box::pin(future));
+        loop {
+            let horizon = self.sim.now().after(AFTERMATH);
+            let stop = self.sim.run_until(Some(horizon.0)).await;
+            let over = done.get() || stop != Stop::Idle || self.sim.next_due().is_none();
+            if over {
+                if done.get() && stop == Stop::Idle {
+                    let horizon = self.sim.now().after(AFTERMATH);
+                    let stop = self.sim.run_until(Some(horizon.0)).await;
+                    return (found.take(), stop);
+                }
+                return (found.take(), stop);
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let statuses = self.plan.containers.iter().map(|container| StatusShot {
+            container: container.name,
+            status: self.service.peek(&container.id),
+        });
+        let statuses = statuses.collect();
+        let left = self.sim.with_world(|world| world.left_of(&self.plan));
+        Snapshot { at: self.sim.now().0, statuses, left: Leftovers(left) }
+    }
+
+    fn collect_answers(&self) -> Vec<Answer> {
+        let mut results = self.answers.borrow_mut();
+        self.sim.with_calls(|calls| {
+            let each = calls.iter().enumerate().map(|(index, call)| {
+                let deadline = call.began.zip(call.deadline).map(|(began, deadline)| {
+                    (Instant(began).after(deadline).0, Code::DeadlineExceeded)
+                });
+                let gave_up = [deadline, call.cancelled].into_iter().flatten().min_by_key(|g| g.0);
+                Answer {
+                    call: call.name,
+                    began: call.began,
+                    answered: call.answered,
+                    result: results[index].take(),
+                    gave_up: gave_up.filter(|(at, _)| call.answered.is_none_or(|done| *at < done)),
+                }
+            });
+            each.collect()
+        })
+    }
+
+    fn never_began(&self) -> Vec<(Symbol, Rc<str>)> {
+        self.sim.with_calls(|calls| {
+            let silent = calls.iter().zip(&self.plan.calls).filter(|(call, _)| call.began.is_none());
+            let why = |plan: &CallPlan| match plan.when {
+                Some(moment) => Rc::from(format!("the moment `{moment}` never came")),
+                None => Rc::from("the run ended before its time"),
+            };
+            silent.map(|(call, plan)| (call.name, why(plan))).collect()
+        })
+    }
+
+    fn events(&self, in_setup: usize) -> Vec<EventSeen> {
+        self.sim.with_world(|world| {
+            let each = world.events.iter().enumerate().map(|(i, sent)| EventSeen {
+                at: sent.at,
+                container: Symbol::of(&sent.event.container_id),
+                kind: sent.event.kind,
+                in_setup: i < in_setup,
+            });
+            each.collect()
+        })
+    }
+
+    fn logs(&self) -> Vec<(Symbol, Vec<String>)> {
+        self.sim.with_world(|world| {
+            let logged = self.plan.containers.iter().filter_map(|container| {
+                let bytes = world.fs.read_file(container.log_path.as_deref()?).ok()?;
+                let text = String::from_utf8_lossy(&bytes);
+                // The time stamp is up to the first space.
+                let lines = text.lines().map(|line| match line.split_once(' ') {
+                    Some((_, rest)) => rest.to_owned(),
+                    None => line.to_owned(),
+                });
+                Some((container.name, lines.collect()))
+            });
+            logged.collect()
+        })
+    }
+}

@@ -1,0 +1,91 @@
+//! What a run brought, for the judge's verdict, the expectations and the reports.
+
+use std::rc::Rc;
+
+use shakedown_cri::cri::{ContainerStatus, ContainerSummary, EventKind, Peek};
+use shakedown_cri::ports::{Code, Error};
+use shakedown_cri::quirks::Profile;
+
+use super::client::Reaped;
+use crate::invariants::Judgement;
+use crate::turnstile::{Fate, Moment, Recording, Stop, Symbol};
+
+/// What a call answers besides success.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reply {
+    Nothing,
+    Id(String),
+    Status(Box<ContainerStatus>),
+    List(Vec<ContainerSummary>),
+}
+
+/// A call of the scenario and its answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub call: Symbol,
+    /// Virtual nanoseconds; `None`: it never began.
+    pub began: Option<u64>,
+    pub answered: Option<u64>,
+    /// The service's answer; `None`: there was none.
+    pub result: Option<Result<Reply, Error>>,
+    /// When and as what the client gave up, if that was before the answer.
+    pub gave_up: Option<(u64, Code)>,
+}
+
+/// What is on the node for a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers(pub Vec<String>);
+
+/// A container's status as the harness peeked at it.
+#[derive(Clone, Debug)]
+pub struct StatusShot {
+    pub container: Symbol,
+    /// `None`: the service does not know the container (or cannot tell without waiting).
+    pub status: Option<Peek>,
+}
+
+/// The node at the end of a phase.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub at: u64,
+    pub statuses: Vec<StatusShot>,
+    /// Sorted: `task web created`, `process web`, `pipe web-stdout`, `file web/.tmp-status1`.
+    pub left: Leftovers,
+}
+
+/// An event that the service sent: time, container, kind.
+#[derive(Clone, Debug)]
+pub struct EventSeen {
+    pub at: u64,
+    pub container: Symbol,
+    pub kind: EventKind,
+    /// Sent before the first call of the scenario.
+    pub in_setup: bool,
+}
+
+/// Everything that a run brought.
+pub struct Outcome {
+    pub case: String,
+    pub profile: &'static Profile,
+    pub recording: Recording,
+    pub answers: Vec<Answer>,
+    /// Nothing was left to happen when the settling ended; false: it was cut at its bound.
+    pub was_quiet: bool,
+    pub quiet: Snapshot,
+    pub reaped: Option<Snapshot>,
+    pub reaping: Reaped,
+    pub events: Vec<EventSeen>,
+    /// Container and its log's lines, without time stamps.
+    pub logs: Vec<(Symbol, Vec<String>)>,
+    pub judgement: Judgement,
+    /// What became of each fault and hold of the scenario, in the file's order.
+    pub faults: Vec<Fate>,
+    pub holds: Vec<Fate>,
+    /// Who waits where, when the run ended over budget or never became quiet.
+    pub waiting: Vec<Moment>,
+    /// How the run stopped: idle, a panic, over budget.
+    pub stop: Stop,
+    /// Calls that could not begin, as the moment they wait for never came.
+    pub never_began: Vec<(Symbol, Rc<str>)>,
+    pub digest: u128,
+}
