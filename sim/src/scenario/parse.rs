@@ -142,10 +142,8 @@ fn too_deep(text: &str) -> Option<Range<usize>> {
                 dots.push(0);
                 depth += 1;
             }
-            TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket => {
-                if dots.len() > 1 {
-                    depth -= 1 + dots.pop().unwrap_or_default();
-                }
+            TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket if dots.len() > 1 => {
+                depth -= 1 + dots.pop().unwrap_or_default();
             }
             TokenKind::Dot => {
                 if let Some(level) = dots.last_mut() {
@@ -387,6 +385,13 @@ impl<'t, 'v> Parser<'t, 'v> {
         }
     }
 
+    /// Reports a key that makes no sense without what `with` says.
+    fn only_with(&self, table: &Table<'t, '_>, key: &'static str, with: &str) {
+        if let Some(value) = table.get(key) {
+            self.sink.error(value.span(), format!("`{key}` goes with `{with}` only"));
+        }
+    }
+
     fn bounded(
         &self,
         table: &Table<'t, '_>,
@@ -593,7 +598,11 @@ impl<'t, 'v> Parser<'t, 'v> {
             let message = "`log-path` must be relative to the sandbox's log directory";
             self.sink.error(path.span.clone(), message);
         }
-        let pid_mode = match table.word("pid-mode").unwrap_or(PidModeWord::Container) {
+        let pid_mode = table.word("pid-mode").unwrap_or(PidModeWord::Container);
+        if pid_mode != PidModeWord::Target {
+            self.only_with(&table, "target", "pid-mode = \"target\"");
+        }
+        let pid_mode = match pid_mode {
             PidModeWord::Container => PidMode::Container,
             PidModeWord::Pod => PidMode::Pod,
             PidModeWord::Node => PidMode::Node,
@@ -626,10 +635,10 @@ impl<'t, 'v> Parser<'t, 'v> {
     }
 
     fn process(&self, table: Table<'t, '_>) -> Process {
-        let runs = table.get("runs").and_then(|value| {
-            let forever = value.string(limits::TEXT_BYTES_MAX).is_some_and(|s| s.text == "forever");
-            if forever { None } else { value.duration() }
-        });
+        let runs = table
+            .get("runs")
+            .filter(|value| !value.is_text("forever"))
+            .and_then(|value| value.duration());
         let exit_code = self.bounded(&table, "exit-code", 0, 255).unwrap_or(0);
         let ignores_sigterm = table.boolean("ignores-sigterm").unwrap_or(false);
         let executable_missing = table.boolean("executable-missing").unwrap_or(false);
@@ -1157,8 +1166,14 @@ impl<'t, 'v> Parser<'t, 'v> {
             Some(word)
         });
         match word {
-            None | Some(EffectWord::None) => Effect::None,
-            Some(EffectWord::Done) => Effect::Done,
+            None | Some(EffectWord::None) => {
+                self.only_with(table, "late", "effect = \"late\"");
+                Effect::None
+            }
+            Some(EffectWord::Done) => {
+                self.only_with(table, "late", "effect = \"late\"");
+                Effect::Done
+            }
             Some(EffectWord::Late) => {
                 if can_be_late && table.get("late").is_none() {
                     let message = "an effect that is late needs `late`, by how much";
