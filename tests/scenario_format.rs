@@ -1,1 +1,1006 @@
+//! The scenario format: reading back what was printed, bytes of any kind, and what people are told
+//! about files that are wrong.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::prelude::*;
+use proptest::sample::{Index, select, subsequence};
+use shakedown::scenario::*;
+use shakedown_cri::quirks::{Profile, Quirk};
+
+const OPERATIONS: &[&str] = &[
+    "task.create",
+    "task.start",
+    "task.delete",
+    "task.kill",
+    "task.get",
+    "task.wait",
+    "nri.start",
+    "nri.post-start",
+    "nri.stop",
+    "record.info",
+    "shim.connect",
+    "fs.write",
+    "fs.rename",
+    "lock",
+];
+const ROLES: &[&str] = &["exit-monitor", "log-stdout", "backoff", "process", "plugin", "kubelet"];
+
+fn vocabulary() -> Vocabulary<'static> {
+    Vocabulary { operations: OPERATIONS, roles: ROLES }
+}
+
+fn read(text: &str) -> Result<Scenario, Vec<Diagnostic>> {
+    parse_with("scenarios/start/a-start.toml", text, vocabulary())
+}
+
+fn read_ok(text: &str) -> Scenario {
+    read(text).unwrap_or_else(|errors| {
+        let rendered: Vec<String> = errors.iter().map(|e| e.render(text, false)).collect();
+        panic!("{}", rendered.join("\n"))
+    })
+}
+
+// --- arbitrary scenarios --------------------------------------------------------------------------
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just(String::new()),
+        "[a-zA-Z0-9 .,:/]{1,20}",
+        "[\\PC\n\t\r\"'\\\\{}\u{0}\u{7f}]{0,12}",
+        Just("\"\"\" and ''' \\".to_owned()),
+        Just("{code} {none} {".to_owned()),
+    ]
+}
+
+/// Text without what would be a placeholder.
+fn plain_text() -> impl Strategy<Value = String> {
+    any_text().prop_map(|text| text.replace('{', "("))
+}
+
+fn names(prefix: &'static str, most: usize) -> impl Strategy<Value = Vec<String>> {
+    (0..=most).prop_map(move |n| (1..=n).map(|i| format!("{prefix}-{i}")).collect())
+}
+
+fn a_duration() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        Just(Duration::ZERO),
+        (0u64..86_400).prop_map(Duration::from_secs),
+        (0u64..86_400_000).prop_map(Duration::from_millis),
+        (0u64..86_400_000_000_000).prop_map(Duration::from_nanos),
+    ]
+}
+
+fn an_effect() -> impl Strategy<Value = Effect> {
+    prop_oneof![Just(Effect::None), Just(Effect::Done), a_duration().prop_map(Effect::Late)]
+}
+
+fn a_short_effect() -> impl Strategy<Value = Effect> {
+    prop_oneof![Just(Effect::None), Just(Effect::Done)]
+}
+
+fn a_path() -> impl Strategy<Value = String> {
+    vec("[a-z.][a-z-]{0,5}[a-z]", 1..4).prop_map(|parts| format!("/{}", parts.join("/")))
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    calls: Vec<String>,
+    containers: Vec<String>,
+    axes: Vec<Axis>,
+}
+
+fn axes_of(calls: &[String]) -> impl Strategy<Value = Vec<Axis>> + use<> {
+    let list = |words: &'static [&'static str]| {
+        subsequence(words, 1..=words.len())
+            .prop_shuffle()
+            .prop_map(|words| AxisValues::List(words.into_iter().map(str::to_owned).collect()))
+    };
+    let axis = |name: &str, values| Axis { span: Span::default(), name: name.to_owned(), values };
+    let actor = calls.first().cloned().unwrap_or_else(|| "backoff".to_owned());
+    let code = list(&["not-found", "unknown", "unavailable", "ENOSPC"]);
+    let op = list(&["task.create", "task.start", "lock"]);
+    let sweeps = (any::<bool>(), any::<bool>());
+    (proptest::option::of(code), proptest::option::of(op), sweeps, any::<bool>()).prop_map(
+        move |(code, op, (moment, site), backwards)| {
+            let mut axes = Vec::new();
+            axes.extend(code.map(|values| axis("code", values)));
+            axes.extend(op.map(|values| axis("1-op", values)));
+            if moment {
+                axes.push(axis("moment", AxisValues::EveryMomentOf(actor.clone())));
+            }
+            if site {
+                let actor = "exit-monitor(web)".to_owned();
+                axes.push(axis("site", AxisValues::EverySiteOf(actor)));
+            }
+            if backwards {
+                axes.reverse();
+            }
+            axes
+        },
+    )
+}
+
+fn has_axis(known: &Known, name: &str) -> bool {
+    known.axes.iter().any(|axis| axis.name == name)
+}
+
+fn a_site(known: &Known) -> BoxedStrategy<String> {
+    let mut actors: Vec<String> = known.calls.clone();
+    actors.extend(["exit-monitor(web)", "boot2:backoff", "kubelet-1"].map(str::to_owned));
+    let mut operations: Vec<String> = OPERATIONS.iter().map(|word| (*word).to_owned()).collect();
+    if has_axis(known, "1-op") {
+        operations.push("{1-op}".to_owned());
+    }
+    let subject = prop_oneof![
+        Just(String::new()),
+        Just("(web)".to_owned()),
+        Just("(status(web))".to_owned()),
+        Just("(/var/log/x y.log)".to_owned()),
+    ];
+    let step = (select(operations), subject, 1u32..5).prop_map(|(o, s, n)| format!("/{o}{s}#{n}"));
+    let site = (select(actors), vec(step, 1..3)).prop_map(|(actor, steps)| actor + &steps.concat());
+    if has_axis(known, "site") {
+        prop_oneof![3 => site, 1 => Just("{site}".to_owned())].boxed()
+    } else {
+        site.boxed()
+    }
+}
+
+fn a_moment(known: &Known) -> BoxedStrategy<String> {
+    let stage = select(vec!["", ".effect", ".reply", ".abandon"]);
+    let mut choices = vec![(a_site(known), stage).prop_map(|(site, s)| site + s).boxed()];
+    if let Some(call) = known.calls.first() {
+        choices.push(Just(format!("{call}.done")).boxed());
+    }
+    if has_axis(known, "moment") {
+        choices.push(Just("{moment}".to_owned()).boxed());
+    }
+    proptest::strategy::Union::new(choices).boxed()
+}
+
+fn a_message(known: &Known) -> BoxedStrategy<String> {
+    if known.axes.is_empty() {
+        return any_text().boxed();
+    }
+    let axes: Vec<String> = known.axes.iter().map(|axis| axis.name.clone()).collect();
+    (plain_text(), select(axes)).prop_map(|(text, axis)| format!("{text}{{{axis}}} x")).boxed()
+}
+
+fn a_code(known: &Known) -> BoxedStrategy<String> {
+    let code = select(vec!["not-found", "unknown", "deadline-exceeded", "ENOSPC", "EIO"]);
+    let code = code.prop_map(str::to_owned);
+    if has_axis(known, "code") {
+        prop_oneof![code, Just("{code}".to_owned())].boxed()
+    } else {
+        code.boxed()
+    }
+}
+
+fn an_answer_code() -> impl Strategy<Value = String> {
+    select(vec!["ok", "none", "not-found", "failed-precondition"]).prop_map(str::to_owned)
+}
+
+fn a_world() -> impl Strategy<Value = World> {
+    let nri = select(vec![NriConfig::Enabled, NriConfig::Disabled, NriConfig::Absent]);
+    let disk = (proptest::option::of(0u64..1 << 40), proptest::option::of(0u32..1 << 20))
+        .prop_map(|(size, max_open_files)| Disk { size, max_open_files });
+    let events = vec![
+        PluginEvent::Create,
+        PluginEvent::PostCreate,
+        PluginEvent::Start,
+        PluginEvent::PostStart,
+        PluginEvent::Stop,
+        PluginEvent::Remove,
+    ];
+    let plugins = names("plugin", 3).prop_flat_map(move |names| {
+        names
+            .into_iter()
+            .map(|name| {
+                (0u32..100, subsequence(events.clone(), 0..=6), any::<bool>()).prop_map(
+                    move |(index, events, connected)| Plugin {
+                        name: name.clone(),
+                        index: format!("{index:02}"),
+                        events,
+                        connected,
+                    },
+                )
+            })
+            .collect::<Vec<_>>()
+    });
+    let images = names("image", 2).prop_flat_map(|mut names| {
+        if names.is_empty() {
+            names.push("app".to_owned());
+        }
+        names
+            .into_iter()
+            .map(|name| {
+                plain_text().prop_map(move |stop_signal| Image { name: name.clone(), stop_signal })
+            })
+            .collect::<Vec<_>>()
+    });
+    let sandboxes = (names("pod", 2), any::<bool>()).prop_flat_map(|(mut names, _)| {
+        if names.is_empty() {
+            names.push("pod".to_owned());
+        }
+        names.into_iter().map(a_sandbox).collect::<Vec<_>>()
+    });
+    let paths = btree_map(a_path(), (0u32..=0o7777, 0..3), 0..3).prop_map(|paths| {
+        paths
+            .into_iter()
+            .map(|(path, (mode, kind))| match kind {
+                0 => PathEntry { path, kind: PathKind::File, mode },
+                1 => PathEntry { path, kind: PathKind::Directory, mode },
+                _ => PathEntry { path, kind: PathKind::Removed, mode: 0 },
+            })
+            .collect()
+    });
+    let bound =
+        prop_oneof![Just(Duration::from_secs(150)), (1u64..86_400).prop_map(Duration::from_secs)];
+    (bound, 1u32..=1 << 20, nri, disk, plugins, images, sandboxes, paths, names("runtime", 2))
+        .prop_flat_map(
+            |(bound, max_log_line, nri, disk, plugins, images, sandboxes, paths, runtimes)| {
+                let world = World {
+                    bound,
+                    max_log_line,
+                    nri,
+                    disk,
+                    plugins,
+                    images,
+                    sandboxes,
+                    containers: Vec::new(),
+                    paths,
+                    runtimes,
+                };
+                names("web", 3).prop_flat_map(move |names| {
+                    let world = world.clone();
+                    names
+                        .into_iter()
+                        .map(|name| a_container(name, &world))
+                        .collect::<Vec<_>>()
+                        .prop_map(move |containers| World { containers, ..world.clone() })
+                })
+            },
+        )
+}
+
+fn a_sandbox(name: String) -> impl Strategy<Value = Sandbox> {
+    let state = select(vec![SandboxState::Ready, SandboxState::NotReady, SandboxState::Gone]);
+    let host =
+        subsequence(vec![HostNamespace::Network, HostNamespace::Pid, HostNamespace::Ipc], 0..=3);
+    let log_directory =
+        prop_oneof![Just(format!("/var/log/pods/{name}")), Just(String::new()), a_path(),];
+    (state, plain_text(), any::<bool>(), host, log_directory).prop_map(
+        move |(state, runtime_handler, untrusted, host_namespaces, log_directory)| Sandbox {
+            name: name.clone(),
+            state,
+            runtime_handler,
+            untrusted,
+            host_namespaces,
+            log_directory,
+        },
+    )
+}
+
+fn a_container(name: String, world: &World) -> impl Strategy<Value = Container> + use<> {
+    let sandboxes: Vec<String> = world.sandboxes.iter().map(|s| s.name.clone()).collect();
+    let images: Vec<String> = world.images.iter().map(|i| i.name.clone()).collect();
+    let state = select(vec![
+        InitialState::Absent,
+        InitialState::Created,
+        InitialState::Running,
+        InitialState::Exited,
+    ]);
+    let pid_mode = prop_oneof![
+        Just(PidMode::Container),
+        Just(PidMode::Pod),
+        Just(PidMode::Node),
+        any_text().prop_map(PidMode::Target),
+    ];
+    let output = (a_duration(), any::<bool>(), any_text(), 1u32..100).prop_map(
+        |(at, stdout, text, repeat)| Output {
+            at,
+            stream: if stdout { Stream::Stdout } else { Stream::Stderr },
+            text,
+            repeat,
+        },
+    );
+    let process =
+        (
+            proptest::option::of(a_duration()),
+            0i32..256,
+            any::<bool>(),
+            any::<bool>(),
+            vec(output, 0..3),
+        )
+            .prop_map(|(runs, exit_code, ignores_sigterm, executable_missing, output)| {
+                Process { runs, exit_code, ignores_sigterm, executable_missing, output }
+            });
+    let log_path = prop_oneof![Just(format!("{name}.log")), Just(String::new()), "[a-z/]{0,3}x"]
+        .prop_map(|path| path.trim_start_matches('/').to_owned());
+    let flags = (any::<bool>(), any::<bool>());
+    (select(sandboxes), select(images), "[0-9a-f]{0,64}", log_path, flags, pid_mode, state, process)
+        .prop_map(move |(sandbox, image, id, log_path, (tty, stdin), pid_mode, state, process)| {
+            Container {
+                name: name.clone(),
+                sandbox,
+                image,
+                id,
+                log_path,
+                tty,
+                stdin,
+                pid_mode,
+                state,
+                process,
+            }
+        })
+}
+
+fn an_action(world: &World) -> BoxedStrategy<Action> {
+    let containers: Vec<String> = world.containers.iter().map(|c| c.name.clone()).collect();
+    let sandboxes: Vec<String> = world.sandboxes.iter().map(|s| s.name.clone()).collect();
+    let plugins: Vec<String> = world.plugins.iter().map(|p| p.name.clone()).collect();
+    let mut targets = vec![any_text().prop_map(Target::Literal).boxed()];
+    if !containers.is_empty() {
+        targets.push(select(containers.clone()).prop_map(Target::Container).boxed());
+    }
+    let target = || proptest::strategy::Union::new(targets.clone());
+    let mut actions = vec![
+        target().prop_map(|target| Action::Start { target }).boxed(),
+        (target(), -1i64..100)
+            .prop_map(|(target, timeout)| Action::Stop { target, timeout })
+            .boxed(),
+        target().prop_map(|target| Action::Remove { target }).boxed(),
+        (target(), any::<bool>())
+            .prop_map(|(target, verbose)| Action::Status { target, verbose })
+            .boxed(),
+        Just(Action::List).boxed(),
+        select(sandboxes.clone()).prop_map(|sandbox| Action::StopPod { sandbox }).boxed(),
+        select(sandboxes).prop_map(|sandbox| Action::RemovePod { sandbox }).boxed(),
+    ];
+    if !containers.is_empty() {
+        actions.push(select(containers).prop_map(|container| Action::Create { container }).boxed());
+    }
+    if !plugins.is_empty() {
+        actions.push(select(plugins).prop_map(|plugin| Action::ConnectPlugin { plugin }).boxed());
+    }
+    proptest::strategy::Union::new(actions).boxed()
+}
+
+fn a_when(known: &Known) -> BoxedStrategy<When> {
+    prop_oneof![a_duration().prop_map(When::At), a_moment(known).prop_map(When::Moment)].boxed()
+}
+
+fn a_call(name: String, world: &World, known: &Known) -> impl Strategy<Value = Call> + use<> {
+    let cancel = proptest::option::of(a_when(known));
+    (an_action(world), a_when(known), proptest::option::of(a_duration()), cancel).prop_map(
+        move |(action, when, deadline, cancel)| Call {
+            span: Span::default(),
+            name: name.clone(),
+            action,
+            when,
+            deadline,
+            cancel,
+        },
+    )
+}
+
+fn a_fault(known: &Known) -> impl Strategy<Value = Fault> + use<> {
+    let message = proptest::option::of(a_message(known));
+    let of = select(vec![DelayOf::Effect, DelayOf::Reply]);
+    let kind = prop_oneof![
+        (a_code(known), message, an_effect())
+            .prop_map(|(code, message, effect)| FaultKind::Error { code, message, effect }),
+        (a_duration(), of).prop_map(|(by, of)| FaultKind::Delay { by, of }),
+        a_short_effect().prop_map(|effect| FaultKind::Hang { effect }),
+        a_short_effect().prop_map(|effect| FaultKind::HangForever { effect }),
+        an_effect().prop_map(|effect| FaultKind::Cancel { effect }),
+        an_effect().prop_map(|effect| FaultKind::Deadline { effect }),
+        Just(FaultKind::ShortWrite),
+        an_effect().prop_map(|effect| FaultKind::ConnectionClosed { effect }),
+    ];
+    (a_site(known), kind).prop_map(|(at, kind)| Fault { span: Span::default(), at, kind })
+}
+
+fn a_filter(known: &Known) -> BoxedStrategy<Filter> {
+    let profiles: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name).collect();
+    let all = profiles.len();
+    let profiles = subsequence(profiles, 0..=all)
+        .prop_map(|names| names.into_iter().map(str::to_owned).collect::<Vec<_>>());
+    if known.axes.is_empty() {
+        return profiles.prop_map(|profiles| Filter { profiles, cases: Vec::new() }).boxed();
+    }
+    let axes = known.axes.clone();
+    let pattern = (
+        btree_set(any::<Index>().prop_map(move |i| i.index(axes.len())), 1..3),
+        any::<(Index, Index, bool)>(),
+    );
+    let axes = known.axes.clone();
+    let patterns = vec(pattern, 0..3).prop_map(move |patterns| {
+        let ranges = |values: &AxisValues, (a, b, range): (Index, Index, bool)| {
+            let moments = ["start-1/lock#1.reply", "start-1/task.create(web)#2"];
+            let sites = ["backoff/lock#1", "backoff/task.get(web)#2"];
+            let values: Vec<String> = match values {
+                AxisValues::List(values) => values.clone(),
+                AxisValues::EveryMomentOf(_) => moments.map(str::to_owned).to_vec(),
+                AxisValues::EverySiteOf(_) => sites.map(str::to_owned).to_vec(),
+            };
+            let (a, b) = (a.index(values.len()), b.index(values.len()));
+            if range {
+                ValueRange::Range(values[a.min(b)].clone(), values[a.max(b)].clone())
+            } else {
+                ValueRange::One(values[a].clone())
+            }
+        };
+        patterns
+            .into_iter()
+            .map(|(chosen, ends)| {
+                let parts = chosen
+                    .into_iter()
+                    .map(|i| (axes[i].name.clone(), ranges(&axes[i].values, ends)))
+                    .collect();
+                CasePattern(parts)
+            })
+            .collect::<Vec<_>>()
+    });
+    (profiles, patterns).prop_map(|(profiles, cases)| Filter { profiles, cases }).boxed()
+}
+
+fn an_expect(known: &Known, calls: &[Call]) -> BoxedStrategy<Expect> {
+    let lists = |word: BoxedStrategy<String>| -> BoxedStrategy<BTreeMap<String, Vec<String>>> {
+        if known.containers.is_empty() {
+            return Just(BTreeMap::new()).boxed();
+        }
+        btree_map(select(known.containers.clone()), vec(word, 0..8), 0..3).boxed()
+    };
+    let event = select(vec!["created", "started", "stopped", "deleted"]).prop_map(str::to_owned);
+    let answers: BoxedStrategy<Vec<ExpectAnswer>> = if calls.is_empty() {
+        Just(Vec::new()).boxed()
+    } else {
+        let known = known.clone();
+        subsequence(calls.to_vec(), 0..=calls.len().min(3))
+            .prop_flat_map(move |calls| {
+                calls.into_iter().map(|call| an_answer(&known, call)).collect::<Vec<_>>()
+            })
+            .boxed()
+    };
+    let statuses: BoxedStrategy<Vec<ExpectStatus>> = {
+        let known = known.clone();
+        subsequence(known.containers.clone(), 0..=known.containers.len())
+            .prop_flat_map(move |names| {
+                names.into_iter().map(|name| a_status(&known, name)).collect::<Vec<_>>()
+            })
+            .boxed()
+    };
+    let left = || {
+        proptest::option::of(vec(any_text(), 0..4).prop_map(|mut left| {
+            left.sort();
+            left
+        }))
+    };
+    let order = vec(vec(a_moment(known), 1..4), 0..3);
+    (
+        a_filter(known),
+        answers,
+        statuses,
+        lists(event.boxed()),
+        (left(), left()),
+        order,
+        lists(any_text().boxed()),
+        proptest::option::of(any_text()),
+    )
+        .prop_map(|(filter, answers, statuses, events, (quiet, reaped), order, logs, panic)| {
+            Expect {
+                span: Span::default(),
+                filter,
+                answers,
+                statuses,
+                events,
+                left_when_quiet: quiet,
+                left_when_reaped: reaped,
+                order,
+                logs,
+                panic: Some(panic.unwrap_or_default()),
+            }
+        })
+        .boxed()
+}
+
+fn an_answer(known: &Known, call: Call) -> impl Strategy<Value = ExpectAnswer> + use<> {
+    let is_status = matches!(call.action, Action::Status { .. });
+    let state = proptest::option::of(select(vec!["created", "running", "exited", "unknown"]));
+    let message = proptest::option::of(a_message(known));
+    (an_answer_code(), message, proptest::option::of(an_answer_code()), state).prop_map(
+        move |(code, message, client, state)| ExpectAnswer {
+            span: Span::default(),
+            call: call.name.clone(),
+            code,
+            message,
+            client,
+            state: state.filter(|_| is_status).map(str::to_owned),
+        },
+    )
+}
+
+fn a_status(known: &Known, container: String) -> impl Strategy<Value = ExpectStatus> + use<> {
+    let state = select(vec!["created", "running", "exited", "unknown", "gone"]);
+    (
+        proptest::option::of(state),
+        proptest::option::of(any::<i32>()),
+        proptest::option::of(any_text()),
+        proptest::option::of(a_message(known)),
+        proptest::option::of(any::<bool>()),
+        proptest::option::of(any::<bool>()),
+    )
+        .prop_map(move |(state, exit_code, reason, message, started, finished)| ExpectStatus {
+            span: Span::default(),
+            container: container.clone(),
+            state: state.map(str::to_owned),
+            exit_code,
+            reason,
+            message,
+            started,
+            finished,
+        })
+}
+
+fn a_violation(known: &Known) -> impl Strategy<Value = ExpectedViolation> + use<> {
+    let quirks: Vec<String> = Quirk::ALL.iter().map(|quirk| quirk.id().to_owned()).collect();
+    let cause = prop_oneof![select(quirks).prop_map(Cause::Quirk), Just(Cause::Forced)];
+    (a_filter(known), 1u32..=17, cause, any_text()).prop_map(
+        |(filter, invariant, cause, because)| ExpectedViolation {
+            span: Span::default(),
+            filter,
+            invariant: format!("I{invariant}"),
+            cause,
+            because,
+        },
+    )
+}
+
+/// Any scenario that a file can say.
+fn a_scenario() -> impl Strategy<Value = Scenario> {
+    let heads = (a_world(), names("call", 4)).prop_flat_map(|(world, calls)| {
+        axes_of(&calls).prop_map(move |axes| {
+            let containers = world.containers.iter().map(|c| c.name.clone()).collect();
+            (world.clone(), Known { calls: calls.clone(), containers, axes })
+        })
+    });
+    let with_calls = heads.prop_flat_map(|(world, known)| {
+        let names = known.calls.clone();
+        let calls: Vec<_> = names.into_iter().map(|name| a_call(name, &world, &known)).collect();
+        calls.prop_map(move |calls| (world.clone(), known.clone(), calls))
+    });
+    with_calls.prop_flat_map(|(world, known, calls)| {
+        let faults = vec(a_fault(&known), 0..4);
+        let holds = vec((a_moment(&known), a_moment(&known), any::<bool>()), 0..3);
+        let expects = vec(an_expect(&known, &calls), 0..3);
+        let violations = vec(a_violation(&known), 0..3);
+        let texts = ("[^\\pC\\pZ][^\\pC\n\r]{0,20}", any_text(), names("tag", 2));
+        (texts, faults, holds, expects, violations).prop_map(
+            move |((title, description, tags), faults, holds, expects, violations)| {
+                assemble(
+                    Scenario {
+                        name: "a-start".to_owned(),
+                        title,
+                        description,
+                        tags,
+                        world: world.clone(),
+                        calls: calls.clone(),
+                        faults,
+                        holds: Vec::new(),
+                        matrix: known.axes.clone(),
+                        expects,
+                        violations,
+                    },
+                    holds,
+                )
+            },
+        )
+    })
+}
+
+/// Leaves out what may be there only once, and uses every axis.
+fn assemble(mut scenario: Scenario, holds: Vec<(String, String, bool)>) -> Scenario {
+    let mut seen = std::collections::BTreeSet::new();
+    scenario.faults.retain(|fault| {
+        let kind = match &fault.kind {
+            FaultKind::Delay { of, .. } => format!("delay {of:?}"),
+            kind => format!("{:?}", std::mem::discriminant(kind)),
+        };
+        seen.insert(format!("{kind} {}", fault.at))
+    });
+    for (what, until, across_time) in holds {
+        if what != until && seen.insert(format!("hold {what}")) {
+            scenario.holds.push(Hold { span: Span::default(), what, until, across_time });
+        }
+    }
+    if !scenario.matrix.is_empty() {
+        let axes: Vec<String> =
+            scenario.matrix.iter().map(|axis| format!("{{{}}}", axis.name)).collect();
+        scenario.faults.push(Fault {
+            span: Span::default(),
+            at: "backoff/lock(all)#1".to_owned(),
+            kind: FaultKind::Error {
+                code: "unknown".to_owned(),
+                message: Some(axes.concat()),
+                effect: Effect::None,
+            },
+        });
+    }
+    scenario
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn what_is_printed_reads_back(scenario in a_scenario()) {
+        let text = print(&scenario);
+        match read(&text) {
+            Ok(back) => {
+                prop_assert_eq!(&back, &scenario, "{}", text);
+                prop_assert_eq!(print(&back), text);
+            }
+            Err(errors) => {
+                let errors: Vec<String> = errors.iter().map(|e| e.render(&text, false)).collect();
+                prop_assert!(false, "{}\n{}", errors.join("\n"), text);
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_scenario_or_errors(bytes in vec(any::<u8>(), 0..400)) {
+        check_errors(&bytes);
+    }
+
+    #[test]
+    fn any_text_is_a_scenario_or_errors(
+        text in "(shakedown = 1\n)?(\\[{1,3}|\\]{1,2}|=|\"{1,3}|'|\\{|\\}|\\.|,|\n|#|call|world|do|at|1|0x|\\PC){0,80}"
+    ) {
+        check_errors(text.as_bytes());
+    }
+
+    #[test]
+    fn a_damaged_file_is_a_scenario_or_errors(
+        scenario in a_scenario(),
+        cuts in vec((any::<Index>(), 0usize..12, vec(any::<u8>(), 0..4)), 1..4),
+    ) {
+        let mut bytes = print(&scenario).into_bytes();
+        for (at, length, insert) in cuts {
+            let at = at.index(bytes.len());
+            let end = (at + length).min(bytes.len());
+            bytes.splice(at..end, insert);
+            if bytes.is_empty() {
+                bytes.push(b'\n');
+            }
+        }
+        check_errors(&bytes);
+    }
+
+    #[test]
+    fn every_case_is_a_scenario_of_its_own(scenario in a_scenario()) {
+        let expansion = expand(&scenario, &|axis| match axis.values {
+            AxisValues::EverySiteOf(_) => vec!["backoff/lock#1".to_owned(), "backoff/lock#2".to_owned()],
+            _ => vec!["kubelet-1/lock#1.reply".to_owned()],
+        }).unwrap();
+        prop_assert_eq!(expansion.len(), expansion.iter().count());
+        for case in expansion.iter().take(4) {
+            let mut scenario = case.scenario;
+            // Filters name axes, which a case has none of.
+            for expect in &mut scenario.expects {
+                expect.filter.cases.clear();
+            }
+            for violation in &mut scenario.violations {
+                violation.filter.cases.clear();
+            }
+            // Several faults may have become the same.
+            scenario.faults.clear();
+            scenario.holds.clear();
+            let text = print(&scenario);
+            prop_assert!(read(&text).is_ok(), "{text}");
+        }
+        let base = print(&baseline(&scenario));
+        prop_assert!(!base.contains("{moment}") && !base.contains("{site}"), "{base}");
+    }
+}
+
+/// Reading ends, and its errors can be shown.
+fn check_errors(bytes: &[u8]) {
+    if let Err(errors) = parse_bytes("x.toml", bytes, vocabulary()) {
+        assert!(!errors.is_empty());
+        assert!(errors.len() <= limits::DIAGNOSTICS_MAX);
+        let text = String::from_utf8_lossy(bytes);
+        for error in errors {
+            assert!(!error.render(&text, false).is_empty());
+            assert!(!error.render(&text, true).is_empty());
+            assert!(error.to_string().starts_with("x.toml:"));
+        }
+    }
+}
+
+// --- what people are told ------------------------------------------------------------------------
+
+/// Snapshots of the errors of `tests/malformed/NAME.toml`, named after what is wrong.
+macro_rules! refused {
+    ($($name:ident)*) => {$(
+        #[test]
+        fn $name() {
+            let file = concat!("tests/malformed/", stringify!($name), ".toml");
+            let text = include_str!(concat!("malformed/", stringify!($name), ".toml"));
+            let errors = parse_with(file, text, vocabulary()).expect_err("it is malformed");
+            let blocks: Vec<String> =
+                errors.iter().map(|e| format!("{e}\n\n{}\n", e.render(text, false))).collect();
+            insta::assert_snapshot!(stringify!($name), blocks.join("\n"));
+        }
+    )*};
+}
+
+refused! {
+    not_toml
+    version_missing
+    version_unknown
+    title_missing
+    key_unknown
+    key_unknown_at_the_top
+    key_of_another_kind
+    call_unknown
+    container_unknown
+    container_twice
+    call_twice
+    name_is_none
+    table_instead_of_list
+    wrong_type
+    duration_is_none
+    at_and_when
+    cancel_at_and_cancel_when
+    fault_kind_unknown
+    fault_code_unknown
+    fault_errno_unknown
+    fault_operation_unknown
+    fault_actor_unknown
+    fault_at_a_moment
+    fault_without_number
+    fault_twice
+    late_effect_without_delay
+    hang_with_late_effect
+    hold_of_unknown_moment
+    placeholder_unknown
+    placeholder_with_wrong_value
+    axis_unused
+    case_of_unknown_value
+    violation_words_unknown
+    violation_without_cause
+    expectation_words_unknown
+    expectation_checks_nothing
+    state_of_a_start
+    sweep_of_unknown_actor
+    output_too_long
+    mode_in_decimal
+    world_words_unknown
+    nested_too_deeply
+    key_without_its_partner
+}
+
+#[test]
+fn what_exceeds_a_bound_is_refused() {
+    let too_large = format!("shakedown = 1\n# {}", "x".repeat(limits::FILE_BYTES_MAX));
+    assert_eq!(read(&too_large).unwrap_err()[0].line, 1);
+
+    let head = "shakedown = 1\ntitle = \"x\"\n";
+    let calls = format!("{head}{}", "[[call]]\ndo = \"list\"\n".repeat(limits::CALLS_MAX + 1));
+    let error = &read(&calls).unwrap_err()[0];
+    assert_eq!(error.message, "`call` has 257 entries; at most 256 are allowed");
+
+    let values: Vec<String> = (0..200).map(|i| format!("\"v{i}\"")).collect();
+    let values = values.join(", ");
+    let matrix = format!("{head}[matrix]\na = [{values}]\nb = [{values}]\n");
+    let errors = read(&matrix).unwrap_err();
+    let message = "the matrix has 40000 cases; at most 10000 are allowed";
+    assert!(errors.iter().any(|error| error.message == message), "{errors:?}");
+
+    let dots = format!("{head}a{} = 1\n", ".a".repeat(100_000));
+    assert_eq!(read(&dots).unwrap_err()[0].message, "more than 16 levels inside one another");
+
+    let unknown: String = (0..1000).map(|i| format!("k{i} = 1\n")).collect();
+    let errors = read(&format!("{head}{unknown}")).unwrap_err();
+    assert_eq!(errors.len(), limits::DIAGNOSTICS_MAX);
+    assert_eq!(errors.last().unwrap().notes.last().unwrap(), "950 more errors are not shown");
+}
+
+#[test]
+fn large_nonsense_is_refused_soon() {
+    let head = "shakedown = 1\ntitle = \"x\"\n";
+    let pieces = [
+        "[",
+        "]",
+        "{",
+        "\"",
+        "'",
+        "\"\"\"",
+        "a.b",
+        "= ",
+        "\n",
+        "#",
+        "[[a]]\n",
+        "[a]\n",
+        "a = 1\n",
+        "[[fault]]\n",
+        "a={b={c=",
+        "[[\n",
+        ", ",
+        "\u{fffd}",
+        "\\u0000",
+        "x = [\n",
+        "🦀\n",
+    ];
+    for piece in pieces {
+        let mut text = head.to_owned();
+        text.push_str(&piece.repeat(200_000 / piece.len()));
+        check_errors(text.as_bytes());
+        text.push_str("= {");
+        check_errors(text.as_bytes());
+    }
+    // An inner table for each of many levels of dots.
+    let dotted = "a.a.a.a.a.a.a.a.a = { ".repeat(1000);
+    check_errors(format!("{head}{dotted}").as_bytes());
+    // Many texts, each of which is checked in each of many cases.
+    let values: Vec<String> = (0..10_000).map(|i| format!("\"v{i}\"")).collect();
+    let mut text = format!("{head}[matrix]\na = [{}]\n", values.join(", "));
+    for i in 1..=500 {
+        text.push_str(&format!(
+            "[[hold]]\nwhat = \"backoff/lock({{a}})#{i}\"\nuntil = \"backoff/lock#{i}\"\n"
+        ));
+    }
+    assert!(read(&text).is_ok());
+}
+
+#[test]
+fn bytes_that_are_no_text_are_pointed_at() {
+    let errors = parse_bytes("x.toml", b"shakedown = 1\ntitle = \"\xff\"\n", vocabulary());
+    let error = &errors.unwrap_err()[0];
+    assert_eq!(error.to_string(), "x.toml:2:10: the file is not UTF-8");
+}
+
+#[test]
+fn defaults_are_filled_in_and_left_out_again() {
+    let text = concat!(
+        "shakedown = 1\n",
+        "title = \"A start\"\n",
+        "\n[[world.container]]\n",
+        "name = \"web\"\n",
+        "\n[[call]]\n",
+        "do = \"start\"\n",
+        "name = \"start-1\"\n",
+        "container = \"web\"\n",
+    );
+    let scenario = read_ok(text);
+    assert_eq!(scenario.name, "a-start");
+    assert_eq!(scenario.world.bound, Duration::from_secs(150));
+    assert_eq!(scenario.world.containers[0].sandbox, "pod");
+    assert_eq!(scenario.world.containers[0].image, "app");
+    assert_eq!(scenario.world.containers[0].log_path, "web.log");
+    assert_eq!(print(&scenario), text);
+    assert_eq!(read_ok(&text.replace("name = \"start-1\"\n", "")), scenario);
+}
+
+/// The examples of the description are valid; what an excerpt refers to is put before it.
+#[test]
+fn the_documented_examples_are_valid() {
+    let page = include_str!("../docs/scenarios.md");
+    let examples: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap_or_default())
+        .collect();
+    assert!(examples.len() > 15);
+    for example in examples {
+        let mut text = String::new();
+        if !example.contains("shakedown = 1") {
+            text.push_str("shakedown = 1\ntitle = \"An example\"\n");
+        }
+        if !example.contains("[[world.container]]") && !example.contains("title") {
+            text.push_str("[[world.container]]\nname = \"web\"\n");
+        }
+        if !example.contains("[[call]]") && text.contains("web") {
+            text.push_str("[[call]]\ndo = \"start\"\ncontainer = \"web\"\n");
+        }
+        text.push_str(example);
+        let scenario = read_ok(&text);
+        assert_eq!(read_ok(&print(&scenario)), scenario);
+    }
+}
+
+// --- cases ----------------------------------------------------------------------------------------
+
+const SWEEP: &str = r#"shakedown = 1
+title = "Remove against start"
+
+[matrix]
+code = ["not-found", "unknown", "unavailable"]
+moment = { every-moment-of = "start-1" }
+
+[[world.container]]
+name = "web"
+
+[[call]]
+do = "start"
+container = "web"
+
+[[call]]
+do = "remove"
+container = "web"
+when = "{moment}"
+
+[[fault]]
+at = "start-1/task.create(web)#1"
+kind = "error"
+code = "{code}"
+message = "no luck: {code}"
+
+[[hold]]
+what = "start-1/task.create(web)#1.reply"
+until = "remove-1.done"
+
+[[expect]]
+profiles = ["1.7.24"]
+cases = [
+    "moment=start-1/a#1.effect..start-1/b#1.reply, code=unknown",
+    "code=not-found",
+]
+
+[[expect.answer]]
+call = "start-1"
+code = "{code}"
+"#;
+
+fn sweep(axis: &Axis) -> Vec<String> {
+    assert_eq!(axis.values, AxisValues::EveryMomentOf("start-1".to_owned()));
+    let moments = ["a#1.effect", "a#1.reply", "b#1.effect", "b#1.reply", "c#1.effect"];
+    moments.map(|moment| format!("start-1/{moment}")).to_vec()
+}
+
+#[test]
+fn a_matrix_becomes_cases() {
+    let scenario = parse("scenarios/remove-against-start.toml", SWEEP).unwrap();
+    let expansion = expand(&scenario, &sweep).unwrap();
+    assert_eq!(expansion.len(), 15);
+    let case = expansion.case(5);
+    assert_eq!(case.name, "remove-against-start[code=unknown,moment=start-1/a#1.effect]");
+    assert_eq!(case.scenario.calls[1].when, When::Moment("start-1/a#1.effect".to_owned()));
+    let FaultKind::Error { code, message, .. } = &case.scenario.faults[0].kind else {
+        panic!("{:?}", case.scenario.faults);
+    };
+    assert_eq!((code.as_str(), message.as_deref()), ("unknown", Some("no luck: unknown")));
+    assert_eq!(case.scenario.expects[0].answers[0].code, "unknown");
+
+    let filter = &scenario.expects[0].filter;
+    assert!(filter.misfits(expansion.axes()).is_empty());
+    let applies: Vec<usize> = (0..expansion.len())
+        .filter(|i| filter.matches("1.7.24", &expansion.values(*i), expansion.axes()))
+        .collect();
+    assert_eq!(applies, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    assert!(!filter.matches("1.7.0-beta.3", &expansion.values(0), expansion.axes()));
+
+    let short = expand(&scenario, &|_| vec!["start-1/a#1.effect".to_owned()]).unwrap();
+    assert_eq!(
+        filter.misfits(short.axes()),
+        ["the axis `moment` has no value `start-1/b#1.reply`"]
+    );
+    let many = expand(&scenario, &|_| vec![String::new(); 10_000]).unwrap_err();
+    assert_eq!(many.cases, 30_000);
+}
+
+#[test]
+fn the_baseline_of_a_sweep_lacks_what_the_sweep_places() {
+    let base = baseline(&parse("remove-against-start.toml", SWEEP).unwrap());
+    let names: Vec<&str> = base.calls.iter().map(|call| call.name.as_str()).collect();
+    assert_eq!(names, ["start-1"]);
+    assert!(base.holds.is_empty(), "it waits for a call that is gone");
+    let FaultKind::Error { code, .. } = &base.faults[0].kind else {
+        panic!("{:?}", base.faults);
+    };
+    assert_eq!(code, "not-found");
+}

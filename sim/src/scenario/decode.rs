@@ -13,7 +13,7 @@ use super::words::Word;
 use super::{duration, limits};
 
 /// Lists of valid words longer than this are not spelled out.
-const VALID_WORDS_MAX: usize = 24;
+const VALID_WORDS_MAX: usize = 32;
 
 /// Where errors of one file are collected.
 pub(super) struct Sink<'t> {
@@ -232,6 +232,10 @@ impl<'t, 'i> Value<'t, 'i> {
         Some(list.iter().filter_map(|value| value.string(bytes_max)).collect())
     }
 
+    pub(super) fn is_text(&self, text: &str) -> bool {
+        self.value.get_ref().as_str() == Some(text)
+    }
+
     pub(super) fn is_table(&self) -> bool {
         self.value.get_ref().is_table()
     }
@@ -260,8 +264,13 @@ impl<'t, 'i> Value<'t, 'i> {
 
     fn tables(&self, length_max: usize, what: &'static str) -> Option<Vec<Table<'t, 'i>>> {
         if self.is_table() {
-            let message = format!("`{0}` is a list: write `[[…{0}]]`", shown(self.key));
-            self.sink.error(self.span(), message);
+            // The span of a table is its header, unless it is written inline.
+            let header = self.sink.text.get(self.span()).filter(|raw| raw.starts_with('['));
+            let message = format!("`{}` is a list of tables, not one table", shown(self.key));
+            self.sink.error_with(self.span(), message, |diagnostic| match header {
+                Some(header) => diagnostic.help(format!("write `[{}]`", shown(header))),
+                None => diagnostic.help("put brackets around it"),
+            });
             return None;
         }
         let list = self.list(length_max)?;

@@ -98,7 +98,7 @@ pub fn print(duration: Duration) -> String {
             "s" => 600,
             _ => 9_999,
         };
-        if nanos % length == 0 && nanos / length <= limit {
+        if nanos.is_multiple_of(length) && nanos / length <= limit {
             return format!("{}{unit}", nanos / length);
         }
     }

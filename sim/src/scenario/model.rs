@@ -213,6 +213,7 @@ pub struct PathEntry {
     /// Absolute, normalised.
     pub path: String,
     pub kind: PathKind,
+    /// Default 0644 for a file, 0755 for a directory; 0 for what is removed.
     pub mode: u32,
 }
 
@@ -228,7 +229,7 @@ pub enum PathKind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     pub span: Span,
-    /// Name of the actor.
+    /// Name of the actor; default `⟨do⟩-⟨n⟩`, n counting the calls with the same `do` from 1.
     pub name: String,
     pub action: Action,
     pub when: When,
@@ -285,7 +286,8 @@ pub enum When {
     Moment(Text),
 }
 
-/// Text that may hold `{axis}` placeholders of the matrix: the name of a site or moment.
+/// Text that may hold `{axis}` placeholders of the matrix: the name of a site or moment, a code or a
+/// message.
 pub type Text = String;
 
 /// `[[fault]]`
@@ -416,12 +418,12 @@ pub struct ExpectAnswer {
     /// The call's name.
     pub call: String,
     /// `code`: "ok", an error class, or "none" (no answer of the service at all).
-    pub code: String,
+    pub code: Text,
     /// `message`: the whole text; `None`: not checked. Container names stand as `⟨web⟩` for their ids.
     pub message: Option<Text>,
     /// `client = "deadline-exceeded"`: what the client saw, where it gave up before the answer. Same
     /// words as `code`.
-    pub client: Option<String>,
+    pub client: Option<Text>,
     /// For a `status` call: the state in the answer (`created` …).
     pub state: Option<String>,
 }

@@ -1,0 +1,143 @@
+//! What clients call: `[[call]]`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::decode::{Names, Table, check_name, is_name, shown};
+use super::super::model::*;
+use super::super::words::{ActionWord, Word};
+use super::Parser;
+use super::text::Wants;
+
+/// A call whose name is known and whose other keys are not read yet.
+pub(super) struct CallHead<'t, 'i> {
+    table: Table<'t, 'i>,
+    action: Option<ActionWord>,
+    name: String,
+}
+
+impl<'t> Parser<'t, '_> {
+    /// Names of all calls first: sites may name a call that comes later in the file.
+    pub(super) fn call_heads<'i>(&mut self, tables: Vec<Table<'t, 'i>>) -> Vec<CallHead<'t, 'i>> {
+        let mut names = Names::new(self.sink, "call");
+        let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+        tables
+            .into_iter()
+            .map(|table| {
+                table.require("do");
+                let action: Option<ActionWord> = table.word("do");
+                let number = action.map(|action| {
+                    let count = counts.entry(action.word()).or_default();
+                    *count += 1;
+                    *count
+                });
+                let name = match (table.string("name"), action, number) {
+                    (Some(name), ..) => {
+                        check_name(self.sink, &name);
+                        if !name.text.starts_with(|c: char| c.is_ascii_lowercase()) {
+                            let message = "the name of a call begins with a letter";
+                            self.sink.error(name.span.clone(), message);
+                        }
+                        if self.vocabulary.roles.contains(&name.text.as_str()) {
+                            let message =
+                                format!("`{}` is the name of another actor", shown(&name.text));
+                            self.sink.error(name.span.clone(), message);
+                        }
+                        names.add(&name.text, name.span);
+                        name.text
+                    }
+                    (None, Some(action), Some(number)) => {
+                        let name = format!("{}-{number}", action.word());
+                        names.add(&name, table.span.clone());
+                        name
+                    }
+                    _ => String::new(),
+                };
+                if is_name(&name) {
+                    self.calls.insert(name.clone(), action);
+                }
+                CallHead { table, action, name }
+            })
+            .collect()
+    }
+
+    pub(super) fn call(&self, head: CallHead<'t, '_>) -> Option<Call> {
+        let CallHead { mut table, action, name } = head;
+        let action = action?;
+        table.what = match action {
+            ActionWord::Create => "a call `create`",
+            ActionWord::Start => "a call `start`",
+            ActionWord::Stop => "a call `stop`",
+            ActionWord::Remove => "a call `remove`",
+            ActionWord::Status => "a call `status`",
+            ActionWord::List => "a call `list`",
+            ActionWord::StopPod => "a call `stop-pod`",
+            ActionWord::RemovePod => "a call `remove-pod`",
+            ActionWord::ConnectPlugin => "a call `connect-plugin`",
+        };
+        let container = |key| self.required_reference(&table, key, &self.containers);
+        let sandbox = |key| self.required_reference(&table, key, &self.sandboxes);
+        let action = match action {
+            ActionWord::Create => Action::Create { container: container("container") },
+            ActionWord::Start => Action::Start { target: self.target(&table) },
+            ActionWord::Stop => Action::Stop {
+                target: self.target(&table),
+                timeout: self.bounded(&table, "timeout", -86_400, 86_400).unwrap_or(0),
+            },
+            ActionWord::Remove => Action::Remove { target: self.target(&table) },
+            ActionWord::Status => Action::Status {
+                target: self.target(&table),
+                verbose: table.boolean("verbose").unwrap_or(false),
+            },
+            ActionWord::List => Action::List,
+            ActionWord::StopPod => Action::StopPod { sandbox: sandbox("sandbox") },
+            ActionWord::RemovePod => Action::RemovePod { sandbox: sandbox("sandbox") },
+            ActionWord::ConnectPlugin => Action::ConnectPlugin {
+                plugin: self.required_reference(&table, "plugin", &self.plugins),
+            },
+        };
+        let when = self.when(&table, "at", "when").unwrap_or(When::At(Duration::ZERO));
+        let cancel = self.when(&table, "cancel-at", "cancel-when");
+        let deadline = table.duration("deadline");
+        let span = Span(table.span.clone());
+        table.finish();
+        Some(Call { span, name, action, when, deadline, cancel })
+    }
+
+    fn target(&self, table: &Table<'t, '_>) -> Target {
+        let container = table.string("container");
+        let id = table.string("id");
+        match (container, id) {
+            (Some(container), None) => {
+                self.known(&container, "container", &self.containers);
+                Target::Container(container.text)
+            }
+            (None, Some(id)) => Target::Literal(id.text),
+            (Some(_), Some(id)) => {
+                self.sink.error(id.span, "`container` and `id` exclude one another");
+                Target::Literal(id.text)
+            }
+            (None, None) => {
+                let given = table.get("container").is_some() || table.get("id").is_some();
+                if !given {
+                    let message = format!("{} needs `container` or `id`", table.what);
+                    self.sink.error(table.span.clone(), message);
+                }
+                Target::Literal(String::new())
+            }
+        }
+    }
+
+    fn when(&self, table: &Table<'t, '_>, at: &'static str, moment: &'static str) -> Option<When> {
+        let time = table.duration(at);
+        let named = table.string(moment);
+        if let (Some(_), Some(named)) = (table.get(at), &named) {
+            let message = format!("`{at}` and `{moment}` exclude one another");
+            self.sink.error(named.span.clone(), message);
+        }
+        match named {
+            Some(named) => Some(When::Moment(self.text(named, Wants::Moment))),
+            None => time.map(When::At),
+        }
+    }
+}

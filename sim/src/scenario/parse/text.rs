@@ -1,0 +1,378 @@
+//! The matrix, and the texts that its values are filled in.
+
+use std::ops::Range;
+
+use shakedown_cri::ports::{Code, Errno};
+
+use super::super::decode::{Names, Str, Table, Value, check_name, shown, suggest};
+use super::super::limits;
+use super::super::matrix::{placeholders, substitute};
+use super::super::model::*;
+use super::super::site_name::{
+    Actor, MomentName, SiteName, SiteNameError, SiteNameErrorKind, Stage,
+};
+use super::super::words::{ANSWER_NONE, ANSWER_OK};
+use super::Parser;
+
+/// What a text with placeholders must be once they are filled in.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Wants {
+    Moment,
+    Site,
+    /// An error class or error number.
+    FaultCode,
+    /// `ok`, an error class, or `none`.
+    Answer,
+    Message,
+}
+
+/// Why a text is not what was wanted.
+pub(super) struct Problem {
+    /// Bytes of the text; `None`: all of it.
+    part: Option<Range<usize>>,
+    pub(super) message: String,
+    /// The wrong word, and what would be right.
+    word: Option<(String, Vec<String>)>,
+    note: Option<String>,
+}
+
+impl Problem {
+    fn new(message: impl Into<String>) -> Self {
+        Problem { part: None, message: message.into(), word: None, note: None }
+    }
+}
+
+impl<'t> Parser<'t, '_> {
+    pub(super) fn matrix(&self, table: &Table<'t, '_>) -> Vec<Axis> {
+        let entries = table.entries();
+        if entries.is_empty() {
+            self.sink.error(table.span.clone(), "the matrix has no axis");
+        }
+        if let Some((key, _)) = entries.get(limits::AXES_MAX) {
+            let message = format!("a matrix has at most {} axes", limits::AXES_MAX);
+            self.sink.error(key.span.clone(), message);
+        }
+        let axes: Vec<Axis> = entries
+            .into_iter()
+            .take(limits::AXES_MAX)
+            .filter_map(|(key, value)| {
+                check_name(self.sink, &key);
+                let values =
+                    if value.is_table() { self.sweep(value)? } else { self.axis_list(value)? };
+                Some(Axis { span: Span(key.span), name: key.text, values })
+            })
+            .collect();
+        let cases = axes.iter().fold(1usize, |cases, axis| match &axis.values {
+            AxisValues::List(values) => cases.saturating_mul(values.len()),
+            AxisValues::EveryMomentOf(_) | AxisValues::EverySiteOf(_) => cases,
+        });
+        if cases > limits::CASES_MAX {
+            let message =
+                format!("the matrix has {cases} cases; at most {} are allowed", limits::CASES_MAX);
+            self.sink.error(table.span.clone(), message);
+        }
+        axes
+    }
+
+    fn axis_list(&self, value: Value<'t, '_>) -> Option<AxisValues> {
+        let list = value.strings(limits::AXIS_VALUES_MAX, limits::SITE_BYTES_MAX)?;
+        if list.is_empty() {
+            self.sink.error(value.span(), "an axis needs at least one value");
+        }
+        let mut names = Names::new(self.sink, "value");
+        for string in &list {
+            names.add(&string.text, string.span.clone());
+            let confusing = string.text.is_empty()
+                || string.text.contains(['{', '}', ','])
+                || string.text.contains("..")
+                || string.text.contains(char::is_control);
+            if confusing {
+                let message = format!("`{}` cannot be a value of an axis", shown(&string.text));
+                self.sink.error_with(string.span.clone(), message, |diagnostic| {
+                    diagnostic.note("values are not empty, and have no braces, comma, `..` or control characters")
+                });
+            }
+        }
+        Some(AxisValues::List(list.into_iter().map(|string| string.text).collect()))
+    }
+
+    fn sweep(&self, value: Value<'t, '_>) -> Option<AxisValues> {
+        let table = value.table("a sweep")?;
+        let moments = table.string("every-moment-of");
+        let sites = table.string("every-site-of");
+        if let Some(actor) = moments.as_ref().or(sites.as_ref()) {
+            self.actor_reference(actor);
+        }
+        let values = match (moments, sites) {
+            (Some(actor), None) => Some(AxisValues::EveryMomentOf(actor.text)),
+            (None, Some(actor)) => Some(AxisValues::EverySiteOf(actor.text)),
+            _ => {
+                let message = "a sweep needs one of `every-moment-of` and `every-site-of`";
+                self.sink.error(table.span.clone(), message);
+                None
+            }
+        };
+        table.finish();
+        values
+    }
+
+    fn actor_reference(&self, string: &Str) {
+        // An actor is what stands before a site.
+        let problem = match format!("{}/x#1", string.text).parse::<SiteName>() {
+            Ok(SiteName { actor, steps }) if steps.len() == 1 => {
+                self.check_actor(&actor, false).err()
+            }
+            _ => Some(Problem::new(format!("`{}` is no actor", shown(&string.text)))),
+        };
+        if let Some(problem) = problem {
+            self.report(string, problem);
+        }
+    }
+
+    fn report(&self, string: &Str, problem: Problem) {
+        let span = match problem.part {
+            Some(part) => self.sink.inside(string, part),
+            None => string.span.clone(),
+        };
+        self.sink.error_with(span, problem.message, |mut diagnostic| {
+            if let Some((word, valid)) = &problem.word {
+                let valid: Vec<&str> = valid.iter().map(String::as_str).collect();
+                diagnostic = suggest(diagnostic, word, &valid);
+            }
+            match problem.note {
+                Some(note) => diagnostic.note(note),
+                None => diagnostic,
+            }
+        });
+    }
+
+    /// Checks a text in every way in which its placeholders can be filled in.
+    pub(super) fn text(&self, string: Str, wants: Wants) -> Text {
+        let holes = placeholders(&string.text);
+        let literal = holes.is_empty() || (wants == Wants::Message && self.axes.is_empty());
+        if literal {
+            if let Err(problem) = self.check(&string.text, wants, false) {
+                self.report(&string, problem);
+            }
+            return string.text;
+        }
+        if holes.len() > limits::PLACEHOLDERS_MAX {
+            let message = format!("a text has at most {} placeholders", limits::PLACEHOLDERS_MAX);
+            self.sink.error(string.span.clone(), message);
+            return string.text;
+        }
+        let mut axes: Vec<&Axis> = Vec::new();
+        for (range, name) in holes {
+            match self.axes.iter().find(|axis| axis.name == name) {
+                Some(axis) => {
+                    self.axes_used.borrow_mut().insert(axis.name.clone());
+                    if !axes.iter().any(|known| known.name == axis.name) {
+                        axes.push(axis);
+                    }
+                }
+                None => {
+                    let valid: Vec<&str> = self.axes.iter().map(|a| a.name.as_str()).collect();
+                    self.sink.unknown(self.sink.inside(&string, range), "axis", name, &valid);
+                    return string.text;
+                }
+            }
+        }
+        self.check_filled_in(&string, wants, &axes);
+        string.text
+    }
+
+    fn check_filled_in(&self, string: &Str, wants: Wants, axes: &[&Axis]) {
+        if wants == Wants::Message {
+            return;
+        }
+        let swept = axes.iter().any(|axis| !matches!(axis.values, AxisValues::List(_)));
+        if swept && matches!(wants, Wants::FaultCode | Wants::Answer) {
+            self.sink.error(string.span.clone(), "the values of a sweep do not do here");
+            return;
+        }
+        // Sweeps are known at run time; a moment or site stands for all of theirs.
+        let moment = vec!["sweep/any#1.reply".to_owned()];
+        let site = vec!["sweep/any#1".to_owned()];
+        let values: Vec<&Vec<String>> = axes
+            .iter()
+            .map(|axis| match &axis.values {
+                AxisValues::List(values) => values,
+                AxisValues::EveryMomentOf(_) => &moment,
+                AxisValues::EverySiteOf(_) => &site,
+            })
+            .collect();
+        if values.iter().any(|values| values.is_empty()) {
+            return;
+        }
+        let mut choice = vec![0; axes.len()];
+        loop {
+            if self.checks_left.get() == 0 {
+                return;
+            }
+            self.checks_left.set(self.checks_left.get() - 1);
+            let filled: Vec<(&str, &str)> = axes
+                .iter()
+                .zip(&values)
+                .zip(&choice)
+                .map(|((axis, values), index)| (axis.name.as_str(), values[*index].as_str()))
+                .collect();
+            let text = substitute(&string.text, &filled);
+            if let Err(mut problem) = self.check(&text, wants, swept) {
+                problem.part = None;
+                if !swept {
+                    let note = format!("the text is `{}` in one of the cases", shown(&text));
+                    problem.note =
+                        Some(problem.note.map_or(note.clone(), |first| format!("{first}; {note}")));
+                }
+                self.report(string, problem);
+                return;
+            }
+            // The next combination, the last axis running fastest.
+            let Some(position) =
+                (0..choice.len()).rev().find(|i| choice[*i] + 1 < values[*i].len())
+            else {
+                return;
+            };
+            choice[position] += 1;
+            choice[position + 1..].fill(0);
+        }
+    }
+
+    fn check(&self, text: &str, wants: Wants, swept: bool) -> Result<(), Problem> {
+        match wants {
+            Wants::Message => Ok(()),
+            Wants::FaultCode => {
+                let classes = Code::ALL.iter().map(|code| code.name());
+                let valid: Vec<&str> =
+                    classes.chain(Errno::ALL.iter().map(|errno| errno.name())).collect();
+                check_word(text, "error code", &valid)
+            }
+            Wants::Answer => {
+                let mut valid = vec![ANSWER_OK, ANSWER_NONE];
+                valid.extend(Code::ALL.iter().map(|code| code.name()));
+                check_word(text, "answer", &valid)
+            }
+            Wants::Moment => {
+                too_long(text)?;
+                let moment: MomentName = text.parse().map_err(site_problem)?;
+                if swept {
+                    return Ok(());
+                }
+                match &moment {
+                    MomentName::At { site, .. } => self.check_site(text, site),
+                    MomentName::Done { actor } => self.check_actor(actor, true),
+                }
+            }
+            Wants::Site => {
+                too_long(text)?;
+                let site: SiteName = text.parse().map_err(site_problem)?;
+                if swept { Ok(()) } else { self.check_site(text, &site) }
+            }
+        }
+    }
+
+    fn check_site(&self, text: &str, site: &SiteName) -> Result<(), Problem> {
+        self.check_actor(&site.actor, false)?;
+        let operations = self.vocabulary.operations;
+        let unknown = site.steps.iter().find(|step| !operations.contains(&step.operation.as_str()));
+        match unknown {
+            Some(step) if !operations.is_empty() => {
+                let operation = &step.operation;
+                let start = text.find(&format!("/{operation}")).map(|slash| slash + 1);
+                Err(Problem {
+                    part: start.map(|start| start..start + operation.len()),
+                    message: format!("unknown operation `{}`", shown(operation)),
+                    word: Some((
+                        operation.clone(),
+                        operations.iter().map(|word| (*word).to_owned()).collect(),
+                    )),
+                    note: Some("`shakedown sites` lists all operations".to_owned()),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `call`: only a call will do.
+    fn check_actor(&self, actor: &Actor, call: bool) -> Result<(), Problem> {
+        let name = actor.to_string();
+        if self.calls.contains_key(&name) {
+            return Ok(());
+        }
+        let roles = self.vocabulary.roles;
+        let role = actor.role.as_str();
+        // `kubelet-1` is of the role `kubelet`.
+        let stem = role.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
+        let is_role = roles.is_empty() || roles.contains(&role) || roles.contains(&stem);
+        if !call && is_role {
+            return Ok(());
+        }
+        let mut valid: Vec<String> = self.calls.keys().cloned().collect();
+        if !call {
+            valid.extend(roles.iter().map(|role| (*role).to_owned()));
+        }
+        let what = if call { "call" } else { "actor" };
+        let prefix = actor.boot.map_or(0, |boot| format!("boot{boot}:").len());
+        Err(Problem {
+            part: Some(prefix..prefix + role.len()),
+            message: format!("unknown {what} `{}`", shown(&name)),
+            word: Some((role.to_owned(), valid)),
+            note: None,
+        })
+    }
+
+    /// `None` if the key is missing.
+    pub(super) fn text_of(
+        &self,
+        table: &Table<'t, '_>,
+        key: &'static str,
+        wants: Wants,
+    ) -> Option<Text> {
+        table.string(key).map(|string| self.text(string, wants))
+    }
+
+    pub(super) fn required_text(
+        &self,
+        table: &Table<'t, '_>,
+        key: &'static str,
+        wants: Wants,
+    ) -> Text {
+        table.require(key);
+        self.text_of(table, key, wants).unwrap_or_default()
+    }
+}
+
+fn check_word(word: &str, what: &str, valid: &[&str]) -> Result<(), Problem> {
+    if valid.contains(&word) {
+        return Ok(());
+    }
+    let mut problem = Problem::new(format!("unknown {what} `{}`", shown(word)));
+    let valid = valid.iter().map(|word| (*word).to_owned()).collect();
+    problem.word = Some((word.to_owned(), valid));
+    Err(problem)
+}
+
+fn too_long(text: &str) -> Result<(), Problem> {
+    if text.len() <= limits::SITE_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!("the name of a site has at most {} bytes", limits::SITE_BYTES_MAX);
+    Err(Problem::new(message))
+}
+
+pub(super) fn site_problem(error: SiteNameError) -> Problem {
+    let mut problem = Problem::new(error.to_string());
+    problem.part = Some(error.range);
+    match error.kind {
+        SiteNameErrorKind::UnknownStage(stage) => {
+            let valid = Stage::ALL.iter().map(|stage| stage.name().to_owned()).collect();
+            problem.word = Some((stage, valid));
+        }
+        SiteNameErrorKind::NotASite => {}
+        _ => {
+            problem.note =
+                Some("a site is named like `start-1/task.create(web)#1`, a moment of it like `start-1/task.create(web)#1.reply`".to_owned());
+        }
+    }
+    problem
+}
