@@ -1,0 +1,3 @@
+//! Deterministic simulation of a container start.
+
+pub mod world;

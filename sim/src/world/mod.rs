@@ -1,0 +1,3 @@
+//! The simulated node.
+
+pub mod fs;
