@@ -107,8 +107,7 @@ fn spawn_logger<P: Ports>(
 ) -> (LogWriter<P>, <P::Runtime as Runtime>::Signal) {
     let runtime = log.ports.runtime();
     let ended = runtime.signal(Name::new(names.ended, id));
-    let (writer, reader) =
-        pipe(&log.ports, Name::new(names.task, id), Name::new(names.taken, id));
+    let (writer, reader) = pipe(&log.ports, Name::new(names.task, id), Name::new(names.taken, id));
     let (log, when_ended) = (log.clone(), ended.clone());
     let task = Name::new(names.task, id);
     runtime.clone().spawn(task, async move {

@@ -67,13 +67,7 @@ impl LineSplitter {
     pub fn new(max_len: i64) -> Self {
         let max_len = usize::try_from(max_len).ok().filter(|max| *max > 0);
         let capacity = max_len.map_or(BUFFER_SIZE, |max| max.clamp(MIN_BUFFER_SIZE, BUFFER_SIZE));
-        LineSplitter {
-            max_len,
-            capacity,
-            buffer: Vec::new(),
-            line: Vec::new(),
-            ended: false,
-        }
+        LineSplitter { max_len, capacity, buffer: Vec::new(), line: Vec::new(), ended: false }
     }
 
     /// Takes bytes as far as there is room; returns how many. There is room whenever

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use super::pipe::PipeWriter;
-use crate::ports::{Error, Lock, Name, Ports, ReadGuard, Runtime, WriteGuard};
+use crate::ports::{Error, Lock, Name, Ports, Runtime, WriteGuard};
 
 /// Takes a stream's output. Dropping it is its end.
 pub enum LogWriter<P: Ports> {

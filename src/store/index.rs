@@ -1,6 +1,7 @@
 //! Ids that may be given by a unique prefix (spec section 3.3).
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use crate::ports::{Code, Error};
 
@@ -32,13 +33,16 @@ impl PrefixIndex {
         if prefix.is_empty() {
             return Err(empty_prefix());
         }
-        let mut found = self.0.range::<str, _>(prefix..).take_while(|id| id.starts_with(prefix));
+        let mut found = self
+            .0
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(|id| id.starts_with(prefix));
         match (found.next(), found.next()) {
             (None, _) => Err(Error::bare(Code::NotFound)),
             (Some(id), None) => Ok(id),
-            (Some(_), Some(_)) => Err(Error::unknown(format!(
-                "Multiple IDs found with provided prefix: {prefix}"
-            ))),
+            (Some(_), Some(_)) => {
+                Err(Error::unknown(format!("Multiple IDs found with provided prefix: {prefix}")))
+            }
         }
     }
 

@@ -48,12 +48,7 @@ impl<P: Ports> Clone for Sandbox<P> {
 
 impl<P: Ports> Sandbox<P> {
     /// One that is not ready counts as stopped from the beginning.
-    pub fn new(
-        ports: &P,
-        meta: SandboxMetadata,
-        status: SandboxStatus,
-        record: Record<P>,
-    ) -> Self {
+    pub fn new(ports: &P, meta: SandboxMetadata, status: SandboxStatus, record: Record<P>) -> Self {
         let stopped = ports.runtime().signal(Name::new("sandbox-stopped", &meta.id));
         if status.state == SandboxState::NotReady {
             stopped.set();

@@ -8,9 +8,7 @@ use serde::Serialize;
 
 use super::json::{self, Object, is_empty};
 use crate::cri::ContainerState;
-use crate::ports::{
-    Errno, Error, Fs, FsError, Lock, Name, Ports, ReadGuard, Runtime, WriteGuard,
-};
+use crate::ports::{Errno, Error, Fs, FsError, Lock, Name, Ports, ReadGuard, Runtime, WriteGuard};
 use crate::quote::quote;
 
 const VERSION: &str = "v1";
@@ -255,9 +253,8 @@ impl<P: Ports> StatusStorage<P> {
         let raw = ports.fs().read_file(&path).await.map_err(|error| {
             Error::from(error).wrap(format_args!("failed to read status from {}", quote(&path)))
         })?;
-        Status::decode(&raw).map_err(|error| {
-            error.wrap(format_args!("failed to decode status {}", quote(&raw)))
-        })
+        Status::decode(&raw)
+            .map_err(|error| error.wrap(format_args!("failed to decode status {}", quote(&raw))))
     }
 
     pub async fn get(&self) -> Status {
