@@ -109,11 +109,7 @@ impl<P: Ports> Task<P> {
         result
     }
 
-    async fn kill_until_exit(
-        &self,
-        ctx: &Context,
-        mut exit: WaitChannel<P>,
-    ) -> Result<(), Error> {
+    async fn kill_until_exit(&self, ctx: &Context, mut exit: WaitChannel<P>) -> Result<(), Error> {
         match self.kill(ctx, SIGKILL, true).await {
             // The wait's call ends with the context and then yields an error; the item is not looked at.
             Ok(()) => exit.recv(&Context::background()).await.map(drop),
