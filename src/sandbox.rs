@@ -2,7 +2,6 @@
 //! section 4.5b). The network and the sandbox's name are not kept here.
 
 use crate::client::Record;
-use crate::config::UNKNOWN_EXIT_CODE;
 use crate::cri::{self, EventKind, SandboxState};
 use crate::ports::{self, Clock, Context, Error, Ports, Signal};
 use crate::quote::quote;
@@ -133,10 +132,7 @@ impl<P: Ports> Service<P> {
             Err(error) if !error.is_not_found() => {
                 return Err(error.wrap("failed to get sandbox container"));
             }
-            Err(_) if unknown => {
-                info!(exit = UNKNOWN_EXIT_CODE, "the task of sandbox {} is gone", quote(id));
-                return self.handle_sandbox_exit(ctx, sandbox).await;
-            }
+            Err(_) if unknown => return self.handle_sandbox_exit(ctx, sandbox).await,
             Err(_) => return Ok(()),
         };
         let kill = async || {

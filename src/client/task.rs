@@ -91,8 +91,8 @@ impl<P: Ports> Task<P> {
     /// process-kill option).
     ///
     /// # Errors
-    /// NotFound when the task is gone, FailedPrecondition when it is not stopped; those of the kill
-    /// and of the deletion. The IO is closed once the deletion was asked for, not before.
+    /// NotFound when the task is gone, FailedPrecondition when it is not stopped, after which the IO
+    /// is as it was; those of the kill and of the deletion.
     pub async fn delete_with_kill(&self, ctx: &Context) -> Result<Exit, Error> {
         self.kill_and_wait(ctx).await?;
         self.delete(ctx).await

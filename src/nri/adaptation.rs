@@ -1,5 +1,5 @@
-//! The sequence of plugins (spec sections 7.1 and 7.4). The spec's second mutex is never free while
-//! the service's is taken, so that one serves for both.
+//! The sequence of plugins (spec sections 7.1 and 7.4). Its callers hold the service's mutex, which
+//! makes a mutex of its own superfluous.
 
 use super::local::Guard;
 use crate::config::NRI_REQUEST_TIMEOUT;
