@@ -121,6 +121,11 @@ impl<P: Ports> RuntimeService for Service<P> {
         Box::pin(async move { service.adopt(sandbox).await })
     }
 
+    fn forget_sandbox(&self, id: String) -> LocalFuture<()> {
+        let service = self.clone();
+        Box::pin(async move { service.sandboxes.delete(&id).await })
+    }
+
     fn create_container(
         &self,
         ctx: Context,

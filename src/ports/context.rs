@@ -26,7 +26,7 @@ impl Instant {
 
 #[derive(Default)]
 struct TokenState {
-    cancelled_at: Cell<Option<Instant>>,
+    ended: Cell<Option<(Instant, Code)>>,
     wakers: RefCell<Vec<Waker>>,
     parent: Option<CancelToken>,
 }
@@ -46,29 +46,35 @@ impl CancelToken {
 
     /// Cancels. The first call counts; `now` is the time the abandon moments are due at.
     pub fn cancel(&self, now: Instant) {
-        if self.0.cancelled_at.get().is_none() {
-            self.0.cancelled_at.set(Some(now));
+        self.end(now, Code::Cancelled);
+    }
+
+    /// Ends the contexts with an error class of the caller's choice: `Cancelled`, or
+    /// `DeadlineExceeded` for a deadline that is not known beforehand.
+    pub fn end(&self, now: Instant, code: Code) {
+        if self.0.ended.get().is_none() {
+            self.0.ended.set(Some((now, code)));
         }
         for waker in self.0.wakers.take() {
             waker.wake();
         }
     }
 
-    /// When it, or a parent, was cancelled first.
-    pub fn cancelled_at(&self) -> Option<Instant> {
-        let own = self.0.cancelled_at.get();
-        let inherited = self.0.parent.as_ref().and_then(CancelToken::cancelled_at);
+    /// When it, or a parent, was cancelled first, and as what.
+    pub fn ended(&self) -> Option<(Instant, Code)> {
+        let own = self.0.ended.get();
+        let inherited = self.0.parent.as_ref().and_then(CancelToken::ended);
         match (own, inherited) {
-            (Some(a), Some(b)) => Some(a.min(b)),
+            (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
             (a, b) => a.or(b),
         }
     }
 
     /// Resolves once cancelled. Only engines with wakers of their own need it; the simulator reads
-    /// [`CancelToken::cancelled_at`].
+    /// [`CancelToken::ended`].
     pub async fn cancelled(&self) {
         poll_fn(|cx| {
-            if self.cancelled_at().is_some() {
+            if self.ended().is_some() {
                 return Poll::Ready(());
             }
             let mut token = Some(self);
@@ -110,6 +116,17 @@ impl Context {
         (Context { deadline: self.deadline, cancel: Some(token.clone()) }, token)
     }
 
+    /// A context that `token` ends, too.
+    #[must_use]
+    pub fn with_token(&self, token: CancelToken) -> Self {
+        Context { deadline: self.deadline, cancel: Some(token) }
+    }
+
+    /// False for a background context, which nothing can end.
+    pub fn can_end(&self) -> bool {
+        self.deadline.is_some() || self.cancel.is_some()
+    }
+
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
@@ -120,12 +137,11 @@ impl Context {
 
     /// When the context ends or ended, as far as is known now, and as what.
     pub fn end(&self) -> Option<(Instant, Code)> {
-        let cancelled = self.cancel.as_ref().and_then(CancelToken::cancelled_at);
-        match (cancelled, self.deadline) {
-            (Some(at), Some(deadline)) if deadline < at => Some((deadline, Code::DeadlineExceeded)),
-            (Some(at), _) => Some((at, Code::Cancelled)),
-            (None, Some(deadline)) => Some((deadline, Code::DeadlineExceeded)),
-            (None, None) => None,
+        let ended = self.cancel.as_ref().and_then(CancelToken::ended);
+        let expires = self.deadline.map(|at| (at, Code::DeadlineExceeded));
+        match (ended, expires) {
+            (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
+            (a, b) => a.or(b),
         }
     }
 
