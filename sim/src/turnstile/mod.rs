@@ -577,40 +577,78 @@ impl Sim {
     /// Polls a task that was resumed, and goes on as long as the same task is next.
     pub fn turn(&self, task: TaskId) {
         loop {
-            let (future, waker) = {
-                let mut core = self.0.core.borrow_mut();
-                if core.closed {
-                    return;
-                }
-                core.current = Some(task);
-                let task = &mut core.tasks[task.0];
-                (task.future.take(), task.waker.clone())
-            };
-            if let Some(mut future) = future {
-                let mut cx = TaskContext::from_waker(&waker);
-                let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
-                let mut core = self.0.core.borrow_mut();
-                core.current = None;
-                match polled {
-                    Ok(Poll::Pending) => core.tasks[task.0].future = Some(future),
-                    Ok(Poll::Ready(())) => {
-                        core.finish_task(task, self.0.now.get());
-                        drop(core);
-                        drop(future);
-                    }
-                    Err(payload) => {
-                        let actor = core.tasks[task.0].actor.to_string();
-                        core.stop = Some(Stop::Panicked { actor, message: panic_text(&*payload) });
-                        drop(core);
-                        // Its destructors belong to the daemon that just died.
-                        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
-                    }
-                }
+            if self.0.core.borrow().closed {
+                return;
             }
+            self.poll(task);
             match self.step() {
                 Step::Poll(next) if next == task => {}
                 Step::Poll(next) => return self.driver().resume(next),
                 Step::Stop => return self.wake_conductor(),
+            }
+        }
+    }
+
+    /// Polls a task, whose turn it is, once.
+    fn poll(&self, task: TaskId) {
+        let (outer, future, waker) = {
+            let mut core = self.0.core.borrow_mut();
+            let outer = core.current.replace(task);
+            let task = &mut core.tasks[task.0];
+            (outer, task.future.take(), task.waker.clone())
+        };
+        let Some(mut future) = future else {
+            self.0.core.borrow_mut().current = outer;
+            return;
+        };
+        let mut cx = TaskContext::from_waker(&waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
+        let mut core = self.0.core.borrow_mut();
+        core.current = outer;
+        match polled {
+            Ok(Poll::Pending) => core.tasks[task.0].future = Some(future),
+            Ok(Poll::Ready(())) => {
+                core.finish_task(task, self.0.now.get());
+                drop(core);
+                drop(future);
+            }
+            Err(payload) => {
+                let actor = core.tasks[task.0].actor.to_string();
+                core.stop = Some(Stop::Panicked { actor, message: panic_text(&*payload) });
+                drop(core);
+                // Its destructors belong to the daemon that just died.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
+            }
+        }
+    }
+
+    /// Lets the current task go on without returning to the engine, as long as the next moments are
+    /// those of the call that it just made, and of the steps inside it. True when the call's reply
+    /// was admitted. The order of moments is the same as without.
+    fn goes_on(&self, entry: EntryId) -> bool {
+        loop {
+            self.finish_moment();
+            let mut core = self.0.core.borrow_mut();
+            let over = core.stop.is_some() || core.recording.moments >= core.budget;
+            if over || core.closed || self.0.foreign.any.load(Ordering::Acquire) {
+                return false;
+            }
+            let now = self.0.now.get();
+            let Some((at, stage, due)) = core.pick() else { return false };
+            if core.parked[at].id != entry || due > now {
+                return false;
+            }
+            if core.set_aside(at, stage, now) {
+                continue;
+            }
+            let me = core.current;
+            match self.admit(&mut core, at, stage, now) {
+                None => {}
+                Some(task) if Some(task) == me => return true,
+                Some(handler) => {
+                    drop(core);
+                    self.poll(handler);
+                }
             }
         }
     }
