@@ -316,6 +316,7 @@ impl Conductor {
             deadline: call.deadline,
             cancel_after: call.cancel_after,
             token: CancelToken::new(),
+            waited: call.when.is_some(),
             began: None,
             answered: None,
             cancelled: None,
