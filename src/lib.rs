@@ -1,5 +1,44 @@
-//! The container half of a CRI runtime service, generic over [`ports`].
+//! The container half of a CRI runtime service, generic over [`ports`]: the code under test.
+//!
+//! [`Service`] behaves as containerd's CRI plugin did at the revision of the specification, defects
+//! included; where versions differ, the difference is a [`quirks::Quirk`] beside the step that it
+//! changes. It does nothing but through its ports: on [`real`] ones it runs on a machine, on
+//! simulated ones every step that can block is a moment that a scenario may disturb.
+//!
+//! Where to look:
+//!
+//! * [`cri`]: the calls, as the trait that code under test implements, and their types.
+//! * `service`: what the calls share, and the wrapper around each.
+//! * `start`, `stop`, `remove`, `create`, `status`, `sandbox`: one call or a pair of them each. `start`
+//!   reads from top to bottom like the table of the specification, followed by its rollback.
+//! * `exit_monitor`, `backoff`: what happens when a process ends, and when that could not be handled.
+//! * [`client`]: containerd's client library: handles of records and tasks.
+//! * [`store`], [`io`]: statuses and their checkpoints, the stores of containers and sandboxes; pipes
+//!   and logs.
+//! * `nri`, `events`, `metrics`: who is told.
 
+mod backoff;
+pub mod client;
+pub mod config;
+mod create;
 pub mod cri;
+mod events;
+mod exit_monitor;
+pub mod io;
+mod metrics;
+mod nri;
 pub mod ports;
 pub mod quirks;
+pub mod quote;
+mod remove;
+mod runtime_handler;
+mod sandbox;
+mod service;
+mod start;
+mod status;
+mod stop;
+mod stop_signal;
+pub mod store;
+
+pub use config::{Config, RuntimeConfig};
+pub use service::Service;

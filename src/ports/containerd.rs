@@ -136,8 +136,7 @@ pub trait Containerd: Clone + 'static {
         ctx: &Context,
         key: &str,
     ) -> impl Future<Output = Result<Vec<Mount>, Error>>;
-    fn snapshot_remove(&self, ctx: &Context, key: &str)
-    -> impl Future<Output = Result<(), Error>>;
+    fn snapshot_remove(&self, ctx: &Context, key: &str) -> impl Future<Output = Result<(), Error>>;
 
     /// By id, tag or digest.
     fn image_get(

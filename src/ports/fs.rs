@@ -43,11 +43,8 @@ pub trait Fs: Clone + 'static {
     fn set_mode(&self, path: &str, mode: u32) -> impl Future<Output = Result<(), FsError>>;
 
     /// One write call. Returns the number of bytes taken, which may be fewer than given.
-    fn write(
-        &self,
-        file: &Self::File,
-        data: &[u8],
-    ) -> impl Future<Output = Result<usize, FsError>>;
+    fn write(&self, file: &Self::File, data: &[u8])
+    -> impl Future<Output = Result<usize, FsError>>;
 
     fn sync(&self, file: &Self::File) -> impl Future<Output = Result<(), FsError>>;
 

@@ -1,6 +1,7 @@
 //! Connections to NRI plugins. The adapter, the service with its mutex and state map, and the
 //! sequence of plugins (spec section 7) are the service's; the port is one plugin's connection.
 
+use std::fmt;
 use std::future::Future;
 
 use super::{Context, Error};
@@ -88,6 +89,17 @@ pub enum NriError {
     /// An answer of the plugin, or the context's end. The text is the transport's:
     /// `rpc error: code = Unknown desc = …`, `context canceled`.
     Status(Error),
+}
+
+impl fmt::Display for NriError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NriError::ConnectionClosed => f.write_str("ttrpc: closed"),
+            NriError::ServerClosed => f.write_str("ttrpc: server closed"),
+            NriError::Protocol => f.write_str("ttrpc: protocol error"),
+            NriError::Status(error) => error.fmt(f),
+        }
+    }
 }
 
 pub trait Nri: Clone + 'static {

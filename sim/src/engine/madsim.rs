@@ -1,4 +1,4 @@
-//! The madsim engine: each task of a run is a task on a madsim node, so that real time, threads and
+//! The madsim engine: each task of a run is a task of a madsim runtime, so that real time, threads and
 //! real I/O are kept out and third-party code sees virtual time.
 //!
 //! madsim picks among ready tasks at random and moves its clock by itself with each poll. Neither
@@ -23,13 +23,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ::madsim::Config;
-use ::madsim::runtime::{Handle, NodeHandle, Runtime};
+use ::madsim::runtime::Runtime;
 
 use crate::turnstile::{Driver, Sim, TaskId};
 
 struct MadsimDriver {
     sim: Sim,
-    node: NodeHandle,
     /// The task that may be polled.
     admitted: Cell<Option<TaskId>>,
     /// By task number; `None` before its first poll.
@@ -48,8 +47,8 @@ impl Future for Gate {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let index = self.task.index();
-        if self.driver.wakers.borrow()[index].is_none() {
-            self.driver.wakers.borrow_mut()[index] = Some(cx.waker().clone());
+        if let Some(waker @ None) = self.driver.wakers.borrow_mut().get_mut(index) {
+            *waker = Some(cx.waker().clone());
         }
         if self.driver.admitted.get() == Some(self.task) {
             self.driver.admitted.set(None);
@@ -66,7 +65,8 @@ impl Driver for MadsimDriver {
             wakers.resize(task.index() + 1, None);
         }
         let driver = self.me.borrow().upgrade().expect("the driver outlives its run");
-        self.node.spawn_local(Gate { driver, task });
+        // Detached: the gate ends by itself when its task has ended.
+        drop(::madsim::task::spawn_local(Gate { driver, task }));
     }
 
     fn resume(&self, task: TaskId) {
@@ -93,20 +93,20 @@ pub fn run<F: Future>(sim: &Sim, conductor: F) -> F::Output {
     );
     let runtime = Runtime::with_seed_and_config(0, Config::default());
     let output = runtime.block_on(async {
-        let node = Handle::current().create_node().build();
         let driver = Rc::new(MadsimDriver {
             sim: sim.clone(),
-            node: node.clone(),
             admitted: Cell::new(None),
             wakers: RefCell::new(Vec::new()),
             me: RefCell::default(),
         });
         *driver.me.borrow_mut() = Rc::downgrade(&driver);
-        sim.set_driver(driver);
+        sim.set_driver(driver.clone());
         let output = conductor.await;
         sim.close();
-        // Ends the gates; madsim drops them before it returns.
-        Handle::current().kill(node.id());
+        // The tasks are gone: each gate, polled once more, ends, so that madsim keeps nothing.
+        for waker in driver.wakers.take().into_iter().flatten() {
+            waker.wake();
+        }
         output
     });
     drop(runtime);

@@ -17,8 +17,6 @@ mod removable;
 mod running_alive;
 mod terminal_dead;
 
-use std::rc::Rc;
-
 pub use judge::{Judge, Subject, View};
 
 use crate::run::Snapshot;
@@ -95,7 +93,7 @@ impl Notes {
     pub fn violate(&mut self, view: &View<'_>, what: String) {
         let known = self.violations.iter().any(|v| v.what == what);
         if !known && self.violations.len() < VIOLATIONS_MAX {
-            let moment = view.moment.map(ToString::to_string);
+            let moment = view.moment.map(|moment| moment.to_string());
             self.violations.push(Violation { at: view.now, moment, what });
         }
     }
@@ -139,6 +137,3 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<daemon_lives::DaemonLives>::default(),
     ]
 }
-
-/// A text that is made once and shared.
-pub(crate) type Text = Rc<str>;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use shakedown_cri::ports::{Code, Errno};
 
-pub use scripted::{Script, ScriptedHold, Scripted};
+pub use scripted::{Script, Scripted, ScriptedHold};
 pub use seeded::{Seeded, Weights};
 
 use crate::turnstile::{Layer, Moment, Op, Site};
@@ -49,20 +49,37 @@ pub enum DelayOf {
 /// What can be done to one call, other than nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    Error { cause: Cause, message: Option<Rc<str>>, effect: Effect },
-    Delay { by: Duration, of: DelayOf },
+    Error {
+        cause: Cause,
+        message: Option<Rc<str>>,
+        effect: Effect,
+    },
+    Delay {
+        by: Duration,
+        of: DelayOf,
+    },
     /// No reply until the caller's context ends.
-    Hang { effect: Effect },
+    Hang {
+        effect: Effect,
+    },
     /// No reply at all, whatever the caller's context.
-    HangForever { effect: Effect },
+    HangForever {
+        effect: Effect,
+    },
     /// The client of the call cancels while it is awaited.
-    Cancel { effect: Effect },
+    Cancel {
+        effect: Effect,
+    },
     /// The client's deadline passes while it is awaited.
-    Deadline { effect: Effect },
+    Deadline {
+        effect: Effect,
+    },
     /// A write takes half of its bytes.
     ShortWrite,
     /// The peer's connection breaks.
-    ConnectionClosed { effect: Effect },
+    ConnectionClosed {
+        effect: Effect,
+    },
 }
 
 impl Fault {

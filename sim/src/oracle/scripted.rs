@@ -40,7 +40,11 @@ impl Oracle for Scripted {
     fn choose(&mut self, choice: &Choice<'_>) -> usize {
         match choice {
             Choice::Fault { menu, .. } => {
-                if menu.own.is_empty() { 0 } else { 1 + menu.standard.len() }
+                if menu.own.is_empty() {
+                    0
+                } else {
+                    1 + menu.standard.len()
+                }
             }
             Choice::Hold { moment } => {
                 for (hold, progress) in &mut self.holds {

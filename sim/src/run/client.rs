@@ -15,7 +15,7 @@ use super::outcome::Reply;
 use crate::scenario::{Action, Target};
 use crate::turnstile::{Sim, SimRuntime};
 
-pub(super) type Answers = Rc<RefCell<Vec<Option<Result<Reply, Error>>>>>;
+pub(crate) type Answers = Rc<RefCell<Vec<Option<Result<Reply, Error>>>>>;
 
 /// The id that a call sends.
 pub(super) fn target_id(plan: &Plan, target: &Target) -> String {
@@ -34,9 +34,8 @@ pub(super) fn call(
     ctx: Context,
     action: &Action,
 ) -> LocalFuture<Result<Reply, Error>> {
-    let sandbox_id = |name: &str| {
-        plan.sandbox(name).map(|s| s.id.clone()).unwrap_or_else(|| name.to_owned())
-    };
+    let sandbox_id =
+        |name: &str| plan.sandbox(name).map(|s| s.id.clone()).unwrap_or_else(|| name.to_owned());
     let nothing = |future: LocalFuture<Result<(), Error>>| -> LocalFuture<Result<Reply, Error>> {
         Box::pin(async move { future.await.map(|()| Reply::Nothing) })
     };

@@ -6,17 +6,13 @@ use std::time::Duration;
 use shakedown_cri::cri::{
     ContainerConfig, LinuxConfig, NamespaceMode, NamespaceOptions, SandboxConfig,
 };
-use shakedown_cri::ports::{
-    Code, Errno, Image, NriEvent, NriMode, Plugin, Record, Spec,
-};
+use shakedown_cri::ports::{Code, Errno, Image, NriEvent, NriMode, Plugin, Record, Spec};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::oracle::{Cause, DelayOf, Effect, Fault, Script, ScriptedHold};
 use crate::scenario::{self as file, Case, FaultKind, HostNamespace, PidMode, Span, When};
 use crate::turnstile::{Moment, Site, Symbol};
-use crate::world::{
-    PluginState, ProcessOutput, ProcessPlan, Roots, Shim, World,
-};
+use crate::world::{PluginState, ProcessOutput, ProcessPlan, Roots, Shim, World};
 
 /// An entry of the scenario that can be parsed but not run: a harness error of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,9 +144,7 @@ fn fault(entry: &file::Fault) -> Result<(Site, Fault), RunError> {
         FaultKind::Cancel { effect: e } => Fault::Cancel { effect: effect(*e) },
         FaultKind::Deadline { effect: e } => Fault::Deadline { effect: effect(*e) },
         FaultKind::ShortWrite => Fault::ShortWrite,
-        FaultKind::ConnectionClosed { effect: e } => {
-            Fault::ConnectionClosed { effect: effect(*e) }
-        }
+        FaultKind::ConnectionClosed { effect: e } => Fault::ConnectionClosed { effect: effect(*e) },
     };
     match fault.misfit(site.op) {
         Some(why) => Err(wrong(why)),
@@ -177,18 +171,20 @@ impl Plan {
         let world = &scenario.world;
         let mut errors = Vec::new();
         let sandboxes: Vec<SandboxPlan> = world.sandboxes.iter().map(sandbox_plan).collect();
-        let ids: BTreeMap<&str, String> = (world.containers.iter())
-            .map(|c| (&*c.name, container_id(&c.id, &c.name)))
-            .collect();
+        let ids: BTreeMap<&str, String> =
+            (world.containers.iter()).map(|c| (&*c.name, container_id(&c.id, &c.name))).collect();
         for sandbox in &sandboxes {
             Symbol::alias(&sandbox.id, Symbol::of(&sandbox.name));
+        }
+        for image in &world.images {
+            let id = format!("sha256:{}", container_id("", &image.name));
+            Symbol::alias(&id, Symbol::of(&image.name));
         }
         for container in &world.containers {
             Symbol::alias(&ids[&*container.name], Symbol::of(&container.name));
         }
-        let containers = (world.containers.iter())
-            .map(|c| container_plan(c, world, &sandboxes, &ids))
-            .collect();
+        let containers =
+            (world.containers.iter()).map(|c| container_plan(c, world, &sandboxes, &ids)).collect();
         let mut script = Script::default();
         let (mut fault_spans, mut hold_spans) = (Vec::new(), Vec::new());
         for entry in &scenario.faults {
@@ -261,7 +257,7 @@ impl Plan {
                 file::PathKind::File => world
                     .fs
                     .make_dir_all(if parent.is_empty() { "/" } else { parent }, 0o755)
-                    .and_then(|()| world.fs.make_file(&path.path, path.mode)),
+                    .and_then(|()| world.fs.write_file(&path.path, b"", path.mode)),
                 file::PathKind::Removed => Ok(()),
             };
         }
@@ -330,8 +326,10 @@ impl Plan {
 
     /// Limits of the disk, which hold once the setup is done.
     pub fn limit_disk(&self, world: &mut World) {
-        world.fs.set_size_limit(self.world.disk.size);
-        world.fs.set_fd_limit(self.world.disk.max_open_files);
+        let mut limits = world.fs.limits();
+        limits.bytes_max = self.world.disk.size.unwrap_or(limits.bytes_max);
+        limits.open_max = self.world.disk.max_open_files.unwrap_or(limits.open_max);
+        world.fs.set_limits(limits);
         for path in &self.world.paths {
             if path.kind == file::PathKind::Removed {
                 // Removing what is not there is what was asked for.
@@ -375,10 +373,7 @@ fn pause_record(sandbox: &SandboxPlan) -> Record {
         snapshotter: "overlayfs".to_owned(),
         snapshot_key: sandbox.id.clone(),
         spec: Spec {
-            annotations: vec![(
-                "io.kubernetes.cri.sandbox-id".to_owned(),
-                sandbox.id.clone(),
-            )],
+            annotations: vec![("io.kubernetes.cri.sandbox-id".to_owned(), sandbox.id.clone())],
             ..Spec::default()
         },
         extensions: Vec::new(),

@@ -4,17 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use shakedown_cri::config::Config;
+use shakedown_cri::Service;
+use shakedown_cri::config::{Config, RuntimeConfig};
 use shakedown_cri::cri::{ContainerState, RuntimeService, Sandbox, SandboxState};
 use shakedown_cri::ports::{CancelToken, Code, Context, Instant};
 use shakedown_cri::quirks::Profile;
-use shakedown_cri::service::Service;
 
 use super::client::{self, Answers, Reaped, Reaper, Unreaped};
 use super::compile::{CallPlan, Plan};
 use super::outcome::{Answer, EventSeen, Leftovers, Outcome, Snapshot, StatusShot};
 use crate::engine;
-use crate::invariants::{Judge, Subject};
+use crate::invariants::Judge;
 use crate::oracle::{Menus, Oracle, Scripted, Seeded, Weights};
 use crate::scenario::{Action, InitialState, SandboxState as PlannedSandbox};
 use crate::turnstile::{ClientCall, Limits, Sim, Stop, Symbol};
@@ -65,13 +65,16 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
     }
     let sim = Sim::new(world, plan.script.clone(), oracle, options.menus.clone(), options.limits);
     let ports = SimPorts::new(&sim, plan.roots.clone(), 1);
-    let config = Config {
+    let mut config = Config {
         root_dir: plan.roots.root.clone(),
         state_dir: plan.roots.state.clone(),
         max_container_log_line_size: i64::from(plan.max_log_line),
         ..Config::default()
+    };
+    for handler in &plan.runtimes {
+        let kind = format!("io.containerd.{handler}.v2");
+        config.runtimes.insert(handler.clone(), RuntimeConfig { kind, path: String::new() });
     }
-    .with_runtimes(&plan.runtimes);
     let service: Rc<dyn RuntimeService> =
         Rc::new(Service::new(ports, config, options.profile.quirks));
     let conductor = Conductor {
@@ -82,7 +85,7 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
         answers: Rc::new(RefCell::new(vec![None; plan.calls.len()])),
     };
     if options.logs {
-        crate::report::capture::with_logs(&sim, || engine::run(&sim, conductor.conduct()))
+        crate::run::logs::with_logs(&sim, || engine::run(&sim, conductor.conduct()))
     } else {
         engine::run(&sim, conductor.conduct())
     }
@@ -115,8 +118,12 @@ struct Settled {
 
 impl Conductor {
     async fn conduct(self) -> Outcome {
-        let subjects: Vec<Subject> = self.plan.containers.iter().map(Subject::new).collect();
-        let judge = Judge::new(self.sim.clone(), self.service.clone(), self.plan.clone(), subjects);
+        let judge = Judge::new(
+            self.sim.clone(),
+            self.service.clone(),
+            self.plan.clone(),
+            self.answers.clone(),
+        );
         self.set_up().await;
         let setup_events = self.sim.with_world(|world| world.events.len());
         self.sim.with_world(|world| {
@@ -258,8 +265,9 @@ impl Conductor {
             }
         }
         let was_quiet = self.sim.next_due().is_none();
-        let in_progress =
-            self.sim.with_calls(|calls| calls.iter().any(|c| c.began.is_some() && c.answered.is_none()));
+        let in_progress = self
+            .sim
+            .with_calls(|calls| calls.iter().any(|c| c.began.is_some() && c.answered.is_none()));
         if in_progress {
             // What never ends is judged at the end of its bound.
             self.sim.skip_to(horizon);
@@ -330,12 +338,15 @@ impl Conductor {
         let future = async move {
             let fail = |step: String, error| out.borrow_mut().failed.push(Unreaped { step, error });
             for container in &plan.containers {
-                let ready = plan.sandbox(&container.sandbox).is_some_and(|s| s.state == PlannedSandbox::Ready);
+                let ready = plan
+                    .sandbox(&container.sandbox)
+                    .is_some_and(|s| s.state == PlannedSandbox::Ready);
                 let created =
                     service.peek(&container.id).is_some_and(|p| p.state == ContainerState::Created);
-                let pod_stopped = plan.calls.iter().any(|c| {
-                    matches!(c.action, Action::StopPod { .. } | Action::RemovePod { .. })
-                });
+                let pod_stopped = plan
+                    .calls
+                    .iter()
+                    .any(|c| matches!(c.action, Action::StopPod { .. } | Action::RemovePod { .. }));
                 if ready && created && !pod_stopped {
                     let result = reaper.start(&container.id).await;
                     out.borrow_mut().restarted.push((container.name.to_string(), result));
@@ -347,7 +358,8 @@ impl Conductor {
                 if let Err(error) = stop.await {
                     fail(format!("stop {}", container.name), error);
                 }
-                let remove = reaper.insist(|service, ctx| service.remove_container(ctx, id.clone()));
+                let remove =
+                    reaper.insist(|service, ctx| service.remove_container(ctx, id.clone()));
                 if let Err(error) = remove.await {
                     fail(format!("remove {}", container.name), error);
                 }
@@ -361,7 +373,8 @@ impl Conductor {
                 if let Err(error) = stop.await {
                     fail(format!("stop pod {}", sandbox.name), error);
                 }
-                let remove = reaper.insist(|service, ctx| service.remove_pod_sandbox(ctx, id.clone()));
+                let remove =
+                    reaper.insist(|service, ctx| service.remove_pod_sandbox(ctx, id.clone()));
                 if let Err(error) = remove.await {
                     fail(format!("remove pod {}", sandbox.name), error);
                 }
@@ -416,7 +429,8 @@ impl Conductor {
 
     fn never_began(&self) -> Vec<(Symbol, Rc<str>)> {
         self.sim.with_calls(|calls| {
-            let silent = calls.iter().zip(&self.plan.calls).filter(|(call, _)| call.began.is_none());
+            let silent =
+                calls.iter().zip(&self.plan.calls).filter(|(call, _)| call.began.is_none());
             let why = |plan: &CallPlan| match plan.when {
                 Some(moment) => Rc::from(format!("the moment `{moment}` never came")),
                 None => Rc::from("the run ended before its time"),
@@ -440,8 +454,8 @@ impl Conductor {
     fn logs(&self) -> Vec<(Symbol, Vec<String>)> {
         self.sim.with_world(|world| {
             let logged = self.plan.containers.iter().filter_map(|container| {
-                let bytes = world.fs.read_file(container.log_path.as_deref()?).ok()?;
-                let text = String::from_utf8_lossy(&bytes);
+                let bytes = world.fs.content(container.log_path.as_deref()?)?;
+                let text = String::from_utf8_lossy(bytes);
                 // The time stamp is up to the first space.
                 let lines = text.lines().map(|line| match line.split_once(' ') {
                     Some((_, rest)) => rest.to_owned(),

@@ -3,8 +3,11 @@
 mod client;
 mod compile;
 mod conduct;
+mod logs;
 mod outcome;
 
-pub use compile::{Plan, RunError, container_id};
+pub(crate) use client::Answers;
+pub use client::{Reaped, Unreaped};
+pub use compile::{CallPlan, ContainerPlan, Plan, RunError, SandboxPlan, container_id};
 pub use conduct::{Options, run};
-pub use outcome::{Answer, Leftovers, Outcome, Reply, Snapshot, StatusShot};
+pub use outcome::{Answer, EventSeen, Leftovers, Outcome, Reply, Snapshot, StatusShot};

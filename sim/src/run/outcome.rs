@@ -36,6 +36,23 @@ pub struct Answer {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leftovers(pub Vec<String>);
 
+impl Leftovers {
+    /// What the runtime and the pipes hold of a container: all but files and directories.
+    pub fn of_runtime(&self, container: &str) -> Vec<&str> {
+        let of_it = |line: &&String| {
+            let mut words = line.split(' ');
+            let kind = words.next().unwrap_or_default();
+            let name = words.find(|word| *word != "container").unwrap_or_default();
+            let of_runtime =
+                matches!(kind, "task" | "process" | "init" | "runtime" | "mount" | "bundle");
+            let of_pipe = kind == "pipe"
+                && name.strip_prefix(container).is_some_and(|rest| rest.starts_with("-std"));
+            of_runtime && name == container || of_pipe
+        };
+        self.0.iter().filter(of_it).map(String::as_str).collect()
+    }
+}
+
 /// A container's status as the harness peeked at it.
 #[derive(Clone, Debug)]
 pub struct StatusShot {

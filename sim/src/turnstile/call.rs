@@ -20,7 +20,10 @@ use crate::world::{WaitKey, World};
 /// Why a call ends without what it asked for.
 #[derive(Clone, Debug)]
 pub enum Failure {
-    Injected { cause: Cause, message: Option<Rc<str>> },
+    Injected {
+        cause: Cause,
+        message: Option<Rc<str>>,
+    },
     /// The context of the caller ended.
     Context(Code),
     ConnectionClosed,
@@ -97,7 +100,10 @@ impl PortError for NriError {
                     Code::Cancelled => "Canceled".to_owned(),
                     other => format!("{other:?}"),
                 };
-                NriError::Status(Error::new(code, format!("rpc error: code = {status} desc = {text}")))
+                NriError::Status(Error::new(
+                    code,
+                    format!("rpc error: code = {status} desc = {text}"),
+                ))
             }
             Failure::Context(code) => NriError::Status(Error::bare(*code)),
             Failure::ConnectionClosed => NriError::ConnectionClosed,

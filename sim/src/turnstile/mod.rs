@@ -82,18 +82,31 @@ pub enum Stop {
 
 enum What {
     /// A port call; its stage says what is next.
-    Call { pending: Rc<dyn Pending>, abandons: bool },
+    Call {
+        pending: Rc<dyn Pending>,
+        abandons: bool,
+    },
     /// A lock, an item, a signal, a time.
-    Single { pending: Rc<dyn Pending> },
+    Single {
+        pending: Rc<dyn Pending>,
+    },
     /// The first poll of a new task.
-    Spawn { task: TaskId },
+    Spawn {
+        task: TaskId,
+    },
     Occurrence(Occurrence),
     /// A call of the scenario begins.
-    Begin { call: usize },
-    Cancel { call: usize },
+    Begin {
+        call: usize,
+    },
+    Cancel {
+        call: usize,
+    },
     /// The call was answered.
     Done,
-    Woken { task: TaskId },
+    Woken {
+        task: TaskId,
+    },
 }
 
 struct Parked {
@@ -364,8 +377,7 @@ impl Sim {
         let mut core = self.0.core.borrow_mut();
         let index = core.calls.len();
         if let Some(due) = due {
-            let site =
-                Site { actor: call.name, op: Op::Begin, subject: Symbol::EMPTY, count: 1 };
+            let site = Site { actor: call.name, op: Op::Begin, subject: Symbol::EMPTY, count: 1 };
             core.park(site, Stage::Only, due, self.0.now.get(), What::Begin { call: index });
         }
         if let Some(moment) = moment {
@@ -576,8 +588,7 @@ impl Sim {
                     }
                     Err(payload) => {
                         let actor = core.tasks[task.0].actor.to_string();
-                        core.stop =
-                            Some(Stop::Panicked { actor, message: panic_text(&*payload) });
+                        core.stop = Some(Stop::Panicked { actor, message: panic_text(&*payload) });
                         drop(core);
                         // Its destructors belong to the daemon that just died.
                         let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
@@ -693,7 +704,11 @@ impl Sim {
                 parked.task
             }
             Stage::Abandon => {
-                let code = core.parked[at].ctx.as_ref().and_then(Context::end).map_or(Code::Cancelled, |e| e.1);
+                let code = core.parked[at]
+                    .ctx
+                    .as_ref()
+                    .and_then(Context::end)
+                    .map_or(Code::Cancelled, |e| e.1);
                 let failure = Failure::Context(code);
                 let task = core.parked[at].task;
                 let pending = match &core.parked[at].what {
@@ -726,13 +741,7 @@ impl Sim {
         }
     }
 
-    fn admit_single(
-        &self,
-        core: &mut Core,
-        at: usize,
-        moment: Moment,
-        now: u64,
-    ) -> Option<TaskId> {
+    fn admit_single(&self, core: &mut Core, at: usize, moment: Moment, now: u64) -> Option<TaskId> {
         if let What::Single { pending } = &core.parked[at].what {
             let pending = pending.clone();
             let mut world = self.0.world.borrow_mut();
@@ -802,10 +811,8 @@ impl Sim {
         let woken = self.0.foreign.woken.lock().map(|mut w| std::mem::take(&mut *w));
         let now = self.0.now.get();
         for task in woken.unwrap_or_default().into_iter().map(TaskId) {
-            let waiting = core
-                .parked
-                .iter()
-                .any(|p| matches!(p.what, What::Woken { task: t } if t == task));
+            let waiting =
+                core.parked.iter().any(|p| matches!(p.what, What::Woken { task: t } if t == task));
             if core.tasks[task.0].future.is_some() && !waiting {
                 let site = core.count(core.tasks[task.0].actor, Op::Wake, Symbol::EMPTY);
                 core.park(site, Stage::Only, now, now, What::Woken { task });
@@ -1042,7 +1049,8 @@ impl Core {
         effect.orphan = true;
         effect.task = None;
         effect.what = What::Call { pending: Rc::new(EffectOnly(pending.clone())), abandons };
-        let reply = self.park(site, Stage::Reply, now, now, What::Call { pending, abandons: false });
+        let reply =
+            self.park(site, Stage::Reply, now, now, What::Call { pending, abandons: false });
         reply.task = task;
     }
 
@@ -1135,7 +1143,8 @@ impl Core {
             if parked.held.is_none() {
                 consider(parked.due, false);
             }
-            if parked.ctx.is_some() && parked.held.is_none_or(|(stage, _)| stage != Stage::Abandon) {
+            if parked.ctx.is_some() && parked.held.is_none_or(|(stage, _)| stage != Stage::Abandon)
+            {
                 consider(parked.abandon_due(), true);
             }
         }

@@ -24,15 +24,32 @@ pub struct Happened {
 pub enum Entry {
     Moment(Happened),
     /// A fault was decided on.
-    Fault { at: u64, site: Site, fault: Fault },
+    Fault {
+        at: u64,
+        site: Site,
+        fault: Fault,
+    },
     /// A moment was set aside.
-    Held { at: u64, moment: Moment },
+    Held {
+        at: u64,
+        moment: Moment,
+    },
     /// A moment that was set aside may go again.
-    LetGo { at: u64, moment: Moment, why: &'static str },
+    LetGo {
+        at: u64,
+        moment: Moment,
+        why: &'static str,
+    },
     /// A phase of the run began.
-    Phase { at: u64, name: &'static str },
+    Phase {
+        at: u64,
+        name: &'static str,
+    },
     /// The code under test logged something (only when asked for; never part of the digest).
-    Log { at: u64, text: Rc<str> },
+    Log {
+        at: u64,
+        text: Rc<str>,
+    },
 }
 
 impl Entry {
@@ -83,15 +100,7 @@ impl Recording {
         let [actor, subject, op] = site_words(&happened.moment.site);
         let stage = happened.moment.stage as u64;
         let failed = u64::from(happened.error.is_some());
-        self.mix(&[
-            happened.at,
-            actor,
-            subject,
-            op,
-            stage << 8 | failed,
-            happened.payload,
-            world,
-        ]);
+        self.mix(&[happened.at, actor, subject, op, stage << 8 | failed, happened.payload, world]);
         self.moments += 1;
         self.entries.push(Entry::Moment(happened));
     }

@@ -5,6 +5,7 @@
 
 mod clock;
 pub mod fs;
+mod inspect;
 mod metadata;
 mod nri;
 mod ports;
@@ -15,6 +16,7 @@ mod task_service;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use shakedown_cri::cri::ContainerEvent;
 
 pub use clock::SimClock;
@@ -117,7 +119,7 @@ pub struct World {
     /// Metrics by name: how many observations.
     pub metrics: BTreeMap<&'static str, u64>,
     /// What a container's process will do, by container name.
-    pub plans: BTreeMap<Symbol, ProcessPlan>,
+    pub plans: FxHashMap<Symbol, ProcessPlan>,
     /// The container that a `create` call will make, by the call's actor: the id it is to get.
     pub ids: BTreeMap<String, String>,
     next_pid: u32,
@@ -132,7 +134,7 @@ impl World {
             outbox: Outbox::default(),
             changed: Changed::default(),
             short_write: false,
-            fs: FileSystem::default(),
+            fs: FileSystem::new(fs::Limits::default()),
             metadata: Metadata::default(),
             tasks: TaskTable::default(),
             shims: Vec::new(),
@@ -144,7 +146,7 @@ impl World {
             nri: NriWorld::default(),
             events: Vec::new(),
             metrics: BTreeMap::new(),
-            plans: BTreeMap::new(),
+            plans: FxHashMap::default(),
             ids: BTreeMap::new(),
             next_pid: 100,
             next_id: 0,
@@ -192,7 +194,7 @@ impl World {
 
     /// Pipes that changed wake whoever waits for them.
     fn wake_fifos(&mut self) {
-        while let Some(id) = self.fs.pop_changed_fifo() {
+        for (id, _) in self.fs.take_fifo_events() {
             self.outbox.woken.push(WaitKey::Fifo(id));
             self.resume_writer(id);
         }

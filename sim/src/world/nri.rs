@@ -1,6 +1,8 @@
 //! NRI plugins: who is connected, and what each was told.
 
-use shakedown_cri::ports::{Context, Error, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin};
+use shakedown_cri::ports::{
+    Context, Error, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin,
+};
 
 use super::World;
 

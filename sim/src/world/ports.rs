@@ -215,9 +215,8 @@ impl Fs for SimFs {
 
     async fn open_append(&self, path: &str, mode: u32) -> Result<SimFile, FsError> {
         let boot = self.boot;
-        let opened = self.file(Op::FsOpen, path, move |world, path| {
-            world.fs.open_append(boot, path, mode)
-        });
+        let opened =
+            self.file(Op::FsOpen, path, move |world, path| world.fs.open_append(boot, path, mode));
         let fd: Fd = opened.await?;
         let subject = self.subject(path);
         Ok(SimFile { sim: self.sim.clone(), fd, path: Rc::from(path), subject })
@@ -240,28 +239,30 @@ impl Fs for SimFs {
 
     async fn sync(&self, file: &SimFile) -> Result<(), FsError> {
         let fd = file.fd;
-        let call = self.sim.call(Op::FsSync, file.subject, None, move |world| {
-            Flow::Done(world.fs.sync(fd))
-        });
+        let call = self
+            .sim
+            .call(Op::FsSync, file.subject, None, move |world| Flow::Done(world.fs.sync(fd)));
         name_path(call.await, file.subject, &file.path)
     }
 
     async fn close(&self, file: SimFile) -> Result<(), FsError> {
         let fd = file.fd;
-        let call = self.sim.call(Op::FsClose, file.subject, None, move |world| {
-            Flow::Done(world.fs.close(fd))
-        });
+        let call = self
+            .sim
+            .call(Op::FsClose, file.subject, None, move |world| Flow::Done(world.fs.close(fd)));
         name_path(call.await, file.subject, &file.path)
     }
 
     async fn read_file(&self, path: &str) -> Result<Vec<u8>, FsError> {
-        self.file(Op::FsRead, path, |world, path| world.fs.read_file(path)).await
+        let boot = self.boot;
+        self.file(Op::FsRead, path, move |world, path| world.fs.read_file(boot, path)).await
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
         let target = to.to_owned();
         let source = from.to_owned();
-        let renamed = self.file(Op::FsRename, to, move |world, _| world.fs.rename(&source, &target));
+        let renamed =
+            self.file(Op::FsRename, to, move |world, _| world.fs.rename(&source, &target));
         renamed.await.map_err(|mut error| {
             if error.path == to {
                 error.path = format!("{from} {to}");
@@ -286,17 +287,10 @@ impl Fs for SimFs {
         self.file(Op::FsRemoveTree, path, |world, path| world.fs.remove_tree(path)).await
     }
 
-    async fn open_fifo(
-        &self,
-        ctx: &Context,
-        path: &str,
-        end: FifoEnd,
-    ) -> Result<SimFifo, FsError> {
+    async fn open_fifo(&self, ctx: &Context, path: &str, end: FifoEnd) -> Result<SimFifo, FsError> {
         let boot = self.boot;
-        let opened = self.file(Op::PipeOpen, path, move |world, path| {
-            world.fs.make_fifo(path, 0o700)?;
-            world.fs.open_fifo(boot, path, end)
-        });
+        let opened =
+            self.file(Op::PipeOpen, path, move |world, path| world.fs.open_fifo(boot, path, end));
         let id: FifoId = opened.await?;
         Ok(SimFifo { id, path: Rc::from(path), subject: self.subject(path), ctx: ctx.clone() })
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::fs::FifoId;
+use super::fs::{FifoId, FifoWrite};
 use super::{Occurrence, World};
 use crate::turnstile::{Op, Symbol};
 
@@ -89,7 +89,12 @@ impl World {
         pid
     }
 
-    pub(super) fn attach_output(&mut self, pid: u32, stdout: Option<FifoId>, stderr: Option<FifoId>) {
+    pub(super) fn attach_output(
+        &mut self,
+        pid: u32,
+        stdout: Option<FifoId>,
+        stderr: Option<FifoId>,
+    ) {
         if let Some(process) = self.processes.get_mut(&pid) {
             process.stdout = stdout;
             process.stderr = stderr;
@@ -183,7 +188,12 @@ impl World {
             let taken = match fifo {
                 // A stream that goes nowhere takes everything.
                 None => rest.len(),
-                Some(fifo) => self.fs.fifo_write(fifo, rest).unwrap_or(rest.len()),
+                Some(fifo) => match self.fs.fifo_write(fifo, rest) {
+                    FifoWrite::Taken(taken) => taken,
+                    FifoWrite::Blocked => 0,
+                    // Nobody listens any more: the runtime's copy drops what comes.
+                    FifoWrite::Broken(_) | FifoWrite::Closed => rest.len(),
+                },
             };
             process.written[usize::from(output.stderr)].extend_from_slice(&rest[..taken]);
             if taken < rest.len() {

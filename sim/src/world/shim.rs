@@ -39,6 +39,20 @@ pub struct ShimContainer {
     pub lost: bool,
 }
 
+impl ShimContainer {
+    /// A container whose process runs, without output.
+    pub fn running(pid: u32) -> Self {
+        ShimContainer {
+            state: InitState::Running,
+            pid,
+            io: IoPaths::default(),
+            exit: None,
+            copies: Vec::new(),
+            lost: false,
+        }
+    }
+}
+
 /// The shim of a pod.
 #[derive(Clone, Debug)]
 pub struct Shim {
@@ -202,8 +216,8 @@ impl World {
             if path.is_empty() || (slot == 1 && io.terminal) {
                 continue;
             }
-            let opened = (self.fs.open_existing_fifo(SHIM_OWNER, path, FifoEnd::Write))
-                .and_then(|w| Ok((w, self.fs.open_existing_fifo(SHIM_OWNER, path, FifoEnd::Read)?)));
+            let opened = (self.fs.join_fifo(SHIM_OWNER, path, FifoEnd::Write))
+                .and_then(|w| Ok((w, self.fs.join_fifo(SHIM_OWNER, path, FifoEnd::Read)?)));
             match opened {
                 Ok((writer, reader)) => {
                     writers[slot] = Some(writer);
@@ -286,9 +300,9 @@ async fn create_locked(
     let copy_ctx = ctx.with_timeout(sim.now(), COPY_TIMEOUT);
     let io = request.io.clone();
     let copied = sim.call(Op::IoCopy, Symbol::EMPTY, Some(&copy_ctx), move |world| {
-        Flow::Done(world.open_copies(&io, pid).map(|copies| copies.into_iter().map(|f| f.0).collect()))
+        Flow::Done(world.open_copies(&io, pid))
     });
-    let copied: Result<Vec<u32>, Error> = copied.await;
+    let copied: Result<Vec<FifoId>, Error> = copied.await;
     let copies = copied.map_err(|error| match error.code {
         Code::Unknown if error.message.starts_with("failed to start io pipe copy") => error,
         _ => copy_failed(&request.io.stdout, &error.message),
@@ -299,7 +313,7 @@ async fn create_locked(
             pid,
             io: request.io.clone(),
             exit: None,
-            copies: copies.into_iter().map(FifoId).collect(),
+            copies: copies.clone(),
             lost: false,
         };
         if let Some(shim) = world.shim_mut(pod) {
@@ -376,10 +390,7 @@ pub(super) async fn kill(
     })?;
     let killed = sim.call(Op::RuntimeKill, Symbol::EMPTY, Some(&ctx), move |world| {
         let Some(pid) = world.runtime.get(&id).copied() else {
-            return Flow::Done(Err(Error::new(
-                Code::NotFound,
-                "no such container: not found",
-            )));
+            return Flow::Done(Err(Error::new(Code::NotFound, "no such container: not found")));
         };
         if world.signal_process(pid, signal) || all {
             return Flow::Done(Ok(()));
@@ -393,12 +404,7 @@ pub(super) async fn kill(
 }
 
 /// Delete in the shim: waits for the copy of the output, `runc delete`, unmounts.
-pub(super) async fn delete(
-    sim: Sim,
-    ctx: Context,
-    pod: u32,
-    id: String,
-) -> Result<Exit, Error> {
+pub(super) async fn delete(sim: Sim, ctx: Context, pod: u32, id: String) -> Result<Exit, Error> {
     let ctx = forwarded(&ctx, sim.now());
     let known = sim.with_world(|world| world.shim_container(pod, &id).map(|c| c.state));
     match known {

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use shakedown_cri::ports::{
-    Code, Context, CreateTask, Error, Exit, IoPaths, TaskInfo, TaskStatus,
-};
+use shakedown_cri::ports::{Code, Context, CreateTask, Error, Exit, IoPaths, TaskInfo, TaskStatus};
 
 use super::{World, shim};
 use crate::turnstile::{Flow, Op, Sim, Symbol};
@@ -85,12 +83,13 @@ impl Peer {
     async fn state(&self, ctx: &Context) -> Result<TaskInfo, Error> {
         let (pod, id) = (self.pod, self.id.clone());
         let ctx = ctx.with_timeout(self.sim.now(), STATE_TIMEOUT);
-        let call = self.sim.call(Op::ShimState, Symbol::EMPTY, Some(&ctx), move |world| {
-            match world.shim_busy(pod) {
-                Some(key) => Flow::Wait(key),
-                None => Flow::Done(world.shim_state(pod, &id)),
-            }
-        });
+        let call =
+            self.sim.call(Op::ShimState, Symbol::EMPTY, Some(&ctx), move |world| {
+                match world.shim_busy(pod) {
+                    Some(key) => Flow::Wait(key),
+                    None => Flow::Done(world.shim_state(pod, &id)),
+                }
+            });
         self.checked(call.await)
     }
 
@@ -110,14 +109,14 @@ impl Peer {
 
     async fn exit(&self, ctx: &Context) -> Result<Exit, Error> {
         let (pod, id) = (self.pod, self.id.clone());
-        let call = self.sim.call(Op::ShimWait, Symbol::EMPTY, Some(ctx), move |world| {
-            match world.shim_container(pod, &id) {
-                Err(error) => Flow::Done(Err(error)),
-                Ok(container) => match container.exit {
-                    Some(exit) => Flow::Done(Ok(exit)),
-                    None => Flow::Wait(super::WaitKey::Shim(pod)),
-                },
-            }
+        let call = self.sim.call(Op::ShimWait, Symbol::EMPTY, Some(ctx), move |world| match world
+            .shim_container(pod, &id)
+        {
+            Err(error) => Flow::Done(Err(error)),
+            Ok(container) => match container.exit {
+                Some(exit) => Flow::Done(Ok(exit)),
+                None => Flow::Wait(super::WaitKey::Shim(pod)),
+            },
         });
         self.checked(call.await)
     }
@@ -166,9 +165,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
     let up = ctx.clone();
     let joined = sim.call(Op::ShimConnect, Symbol::EMPTY, Some(&ctx), move |world| {
         match ended(&up, world.now) {
-            Some(error) => {
-                Flow::Done(Err(error.wrap("").wrap("start failed")))
-            }
+            Some(error) => Flow::Done(Err(error.wrap("").wrap("start failed"))),
             None => Flow::Done(Ok(())),
         }
     });
@@ -193,9 +190,8 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
         clean_up_failed_create(&peer).await;
         return Err(error.wrap("failed to create shim task"));
     }
-    let registered = sim.call(Op::MetricsRegister, Symbol::EMPTY, None, |_| {
-        Flow::Done(Ok::<(), Error>(()))
-    });
+    let registered =
+        sim.call(Op::MetricsRegister, Symbol::EMPTY, None, |_| Flow::Done(Ok::<(), Error>(())));
     registered.await.map_err(|error| error.wrap("monitor task"))?;
     peer.pid(&ctx).await.map_err(|error| error.wrap("failed to get task pid"))
 }
@@ -233,12 +229,9 @@ pub(super) async fn get(sim: Sim, ctx: Context, id: String) -> Result<TaskInfo, 
         Ok(info) => Ok(info),
         Err(error) if error.code == Code::NotFound || is_closed(&error) => Err(no_task(&id)),
         // Every other error is only logged, and the task is in an unknown state.
-        Err(_) => Ok(TaskInfo {
-            status: TaskStatus::Unknown,
-            pid: 0,
-            io: IoPaths::default(),
-            exit: None,
-        }),
+        Err(_) => {
+            Ok(TaskInfo { status: TaskStatus::Unknown, pid: 0, io: IoPaths::default(), exit: None })
+        }
     }
 }
 

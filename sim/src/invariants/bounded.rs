@@ -1,0 +1,56 @@
+//! I5: every call answers within its bound, and afterwards nothing is refused on its account.
+
+use std::time::Duration;
+
+use super::judge::View;
+use super::{Id, Invariant, Notes};
+use crate::oracle::duration_text;
+use crate::run::Snapshot;
+use shakedown_cri::ports::Instant;
+
+#[derive(Default)]
+pub struct Bounded;
+
+impl Invariant for Bounded {
+    fn id(&self) -> Id {
+        Id(5)
+    }
+
+    fn name(&self) -> &'static str {
+        "bounded"
+    }
+
+    fn quiet(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
+        for (call, plan) in view.calls.iter().zip(&view.plan.calls) {
+            let Some((began, _)) = call.began else { continue };
+            let gave_up = plan.deadline.map_or(began, |d| Instant(began).after(d).0);
+            let gave_up = gave_up.max(plan.cancel_after.map_or(0, |d| Instant(began).after(d).0));
+            let from = Instant(gave_up.max(view.last_fault_at));
+            let limit = from.after(view.plan.bound);
+            let late = match call.answered {
+                Some((at, _)) => at > limit.0,
+                None => view.now >= limit.0,
+            };
+            notes.judge(!late, view, || {
+                let bound = duration_text(view.plan.bound);
+                match call.answered {
+                    Some((at, _)) => {
+                        let took = duration_text(Duration::from_nanos(at - began));
+                        format!("{} answered after {took}, beyond its bound of {bound}", call.name)
+                    }
+                    None => format!("{} has not answered within its bound of {bound}", call.name),
+                }
+            });
+        }
+    }
+
+    fn reaped(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
+        let failed = view.reaped.iter().flat_map(|reaped| &reaped.failed);
+        for unreaped in failed {
+            let text = &unreaped.error.message;
+            let refused = text.contains("in starting state") || text.contains("in removing state");
+            notes
+                .judge(!refused, view, || format!("{} is refused for good: {text}", unreaped.step));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! I9: CREATED before STARTED before STOPPED before DELETED, each at most once, for all that
+//! happened and nothing else.
+
+use shakedown_cri::cri::{ContainerState, EventKind};
+
+use super::judge::{Kind, View};
+use super::{Id, Invariant, Notes};
+use crate::run::Snapshot;
+use crate::turnstile::Happened;
+use crate::world::ProcessState;
+
+#[derive(Default)]
+pub struct EventOrder {
+    seen: usize,
+}
+
+impl EventOrder {
+    fn sent(view: &View<'_>, index: usize, kind: EventKind) -> bool {
+        let id = &view.subjects[index].id;
+        view.world
+            .events
+            .iter()
+            .any(|sent| sent.event.container_id == *id && sent.event.kind == kind)
+    }
+
+    fn complete(view: &View<'_>, notes: &mut Notes) {
+        for (index, subject) in view.subjects.iter().enumerate() {
+            if view.was_started(index) {
+                notes.judge(Self::sent(view, index, EventKind::Started), view, || {
+                    format!("{} was started, but no STARTED event was sent", subject.name)
+                });
+                let ended = view.processes(index).any(|p| p.state == ProcessState::Dead);
+                let told = subject.state().is_none_or(|state| state == ContainerState::Exited);
+                if ended && told {
+                    notes.judge(Self::sent(view, index, EventKind::Stopped), view, || {
+                        format!("{} ended, but no STOPPED event was sent", subject.name)
+                    });
+                }
+            }
+            let removed = view.calls.iter().any(|call| {
+                call.kind == Kind::Remove && call.subject == Some(index) && call.succeeded()
+            });
+            let created = Self::sent(view, index, EventKind::Created);
+            let reaped = view.reaped.is_some_and(|reaped| {
+                !reaped.failed.iter().any(|f| f.step == format!("remove {}", subject.name))
+            });
+            if created && (removed || reaped) {
+                notes.judge(Self::sent(view, index, EventKind::Deleted), view, || {
+                    format!("{} was removed, but no DELETED event was sent", subject.name)
+                });
+            }
+        }
+    }
+}
+
+impl Invariant for EventOrder {
+    fn id(&self) -> Id {
+        Id(9)
+    }
+
+    fn name(&self) -> &'static str {
+        "event-order"
+    }
+
+    fn moment(&mut self, view: &View<'_>, _: &Happened, notes: &mut Notes) {
+        if !view.world.changed.events {
+            return;
+        }
+        let events = &view.world.events;
+        for at in self.seen..events.len() {
+            let event = &events[at].event;
+            let Some(index) = view.subjects.iter().position(|s| s.id == event.container_id) else {
+                continue;
+            };
+            let name = view.subjects[index].name;
+            let earlier =
+                events[..at].iter().filter(|e| e.event.container_id == event.container_id);
+            let last = earlier.map(|e| e.event.kind).max();
+            notes.judge(last.is_none_or(|last| last < event.kind), view, || {
+                let last = last.map_or("", EventKind::name);
+                format!("{} of {name} came after {last}", event.kind.name())
+            });
+            match event.kind {
+                EventKind::Started => {
+                    notes.judge(view.processes(index).next().is_some(), view, || {
+                        format!("STARTED was sent, but no process of {name} ever ran")
+                    });
+                }
+                EventKind::Stopped => {
+                    notes.judge(!view.process_lives(index), view, || {
+                        format!("STOPPED was sent while the process of {name} lives")
+                    });
+                }
+                _ => {}
+            }
+        }
+        self.seen = events.len();
+    }
+
+    fn quiet(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
+        Self::complete(view, notes);
+    }
+
+    fn reaped(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
+        Self::complete(view, notes);
+    }
+}

@@ -1,0 +1,36 @@
+//! I1: once quiet after a failed start, nothing of it is left in the runtime.
+
+use super::judge::View;
+use super::{Id, Invariant, Notes};
+use crate::run::Snapshot;
+use shakedown_cri::cri::ContainerState;
+
+#[derive(Default)]
+pub struct FailedStartLeavesNothing;
+
+impl Invariant for FailedStartLeavesNothing {
+    fn id(&self) -> Id {
+        Id(1)
+    }
+
+    fn name(&self) -> &'static str {
+        "failed-start-leaves-nothing"
+    }
+
+    fn quiet(&mut self, view: &View<'_>, snapshot: &Snapshot, notes: &mut Notes) {
+        for (index, subject) in view.subjects.iter().enumerate() {
+            let Some(start) = view.last_start(index).filter(|s| s.failed_start().is_some()) else {
+                continue;
+            };
+            if subject.state() == Some(ContainerState::Unknown) {
+                notes.evaluated();
+                continue;
+            }
+            let name = subject.name.text();
+            let left = snapshot.left.of_runtime(&name);
+            notes.judge(left.is_empty(), view, || {
+                format!("{} failed and left behind: {}", start.name, left.join(", "))
+            });
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! I4: the status says what happened, in memory and on disk.
+
+use serde::Deserialize;
+use shakedown_cri::cri::{ContainerState, Peek};
+
+use super::judge::{Kind, View};
+use super::{Id, Invariant, Notes};
+use crate::run::Snapshot;
+use crate::turnstile::Happened;
+
+/// Exit code of a failed start.
+const START_FAILED: i32 = 128;
+
+#[derive(Default)]
+pub struct HonestStatus;
+
+/// The checkpoint, as far as it is compared.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct Checkpoint {
+    pid: u32,
+    created_at: i64,
+    started_at: i64,
+    finished_at: i64,
+    exit_code: i32,
+    reason: String,
+    message: String,
+}
+
+impl Checkpoint {
+    fn differs(&self, peek: &Peek) -> Option<&'static str> {
+        let fields = [
+            ("pid", self.pid == peek.pid),
+            ("created at", self.created_at == peek.created_at),
+            ("started at", self.started_at == peek.started_at),
+            ("finished at", self.finished_at == peek.finished_at),
+            ("exit code", self.exit_code == peek.exit_code),
+            ("reason", self.reason == peek.reason),
+            ("message", self.message == peek.message),
+        ];
+        fields.into_iter().find(|(_, same)| !same).map(|(name, _)| name)
+    }
+}
+
+fn finished_in_order(view: &View<'_>, notes: &mut Notes) {
+    for subject in view.subjects {
+        if let Some(peek) = &subject.peek
+            && peek.started_at != 0
+            && peek.finished_at != 0
+        {
+            notes.judge(peek.finished_at >= peek.started_at, view, || {
+                format!("{} finished before it started", subject.name)
+            });
+        }
+    }
+}
+
+impl Invariant for HonestStatus {
+    fn id(&self) -> Id {
+        Id(4)
+    }
+
+    fn name(&self) -> &'static str {
+        "honest-status"
+    }
+
+    fn moment(&mut self, view: &View<'_>, _: &Happened, notes: &mut Notes) {
+        if view.status_changed {
+            finished_in_order(view, notes);
+        }
+    }
+
+    fn quiet(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
+        for (index, subject) in view.subjects.iter().enumerate() {
+            let Some(peek) = &subject.peek else { continue };
+            let removing =
+                view.calls.iter().any(|c| c.kind == Kind::Remove && c.subject == Some(index));
+            if let Some(start) = view.last_start(index)
+                && let Some(error) = start.failed_start()
+                && peek.state != ContainerState::Unknown
+            {
+                let honest = peek.state == ContainerState::Exited
+                    && peek.exit_code == START_FAILED
+                    && matches!(&*peek.reason, "StartError" | "OOMKilled")
+                    && peek.message == error.message
+                    && peek.finished_at != 0
+                    && peek.pid == 0;
+                notes.judge(honest, view, || {
+                    format!(
+                        "{} failed, but {} is {} with exit code {}, reason {:?}, message {:?}, pid {}",
+                        start.name,
+                        subject.name,
+                        peek.state,
+                        peek.exit_code,
+                        peek.reason,
+                        peek.message,
+                        peek.pid
+                    )
+                });
+            }
+            if peek.state == ContainerState::Unknown || view.is_busy(index) {
+                continue;
+            }
+            let path = format!("{}/containers/{}/status", view.plan.roots.root, subject.id);
+            match view.world.fs.content(&path) {
+                Some(bytes) => {
+                    let checkpoint: Checkpoint = serde_json::from_slice(bytes).unwrap_or_default();
+                    let differs = checkpoint.differs(peek);
+                    notes.judge(differs.is_none(), view, || {
+                        let field = differs.unwrap_or_default();
+                        format!(
+                            "the {field} of {} differs between memory and checkpoint",
+                            subject.name
+                        )
+                    });
+                }
+                // A removal that failed half-way may have taken the checkpoint already.
+                None if removing => {}
+                None => {
+                    notes.judge(false, view, || format!("{} has no checkpoint", subject.name));
+                }
+            }
+        }
+        finished_in_order(view, notes);
+    }
+
+    fn reaped(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
+        for (name, result) in view.reaped.iter().flat_map(|reaped| &reaped.restarted) {
+            let error = result.as_ref().err();
+            notes.judge(error.is_none(), view, || {
+                let why = error.map(|e| e.message.clone()).unwrap_or_default();
+                format!("{name} was CREATED, but one more start failed: {why}")
+            });
+        }
+    }
+}

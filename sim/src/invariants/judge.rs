@@ -1,0 +1,417 @@
+//! Looks on after every moment and asks the invariants.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
+use shakedown_cri::cri::{ContainerState, Peek, RuntimeService};
+use shakedown_cri::ports::{Error, Instant};
+
+use super::{Finding, Invariant, Judgement, Notes, all};
+use crate::run::{ContainerPlan, Plan, Reaped, Reply, Snapshot};
+use crate::scenario::{Action, Target};
+use crate::turnstile::{
+    Happened, Layer, Moment, Observer, Op, RecordingEntry, Sim, Site, Stage, Stop, Symbol,
+};
+use crate::world::World;
+
+/// A container that is judged.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    pub name: Symbol,
+    pub id: String,
+    pub sandbox_id: String,
+    /// What a client would be told now; `None`: unknown, or not readable without waiting.
+    pub peek: Option<Peek>,
+    /// What it was before the moment.
+    pub before: Option<Peek>,
+    /// The process was started during the setup, with success.
+    pub started_in_setup: bool,
+}
+
+impl Subject {
+    pub fn new(plan: &ContainerPlan) -> Self {
+        Subject {
+            name: plan.name,
+            id: plan.id.clone(),
+            sandbox_id: plan.sandbox_id.clone(),
+            peek: None,
+            before: None,
+            started_in_setup: false,
+        }
+    }
+
+    pub fn state(&self) -> Option<ContainerState> {
+        self.peek.as_ref().map(|peek| peek.state)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Create,
+    Start,
+    Stop,
+    Remove,
+    Status,
+    List,
+    StopPod,
+    RemovePod,
+    Plugin,
+}
+
+/// A call of the scenario, as far as it went.
+#[derive(Clone, Debug)]
+pub struct CallFact {
+    pub name: Symbol,
+    pub kind: Kind,
+    /// Index of the subject it names.
+    pub subject: Option<usize>,
+    pub sandbox_id: Option<String>,
+    /// Time, and number of the moment.
+    pub began: Option<(u64, u64)>,
+    pub answered: Option<(u64, u64)>,
+    pub result: Option<Result<(), Error>>,
+    /// A start that went beyond looking: files, pipes, tasks or plugins of its own.
+    pub claimed: bool,
+}
+
+impl CallFact {
+    pub fn succeeded(&self) -> bool {
+        matches!(self.result, Some(Ok(())))
+    }
+
+    /// A start that claimed its container and was answered with an error.
+    pub fn failed_start(&self) -> Option<&Error> {
+        match &self.result {
+            Some(Err(error)) if self.kind == Kind::Start && self.claimed => Some(error),
+            _ => None,
+        }
+    }
+
+    pub fn in_progress(&self) -> bool {
+        self.began.is_some() && self.answered.is_none()
+    }
+
+    /// Whether the call speaks of the container, or of its pod.
+    pub fn touches(&self, index: usize, subject: &Subject) -> bool {
+        self.subject == Some(index) || self.sandbox_id.as_ref() == Some(&subject.sandbox_id)
+    }
+}
+
+/// What an invariant sees.
+pub struct View<'a> {
+    pub now: u64,
+    pub moment: Option<Moment>,
+    pub world: &'a World,
+    pub subjects: &'a [Subject],
+    pub calls: &'a [CallFact],
+    pub plan: &'a Plan,
+    pub reaping: bool,
+    pub reaped: Option<&'a Reaped>,
+    pub last_fault_at: u64,
+    /// Something of a subject's status changed with this moment.
+    pub status_changed: bool,
+    sim: &'a Sim,
+    owners: &'a RefCell<FxHashMap<Symbol, Owner>>,
+}
+
+/// Whose work an actor does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Subject(usize),
+    Nobody,
+}
+
+impl View<'_> {
+    /// Whether a call or background work of the service is in progress for the container.
+    pub fn is_busy(&self, index: usize) -> bool {
+        let subject = &self.subjects[index];
+        self.reaping
+            || self.calls.iter().any(|call| call.in_progress() && call.touches(index, subject))
+            || self.sim.is_busy(|actor| self.owner(actor) == Owner::Subject(index))
+    }
+
+    fn owner(&self, actor: Symbol) -> Owner {
+        *self.owners.borrow_mut().entry(actor).or_insert_with(|| {
+            let text = actor.text();
+            // The head is the task's role and subject; below it come the calls it makes.
+            let head = text.split("/").next().unwrap_or_default();
+            let subject = head.split_once('(').and_then(|(role, s)| {
+                // What the processes do is not the service's work.
+                (role != "process").then(|| s.trim_end_matches(')'))
+            });
+            let index = subject
+                .and_then(|s| self.subjects.iter().position(|known| *known.name.text() == *s));
+            index.map_or(Owner::Nobody, Owner::Subject)
+        })
+    }
+
+    /// The last start that claimed the container and is over.
+    pub fn last_start(&self, index: usize) -> Option<&CallFact> {
+        let of_it = |call: &&CallFact| {
+            call.kind == Kind::Start && call.subject == Some(index) && call.claimed
+        };
+        let over = self.calls.iter().filter(of_it).filter(|call| call.answered.is_some());
+        over.max_by_key(|call| call.answered.map(|(_, order)| order))
+    }
+
+    /// The process was started, and whoever asked for it was told so.
+    pub fn was_started(&self, index: usize) -> bool {
+        self.subjects[index].started_in_setup
+            || self.calls.iter().any(|call| {
+                call.kind == Kind::Start && call.subject == Some(index) && call.succeeded()
+            })
+    }
+
+    /// Whether the container's user process lives.
+    pub fn process_lives(&self, index: usize) -> bool {
+        self.world.has_live_process(&self.subjects[index].id)
+    }
+
+    /// The processes of the container that ran the user's program, in the order of their pids.
+    pub fn processes(&self, index: usize) -> impl Iterator<Item = &crate::world::Process> {
+        let id = &self.subjects[index].id;
+        let of_it = move |p: &&crate::world::Process| p.container == *id && p.started_at.is_some();
+        self.world.processes.values().filter(of_it)
+    }
+
+    /// Whether a fault was decided on at a site for which `of` says yes.
+    pub fn faults_struck(&self, of: impl Fn(Site) -> bool) -> bool {
+        self.sim.with_recording(|recording| {
+            recording.entries.iter().any(|entry| match entry {
+                RecordingEntry::Fault { site, .. } => of(*site),
+                _ => false,
+            })
+        })
+    }
+}
+
+struct State {
+    subjects: Vec<Subject>,
+    calls: Vec<CallFact>,
+    invariants: Vec<(Box<dyn Invariant>, Notes)>,
+    reaping: bool,
+    reaped: Option<Reaped>,
+    moments: u64,
+}
+
+struct Inner {
+    sim: Sim,
+    service: Rc<dyn RuntimeService>,
+    plan: Rc<Plan>,
+    answers: crate::run::Answers,
+    owners: RefCell<FxHashMap<Symbol, Owner>>,
+    state: RefCell<State>,
+}
+
+/// The judge of one run.
+#[derive(Clone)]
+pub struct Judge(Rc<Inner>);
+
+struct Eye(Judge);
+
+impl Observer for Eye {
+    fn moment(&mut self, happened: &Happened, world: &World) {
+        self.0.moment(happened, world);
+    }
+}
+
+fn call_fact(call: &crate::run::CallPlan, plan: &Plan) -> CallFact {
+    let index_of = |target: &Target| match target {
+        Target::Container(name) => plan.containers.iter().position(|c| *c.name.text() == **name),
+        // A literal id names the container whose id it begins, if it is the only one.
+        Target::Literal(id) => {
+            let mut matching =
+                plan.containers.iter().enumerate().filter(|(_, c)| c.id.starts_with(&**id));
+            matching.next().filter(|_| matching.next().is_none()).map(|(index, _)| index)
+        }
+    };
+    let pod = |name: &str| plan.sandbox(name).map(|sandbox| sandbox.id.clone());
+    let (kind, subject, sandbox_id) = match &call.action {
+        Action::Create { container } => {
+            (Kind::Create, index_of(&Target::Container(container.clone())), None)
+        }
+        Action::Start { target } => (Kind::Start, index_of(target), None),
+        Action::Stop { target, .. } => (Kind::Stop, index_of(target), None),
+        Action::Remove { target } => (Kind::Remove, index_of(target), None),
+        Action::Status { target, .. } => (Kind::Status, index_of(target), None),
+        Action::List => (Kind::List, None, None),
+        Action::StopPod { sandbox } => (Kind::StopPod, None, pod(sandbox)),
+        Action::RemovePod { sandbox } => (Kind::RemovePod, None, pod(sandbox)),
+        Action::ConnectPlugin { .. } => (Kind::Plugin, None, None),
+    };
+    CallFact {
+        name: call.name,
+        kind,
+        subject,
+        sandbox_id,
+        began: None,
+        answered: None,
+        result: None,
+        claimed: false,
+    }
+}
+
+impl Judge {
+    pub(crate) fn new(
+        sim: Sim,
+        service: Rc<dyn RuntimeService>,
+        plan: Rc<Plan>,
+        answers: crate::run::Answers,
+    ) -> Judge {
+        let state = State {
+            subjects: plan.containers.iter().map(Subject::new).collect(),
+            calls: plan.calls.iter().map(|call| call_fact(call, &plan)).collect(),
+            invariants: all().into_iter().map(|i| (i, Notes::default())).collect(),
+            reaping: false,
+            reaped: None,
+            moments: 0,
+        };
+        Judge(Rc::new(Inner {
+            sim,
+            service,
+            plan,
+            answers,
+            owners: RefCell::default(),
+            state: RefCell::new(state),
+        }))
+    }
+
+    /// The setup is done: what it made is the ground that is judged from.
+    pub fn begin(&self) {
+        let mut state = self.0.state.borrow_mut();
+        for subject in &mut state.subjects {
+            subject.peek = self.0.service.peek(&subject.id);
+            subject.before.clone_from(&subject.peek);
+            subject.started_in_setup =
+                subject.peek.as_ref().is_some_and(|peek| peek.started_at != 0);
+        }
+    }
+
+    pub fn observer(&self) -> Box<dyn Observer> {
+        Box::new(Eye(self.clone()))
+    }
+
+    fn moment(&self, happened: &Happened, world: &World) {
+        let mut state = self.0.state.borrow_mut();
+        let state = &mut *state;
+        state.moments += 1;
+        let moment = happened.moment;
+        note_call(state, &self.0.answers, happened);
+        let mut changed = false;
+        // Only what polls a task can change what the service would say.
+        if moment.stage != Stage::Effect {
+            for subject in &mut state.subjects {
+                let peek = self.0.service.peek(&subject.id);
+                if peek != subject.peek {
+                    subject.before = std::mem::replace(&mut subject.peek, peek);
+                    changed = true;
+                } else if subject.before != subject.peek {
+                    subject.before.clone_from(&subject.peek);
+                }
+            }
+        }
+        let view = View {
+            now: happened.at,
+            moment: Some(moment),
+            world,
+            subjects: &state.subjects,
+            calls: &state.calls,
+            plan: &self.0.plan,
+            reaping: state.reaping,
+            reaped: None,
+            last_fault_at: 0,
+            status_changed: changed,
+            sim: &self.0.sim,
+            owners: &self.0.owners,
+        };
+        for (invariant, notes) in &mut state.invariants {
+            invariant.moment(&view, happened, notes);
+        }
+    }
+
+    fn at_end_of_phase(&self, ask: impl Fn(&mut dyn Invariant, &View<'_>, &mut Notes)) {
+        let Instant(now) = self.0.sim.now();
+        let last_fault_at = self.0.sim.last_fault_at().0;
+        self.0.sim.with_world(|world| {
+            let mut state = self.0.state.borrow_mut();
+            let state = &mut *state;
+            for subject in &mut state.subjects {
+                subject.peek = self.0.service.peek(&subject.id);
+            }
+            let view = View {
+                now,
+                moment: None,
+                world,
+                subjects: &state.subjects,
+                calls: &state.calls,
+                plan: &self.0.plan,
+                reaping: state.reaping,
+                reaped: state.reaped.as_ref(),
+                last_fault_at,
+                status_changed: false,
+                sim: &self.0.sim,
+                owners: &self.0.owners,
+            };
+            for (invariant, notes) in &mut state.invariants {
+                ask(&mut **invariant, &view, notes);
+            }
+        });
+    }
+
+    /// The disturbed phase settled.
+    pub fn quiet(&self, snapshot: &Snapshot) {
+        self.at_end_of_phase(|invariant, view, notes| invariant.quiet(view, snapshot, notes));
+        self.0.state.borrow_mut().reaping = true;
+    }
+
+    pub(crate) fn reaped(&self, snapshot: &Snapshot, reaped: &Reaped) {
+        self.0.state.borrow_mut().reaped = Some(reaped.clone());
+        self.at_end_of_phase(|invariant, view, notes| invariant.reaped(view, snapshot, notes));
+    }
+
+    /// How the run ended.
+    pub fn stopped(&self, stop: &Stop) {
+        self.at_end_of_phase(|invariant, view, notes| invariant.stopped(view, stop, notes));
+    }
+
+    pub fn judgement(&self) -> Judgement {
+        let mut state = self.0.state.borrow_mut();
+        let findings = state.invariants.drain(..).map(|(invariant, notes)| Finding {
+            id: invariant.id(),
+            name: invariant.name(),
+            evaluated: notes.evaluated,
+            violations: notes.violations,
+        });
+        Judgement { findings: findings.collect() }
+    }
+}
+
+/// Keeps the calls' facts up with the moments.
+fn note_call(state: &mut State, answers: &crate::run::Answers, happened: &Happened) {
+    let (site, order) = (happened.moment.site, state.moments);
+    match site.op {
+        Op::Begin => {
+            if let Some(call) = state.calls.iter_mut().find(|call| call.name == site.actor) {
+                call.began = Some((happened.at, order));
+            }
+        }
+        Op::Done => {
+            if let Some(index) = state.calls.iter().position(|call| call.name == site.actor) {
+                let answers = answers.borrow();
+                let call = &mut state.calls[index];
+                call.answered = Some((happened.at, order));
+                call.result = answers[index].as_ref().map(|answer| match answer {
+                    Ok(Reply::Nothing | Reply::Id(_) | Reply::Status(_) | Reply::List(_)) => Ok(()),
+                    Err(error) => Err(error.clone()),
+                });
+            }
+        }
+        op if matches!(op.layer(), Layer::File | Layer::Pipe | Layer::Task | Layer::Nri) => {
+            if let Some(call) = state.calls.iter_mut().find(|call| call.name == site.actor) {
+                call.claimed = true;
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,84 @@
+//! I15: a failed query or a broken connection neither kills a healthy container nor declares it
+//! dead; the reason OOMKilled never regresses.
+
+use shakedown_cri::cri::ContainerState;
+
+use super::judge::{Kind, View};
+use super::{Id, Invariant, Notes};
+use crate::turnstile::Happened;
+use crate::world::ProcessState;
+
+#[derive(Default)]
+pub struct NoCollateral;
+
+impl Invariant for NoCollateral {
+    fn id(&self) -> Id {
+        Id(15)
+    }
+
+    fn name(&self) -> &'static str {
+        "no-collateral"
+    }
+
+    fn moment(&mut self, view: &View<'_>, _: &Happened, notes: &mut Notes) {
+        if view.status_changed {
+            for (index, subject) in view.subjects.iter().enumerate() {
+                let was = subject.before.as_ref();
+                let was_running = was.is_some_and(|peek| peek.state == ContainerState::Running);
+                if let (true, Some(now)) = (was_running, &subject.peek)
+                    && now.state != ContainerState::Running
+                {
+                    let lives = view.process_lives(index);
+                    let restarted = view.calls.iter().any(|c| c.failed_start().is_some());
+                    notes.judge(!lives || restarted, view, || {
+                        format!(
+                            "{} was declared {} while its process lives",
+                            subject.name, now.state
+                        )
+                    });
+                }
+                if let (Some(was), Some(now)) = (was, &subject.peek)
+                    && was.reason == "OOMKilled"
+                {
+                    notes.judge(now.reason == "OOMKilled", view, || {
+                        format!(
+                            "the reason of {} went from OOMKilled to {:?}",
+                            subject.name, now.reason
+                        )
+                    });
+                }
+            }
+        }
+        if view.world.changed.runtime && !view.reaping {
+            for (index, subject) in view.subjects.iter().enumerate() {
+                if !view.was_started(index) {
+                    continue;
+                }
+                let asked = view.calls.iter().any(|call| {
+                    let ends = matches!(
+                        call.kind,
+                        Kind::Stop | Kind::Remove | Kind::StopPod | Kind::RemovePod
+                    );
+                    ends && call.began.is_some() && call.touches(index, subject)
+                });
+                let planned = view
+                    .world
+                    .plans
+                    .get(&subject.name)
+                    .and_then(|plan| plan.runs.map(|_| plan.exit_code));
+                if let Some(process) = view.processes(index).last()
+                    && process.state == ProcessState::Dead
+                    && !asked
+                    && !subject.started_in_setup
+                {
+                    notes.judge(planned == Some(process.code), view, || {
+                        format!(
+                            "the process of {} was killed, although nobody asked for it",
+                            subject.name
+                        )
+                    });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! I16: once reaped, nothing is left, and logs that no fault struck are complete.
+
+use super::judge::View;
+use super::{Id, Invariant, Notes};
+use crate::run::Snapshot;
+use crate::turnstile::{Happened, Layer};
+
+#[derive(Default)]
+pub struct NothingLeft {
+    /// An error of a file or pipe that a log goes through; by subject.
+    struck: Vec<bool>,
+}
+
+/// The bytes that a CRI log holds of one stream.
+fn logged(lines: &[u8], stream: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for line in lines.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+        let mut words = line.splitn(4, |b| *b == b' ');
+        let (Some(_), Some(of), Some(tag)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
+        if of != stream.as_bytes() {
+            continue;
+        }
+        bytes.extend_from_slice(words.next().unwrap_or_default());
+        if tag == b"F" {
+            bytes.push(b'\n');
+        }
+    }
+    bytes
+}
+
+/// What the log of a stream must hold of what was written to it: all lines, their CRLF as LF.
+fn to_be_logged(written: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(written.len());
+    for (i, b) in written.iter().enumerate() {
+        if !(*b == b'\r' && written.get(i + 1) == Some(&b'\n')) {
+            bytes.push(*b);
+        }
+    }
+    bytes
+}
+
+impl Invariant for NothingLeft {
+    fn id(&self) -> Id {
+        Id(16)
+    }
+
+    fn name(&self) -> &'static str {
+        "nothing-left"
+    }
+
+    fn moment(&mut self, view: &View<'_>, happened: &Happened, _: &mut Notes) {
+        let site = happened.moment.site;
+        if happened.error.is_none() || !matches!(site.op.layer(), Layer::File | Layer::Pipe) {
+            return;
+        }
+        self.struck.resize(view.subjects.len(), false);
+        let actor = site.actor.text();
+        for (index, subject) in view.subjects.iter().enumerate() {
+            // Reads end with an error when the service itself closes its pipes: that is no fault.
+            let of_log =
+                actor.starts_with("log-") && actor.ends_with(&format!("({})", subject.name));
+            self.struck[index] |= of_log;
+        }
+    }
+
+    fn reaped(&mut self, view: &View<'_>, snapshot: &Snapshot, notes: &mut Notes) {
+        let reaped = view.reaped.is_some_and(|reaped| reaped.failed.is_empty());
+        if !reaped {
+            return;
+        }
+        notes.judge(snapshot.left.0.is_empty(), view, || {
+            format!("left behind: {}", snapshot.left.0.join(", "))
+        });
+        for (index, subject) in view.subjects.iter().enumerate() {
+            let Some(plan) = view.plan.containers.get(index) else { continue };
+            let Some(path) = &plan.log_path else { continue };
+            let faulted = self.struck.get(index).copied().unwrap_or(false)
+                || view.faults_struck(|site| {
+                    matches!(site.op.layer(), Layer::Pipe)
+                        || site.subject.text().starts_with("log:")
+                });
+            let Some(process) = view.processes(index).last() else { continue };
+            if faulted {
+                continue;
+            }
+            let lines = view.world.fs.content(path).unwrap_or_default();
+            for (slot, stream) in ["stdout", "stderr"].into_iter().enumerate() {
+                if slot == 1 && plan.tty {
+                    continue;
+                }
+                let wanted = to_be_logged(&process.written[slot]);
+                let there = logged(lines, stream);
+                if wanted.is_empty() && there.is_empty() {
+                    continue;
+                }
+                notes.judge(there == wanted, view, || {
+                    format!(
+                        "the log of {} holds {} bytes of {stream}, of {} that were written",
+                        subject.name,
+                        there.len(),
+                        wanted.len()
+                    )
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What an operator would find on the node.
+
+use shakedown_cri::ports::Record;
+
+use super::fs::{FileKind, WalkEntry};
+use super::process::ProcessState;
+use super::shim::{InitState, Shim, ShimContainer};
+use super::{World, ports::short_path};
+use crate::run::Plan;
+use crate::turnstile::Symbol;
+
+impl InitState {
+    pub const fn word(self) -> &'static str {
+        match self {
+            InitState::Created => "created",
+            InitState::Running => "running",
+            InitState::Stopped => "stopped",
+        }
+    }
+}
+
+impl World {
+    /// A pod as RunPodSandbox leaves it: record, snapshot, a shim, and a pause process that runs.
+    pub fn add_pod(&mut self, shim: Shim, record: Record) {
+        let (number, id) = (shim.number, shim.sandbox.clone());
+        self.shims.push(shim);
+        self.pods.insert(id.clone(), number);
+        self.metadata.snapshots.insert(id.clone(), record.image.clone());
+        self.metadata.records.insert(id.clone(), record);
+        let pid = self.new_process(&id, Symbol::of(&id));
+        self.start_process(pid);
+        self.runtime.insert(id.clone(), pid);
+        self.mounts.insert(id.clone());
+        self.bundles.insert(id.clone());
+        self.tasks.insert(&id, number);
+        let pause = ShimContainer::running(pid);
+        self.shims[number as usize].containers.insert(id, pause);
+    }
+
+    /// The state of a task that the task service or a shim knows of.
+    pub fn task_state(&self, id: &str) -> Option<InitState> {
+        self.shims.iter().find_map(|shim| shim.containers.get(id)).map(|c| c.state)
+    }
+
+    /// Everything of the plan's containers and sandboxes that is on the node, sorted. What belongs
+    /// to a container that is there (its record, snapshot, directories and `status` file) is left
+    /// out as long as its record exists.
+    pub fn left_of(&self, plan: &Plan) -> Vec<String> {
+        let mut left = Vec::new();
+        let containers = plan.containers.iter().map(|c| (&*c.id, c.name, false));
+        let pods = plan.sandboxes.iter().map(|s| (&*s.id, Symbol::of(&s.name), true));
+        for (id, name, is_pod) in containers.chain(pods) {
+            let exists = self.metadata.records.contains_key(id);
+            if is_pod && exists {
+                continue;
+            }
+            self.left_in_runtime(id, name, &mut left);
+            if !exists && self.metadata.snapshots.contains_key(id) {
+                left.push(format!("snapshot {name}"));
+            }
+        }
+        let below = self.fs.walk(&plan.roots.root).chain(self.fs.walk(&plan.roots.state));
+        for WalkEntry { path, kind, .. } in below {
+            let short = short_path(&plan.roots, &path);
+            let head = short.trim_start_matches("run:").split('/').next().unwrap_or_default();
+            let owner = plan.containers.iter().find(|c| *c.name.text() == *head);
+            let pod = plan.sandboxes.iter().find(|s| path.contains(&s.id));
+            let exists = owner.is_some_and(|c| self.metadata.records.contains_key(&c.id))
+                || pod.is_some_and(|s| self.metadata.records.contains_key(&s.id));
+            let is_root = matches!(
+                &*short,
+                "" | "containers" | "sandboxes" | "run:" | "run:containers" | "run:sandboxes"
+            );
+            let is_status = short.ends_with("/status");
+            match kind {
+                FileKind::Fifo => {
+                    left.push(format!("pipe {}", short.rsplit('/').next().unwrap_or(&short)))
+                }
+                FileKind::Directory if exists || is_root => {}
+                FileKind::Regular if exists && is_status => {}
+                FileKind::Directory => left.push(format!("directory {short}")),
+                FileKind::Regular => left.push(format!("file {short}")),
+            }
+        }
+        left.sort();
+        left
+    }
+
+    fn left_in_runtime(&self, id: &str, name: Symbol, left: &mut Vec<String>) {
+        let in_shim = self.shims.iter().find_map(|shim| shim.containers.get(id));
+        match in_shim {
+            Some(container) => left.push(format!("task {name} {}", container.state.word())),
+            None if self.tasks.pod(id).is_some() => left.push(format!("task {name} unknown")),
+            None => {}
+        }
+        for process in self.processes.values().filter(|p| p.container == id) {
+            match process.state {
+                ProcessState::Blocked => left.push(format!("init {name}")),
+                ProcessState::Running => left.push(format!("process {name}")),
+                ProcessState::Dead => {}
+            }
+        }
+        if self.runtime.contains_key(id) && in_shim.is_none() {
+            left.push(format!("runtime container {name}"));
+        }
+        if self.mounts.contains(id) {
+            left.push(format!("mount {name}"));
+        }
+        if self.bundles.contains(id) {
+            left.push(format!("bundle {name}"));
+        }
+    }
+}

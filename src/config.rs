@@ -1,0 +1,75 @@
+//! How the service is configured, and its fixed time limits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Budget of one clean-up step (spec section 0.4, `DeferContext`).
+pub const DEFER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Budget of handling one event (spec section 0.4, `handleEventTimeout`).
+pub const HANDLE_EVENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Limit of one call to an NRI plugin (spec section 7.4).
+pub const NRI_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// Exit code of a process whose true code could not be learnt (spec section 5.2).
+pub const UNKNOWN_EXIT_CODE: i32 = 255;
+/// Exit code and reason of a container that failed to start (spec section 1.3).
+pub const START_FAILURE_EXIT_CODE: i32 = 128;
+pub const START_FAILURE_REASON: &str = "StartError";
+
+/// A runtime that a handler names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct RuntimeConfig {
+    /// Such as `io.containerd.runc.v2`.
+    pub kind: String,
+    /// Path of the runtime's binary; empty for the default.
+    pub path: String,
+}
+
+/// Configuration of the service; the default is containerd's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Holds what outlives a reboot: `containers/⟨id⟩`, `sandboxes/⟨id⟩`.
+    pub root_dir: String,
+    /// Holds what a reboot clears, laid out likewise.
+    pub state_dir: String,
+    pub snapshotter: String,
+    /// By runtime handler.
+    pub runtimes: BTreeMap<String, RuntimeConfig>,
+    /// Handler of a sandbox that names none.
+    pub default_runtime: String,
+    /// In bytes; not positive: unlimited.
+    pub max_container_log_line_size: i64,
+    pub no_pivot: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let runc = RuntimeConfig { kind: "io.containerd.runc.v2".into(), path: String::new() };
+        Config {
+            root_dir: "/var/lib/containerd/io.containerd.grpc.v1.cri".into(),
+            state_dir: "/run/containerd/io.containerd.grpc.v1.cri".into(),
+            snapshotter: "overlayfs".into(),
+            runtimes: BTreeMap::from([("runc".into(), runc)]),
+            default_runtime: "runc".into(),
+            max_container_log_line_size: 16 * 1024,
+            no_pivot: false,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn container_root_dir(&self, id: &str) -> String {
+        format!("{}/containers/{id}", self.root_dir)
+    }
+
+    pub(crate) fn volatile_container_root_dir(&self, id: &str) -> String {
+        format!("{}/containers/{id}", self.state_dir)
+    }
+
+    pub(crate) fn sandbox_root_dir(&self, id: &str) -> String {
+        format!("{}/sandboxes/{id}", self.root_dir)
+    }
+
+    pub(crate) fn volatile_sandbox_root_dir(&self, id: &str) -> String {
+        format!("{}/sandboxes/{id}", self.state_dir)
+    }
+}

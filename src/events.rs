@@ -1,0 +1,102 @@
+//! CRI container events (spec section 9.1).
+
+use crate::cri::{ContainerEvent, ContainerFilter, ContainerStatus, EventKind, SandboxState};
+use crate::ports::{Clock, Context, Error, EventSink, Ports};
+use crate::quirks::Quirk;
+use crate::quote::quote;
+use crate::service::Service;
+use crate::store::Sandbox;
+use tracing::{debug, error, warn};
+
+impl<P: Ports> Service<P> {
+    /// Sends an event with a snapshot of the sandbox and its containers, taken now. Never fails: an
+    /// event that cannot be made or has no room is dropped. For a sandbox's own events both ids
+    /// are the sandbox's.
+    pub(crate) async fn send_container_event(
+        &self,
+        ctx: &Context,
+        container_id: &str,
+        sandbox_id: &str,
+        kind: EventKind,
+    ) {
+        let sandbox_state = match self.sandbox_state(ctx, sandbox_id).await {
+            Ok(state) => Some(state),
+            Err(error) if self.quirks.has(Quirk::EventNeedsSandbox) => {
+                error!(
+                    "Failed to get podSandbox status for container event for sandboxID {}: \
+                     {error}. Skipping sending the event.",
+                    quote(sandbox_id)
+                );
+                return;
+            }
+            Err(error) => {
+                warn!(
+                    "Failed to get podSandbox status for container event for sandboxID {}: \
+                     {error}. Sending the event with nil podSandboxStatus.",
+                    quote(sandbox_id)
+                );
+                None
+            }
+        };
+        let statuses = self.container_statuses(ctx, sandbox_id).await.unwrap_or_else(|error| {
+            error!(
+                "Failed to get container statuses for container event for sandboxID {}: {error}",
+                quote(sandbox_id)
+            );
+            Vec::new()
+        });
+        let event = ContainerEvent {
+            container_id: container_id.to_owned(),
+            sandbox_id: sandbox_id.to_owned(),
+            kind,
+            created_at: self.ports.clock().wall(),
+            sandbox_state,
+            statuses,
+        };
+        if !self.ports.events().send(event).await {
+            debug!("the channel of container events is full, an event is discarded");
+        }
+    }
+
+    /// The state of the sandbox as its CRI status would show it.
+    async fn sandbox_state(&self, ctx: &Context, id: &str) -> Result<SandboxState, Error> {
+        let sandbox: Sandbox<P> = self
+            .sandboxes
+            .get(id)
+            .await
+            .map_err(|e| e.wrap("an error occurred when try to find sandbox"))?;
+        let status = sandbox.status().await;
+        let state = match status.state {
+            SandboxState::Ready => SandboxState::Ready,
+            SandboxState::NotReady | SandboxState::Unknown => SandboxState::NotReady,
+        };
+        if status.created_at == 0 {
+            // A status has a creation time, if need be that of the record.
+            sandbox.record.info(ctx).await.map_err(|e| {
+                e.wrap(format!(
+                    "failed to get CreatedAt for sandbox container in {} state",
+                    quote(state.name())
+                ))
+            })?;
+        }
+        Ok(state)
+    }
+
+    async fn container_statuses(
+        &self,
+        ctx: &Context,
+        sandbox_id: &str,
+    ) -> Result<Vec<ContainerStatus>, Error> {
+        let filter =
+            ContainerFilter { sandbox_id: sandbox_id.to_owned(), ..ContainerFilter::default() };
+        let mut statuses = Vec::new();
+        for container in self.list(filter).await {
+            match self.status(ctx, &container.id, false).await {
+                Ok(status) => statuses.push(status),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.wrap("failed to get container status")),
+            }
+        }
+        Ok(statuses)
+    }
+}

@@ -1,0 +1,310 @@
+//! Exits of containers and sandboxes: who waits for them, what they change, and their second
+//! attempts (spec section 5).
+
+use crate::backoff::{Backoff, CHECK_INTERVAL};
+use crate::client::{Record, WaitChannel};
+use crate::config::{HANDLE_EVENT_TIMEOUT, UNKNOWN_EXIT_CODE};
+use crate::cri::{EventKind, SandboxState};
+use crate::io::ContainerIo;
+use crate::ports::{
+    Clock, Containerd, Context, Error, Exit, Lock, Name, Ports, ReadGuard, Receiver, Runtime,
+    Signal, WriteGuard,
+};
+use crate::quirks::Quirk;
+use crate::quote::quote;
+use crate::service::Service;
+use crate::store::{Container, Sandbox, SandboxStatus, Status};
+use std::rc::Rc;
+use tracing::{error, info};
+
+/// An event that the service handles, and tries again when it could not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Event {
+    TaskExit(TaskExit),
+}
+
+/// The exit of a process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TaskExit {
+    pub container_id: String,
+    /// The container's id too, if the process is its init.
+    pub process_id: String,
+    pub pid: u32,
+    pub exit: Exit,
+}
+
+impl TaskExit {
+    /// The exit of the init process of a container or sandbox. `at`: wall-clock nanoseconds.
+    pub fn of(id: &str, pid: u32, code: i32, at: i64) -> Self {
+        TaskExit {
+            container_id: id.to_owned(),
+            process_id: id.to_owned(),
+            pid,
+            exit: Exit { code, at },
+        }
+    }
+}
+
+/// Whose exit a monitor handles.
+#[derive(Clone, Copy)]
+enum Kind {
+    Container,
+    Sandbox,
+}
+
+impl Kind {
+    const fn noun(self) -> &'static str {
+        match self {
+            Kind::Container => "container",
+            Kind::Sandbox => "sandbox",
+        }
+    }
+}
+
+impl<P: Ports> Service<P> {
+    /// Waits in the background for the item of `exit` and handles it; gives up when `ctx` ends. The
+    /// signal is set when it is through (spec section 5.2).
+    pub(crate) fn start_container_exit_monitor(
+        &self,
+        ctx: Context,
+        id: &str,
+        pid: u32,
+        exit: WaitChannel<P>,
+    ) -> <P::Runtime as Runtime>::Signal {
+        self.start_exit_monitor(Kind::Container, ctx, id, pid, exit)
+    }
+
+    /// The same for a sandbox's pause process.
+    pub(crate) fn start_sandbox_exit_monitor(
+        &self,
+        ctx: Context,
+        id: &str,
+        pid: u32,
+        exit: WaitChannel<P>,
+    ) -> <P::Runtime as Runtime>::Signal {
+        self.start_exit_monitor(Kind::Sandbox, ctx, id, pid, exit)
+    }
+
+    fn start_exit_monitor(
+        &self,
+        kind: Kind,
+        ctx: Context,
+        id: &str,
+        pid: u32,
+        mut exit: WaitChannel<P>,
+    ) -> <P::Runtime as Runtime>::Signal {
+        let name = Name::new("exit-monitor", id);
+        let done = self.ports.runtime().signal(name);
+        let through = done.clone();
+        let service = self.clone();
+        let id = id.to_owned();
+        self.ports.runtime().spawn(name, async move {
+            if let Ok(Some(item)) = exit.recv(&ctx).await {
+                let exit = item.unwrap_or_else(|error| {
+                    error!(%error, "failed to get task exit status for {}", quote(&id));
+                    Exit { code: UNKNOWN_EXIT_CODE, at: service.ports.clock().wall() }
+                });
+                service
+                    .handle_exit_or_back_off(kind, TaskExit::of(&id, pid, exit.code, exit.at))
+                    .await;
+            }
+            through.set();
+        });
+        done
+    }
+
+    async fn handle_exit_or_back_off(&self, kind: Kind, exit: TaskExit) {
+        let ctx = self.event_context();
+        let id = &exit.process_id;
+        let handled = match kind {
+            Kind::Container => match self.containers.get(id).await {
+                Ok(container) => self.handle_container_exit(&ctx, &exit, &container).await,
+                Err(error) if error.is_not_found() => Ok(()),
+                Err(error) => Err(error.wrap(format!("failed to get container {id}"))),
+            },
+            Kind::Sandbox => match self.sandboxes.get(id).await {
+                Ok(sandbox) => self.handle_sandbox_exit(&ctx, &sandbox).await,
+                Err(error) if error.is_not_found() => Ok(()),
+                Err(error) => Err(error.wrap(format!("failed to get sandbox {id}"))),
+            },
+        };
+        if let Err(error) = handled {
+            error!(%error, "failed to handle {} TaskExit event {exit:?}", kind.noun());
+            let key = id.clone();
+            self.back_off(&key, Event::TaskExit(exit)).await;
+        }
+    }
+
+    /// Deletes the task of a container whose process has ended, puts the exit on record and tells
+    /// who waits for it (spec section 5.3). Safe to repeat.
+    ///
+    /// # Errors
+    /// `failed to load task for container`, `failed to stop container`, `failed to update container
+    /// state`; nobody is told then.
+    pub(crate) async fn handle_container_exit(
+        &self,
+        ctx: &Context,
+        exit: &TaskExit,
+        container: &Container<P>,
+    ) -> Result<(), Error> {
+        let announce = async || self.nri_container_exited(container).await;
+        let io = container.io.clone();
+        self.delete_exited_task(ctx, Kind::Container, &container.record, io, announce).await?;
+        container
+            .status
+            .update_sync(|mut status: Status| {
+                if status.finished_at == 0 {
+                    status.pid = 0;
+                    status.finished_at = exit.exit.at;
+                    status.exit_code = exit.exit.code;
+                }
+                // An unknown container can only become an exited one.
+                status.unknown = false;
+                Ok(status)
+            })
+            .await
+            .map_err(|e| e.wrap("failed to update container state"))?;
+        container.stopped.set();
+        let (id, sandbox_id) = (container.id(), &container.meta.sandbox_id);
+        self.send_container_event(ctx, id, sandbox_id, EventKind::Stopped).await;
+        Ok(())
+    }
+
+    /// The same for a sandbox, whose state is in memory only.
+    ///
+    /// # Errors
+    /// `failed to load task for sandbox`, `failed to stop sandbox`, `failed to update sandbox state`.
+    pub(crate) async fn handle_sandbox_exit(
+        &self,
+        ctx: &Context,
+        sandbox: &Sandbox<P>,
+    ) -> Result<(), Error> {
+        self.delete_exited_task(ctx, Kind::Sandbox, &sandbox.record, None, async || {}).await?;
+        sandbox
+            .update(|status| Ok(SandboxStatus { state: SandboxState::NotReady, pid: 0, ..status }))
+            .await
+            .map_err(|e| e.wrap("failed to update sandbox state"))?;
+        sandbox.stopped.set();
+        let id = sandbox.id();
+        self.send_container_event(ctx, id, id, EventKind::Stopped).await;
+        Ok(())
+    }
+
+    /// Deletes a task whose process has ended; one that is gone is somebody else's work done.
+    /// `announce` runs before the deletion.
+    async fn delete_exited_task(
+        &self,
+        ctx: &Context,
+        kind: Kind,
+        record: &Record<P>,
+        io: Option<Rc<ContainerIo<P>>>,
+        announce: impl AsyncFnOnce(),
+    ) -> Result<(), Error> {
+        let noun = kind.noun();
+        let gone = match record.task(ctx, io).await {
+            Ok(task) => {
+                announce().await;
+                match task.delete_with_kill(ctx).await {
+                    Ok(_) => false,
+                    Err(error) if error.is_not_found() => true,
+                    Err(error) => return Err(error.wrap(format!("failed to stop {noun}"))),
+                }
+            }
+            Err(error) if error.is_not_found() => true,
+            Err(error) => return Err(error.wrap(format!("failed to load task for {noun}"))),
+        };
+        if gone && !self.quirks.has(Quirk::HalfDeletedTaskKept) {
+            // The shim may have deleted its half while the task service still holds the other.
+            match self.ports.containerd().task_delete(ctx, record.id()).await {
+                Err(error) if !error.is_not_found() => {
+                    let outer = format!("failed to cleanup {noun} {} in task-service", record.id());
+                    return Err(error.across_rpc().wrap(outer));
+                }
+                _ => info!("task-service holds nothing of {noun} {} any more", record.id()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues an event for another attempt and sees to it that the queue is looked at.
+    async fn back_off(&self, key: &str, event: Event) {
+        let queues = self.backoff.write().await;
+        let now = self.ports.clock().now();
+        let arm = queues.with_mut(|queues: &mut Backoff<Event>| {
+            queues.enqueue(key, event, now);
+            !std::mem::replace(&mut queues.armed, true)
+        });
+        drop(queues);
+        if arm {
+            let service = self.clone();
+            let name = Name::new("backoff", "");
+            self.ports.runtime().spawn(name, async move { service.empty_queues().await });
+        }
+    }
+
+    /// The tick of the event loop, for as long as events wait.
+    async fn empty_queues(&self) {
+        loop {
+            self.ports.runtime().sleep(CHECK_INTERVAL).await;
+            let now = self.ports.clock().now();
+            let expired = self.backoff.read().await.with(|queues| queues.expired(now));
+            for key in &expired {
+                self.handle_queue(key).await;
+            }
+            let queues = self.backoff.write().await;
+            let idle = queues.with_mut(|queues| {
+                queues.armed = !queues.is_empty();
+                !queues.armed
+            });
+            if idle {
+                return;
+            }
+        }
+    }
+
+    /// Handles the events of one key in order. From the first that fails on they wait again.
+    async fn handle_queue(&self, key: &str) {
+        let taken = self.backoff.write().await.with_mut(|queues| queues.take(key));
+        let Some(mut queue) = taken else { return };
+        let mut handled = 0;
+        for event in &queue.events {
+            if let Err(error) = self.handle_event(event).await {
+                error!(%error, "Failed to handle backOff event {event:?} for {key}");
+                break;
+            }
+            handled += 1;
+        }
+        queue.events.drain(..handled);
+        if !queue.events.is_empty() {
+            let queues = self.backoff.write().await;
+            let now = self.ports.clock().now();
+            queues.with_mut(|queues| queues.requeue(key, queue, now));
+        }
+    }
+
+    /// One attempt at an event, with a budget of its own (spec section 5.4).
+    async fn handle_event(&self, event: &Event) -> Result<(), Error> {
+        let ctx = self.event_context();
+        let Event::TaskExit(exit) = event;
+        match self.containers.get(&exit.process_id).await {
+            Ok(container) => {
+                let handled = self.handle_container_exit(&ctx, exit, &container).await;
+                return handled.map_err(|e| e.wrap("failed to handle container TaskExit event"));
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.wrap("can't find container for TaskExit event")),
+        }
+        match self.sandboxes.get(&exit.process_id).await {
+            Ok(sandbox) => {
+                let handled = self.handle_sandbox_exit(&ctx, &sandbox).await;
+                handled.map_err(|e| e.wrap("failed to handle sandbox TaskExit event"))
+            }
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error.wrap("can't find sandbox for TaskExit event")),
+        }
+    }
+
+    fn event_context(&self) -> Context {
+        Context::background().with_timeout(self.ports.clock().now(), HANDLE_EVENT_TIMEOUT)
+    }
+}

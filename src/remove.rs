@@ -1,0 +1,140 @@
+//! RemoveContainer (spec section 4.4), and the removal of directories that it shares.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::cri::{ContainerState, EventKind};
+use crate::metrics;
+use crate::ports::{Clock, Context, Errno, Error, Fs, Metrics, Ports, Runtime};
+use crate::quirks::Quirk;
+use crate::quote::quote;
+use crate::service::Service;
+use crate::store::Container;
+use tracing::{debug, error, info, trace, warn};
+
+/// How often a busy path is unmounted and tried again, and after which pause.
+const MAX_BUSY_RETRIES: u32 = 50;
+const BUSY_RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+impl<P: Ports> Service<P> {
+    /// Removes a container, killing it first if it runs. One that is not known is removed already.
+    ///
+    /// # Errors
+    /// Of the step that failed; the container can then be removed again.
+    pub(crate) async fn remove(&self, ctx: &Context, requested: &str) -> Result<(), Error> {
+        let began = self.ports.clock().now();
+        let container = match self.containers.get(requested).await {
+            Ok(container) => container,
+            Err(error) if error.is_not_found() => {
+                trace!("RemoveContainer called for container {requested:?} that does not exist");
+                return Ok(());
+            }
+            Err(error) => {
+                return Err(error.wrap(format!(
+                    "an error occurred when try to find container {}",
+                    quote(requested)
+                )));
+            }
+        };
+        let id = container.id();
+        let info = match container.record.info(ctx).await {
+            Ok(info) => info,
+            Err(error) if error.is_not_found() && !self.quirks.has(Quirk::RemoveNeedsRecord) => {
+                warn!(%error, "get container info failed");
+                self.containers.delete(id).await;
+                self.names.release_by_id(id).await;
+                return Ok(());
+            }
+            Err(error) => return Err(error.wrap("get container info")),
+        };
+        let state = container.status.get().await.state();
+        if matches!(state, ContainerState::Running | ContainerState::Unknown) {
+            info!("Forcibly stopping container {}", quote(id));
+            self.stop_known(ctx, &container, 0)
+                .await
+                .map_err(|e| e.wrap(format!("failed to forcibly stop container {}", quote(id))))?;
+        }
+        container.status.set_removing().await.map_err(|e| {
+            e.wrap(format!("failed to set removing state for container {}", quote(id)))
+        })?;
+        if let Err(error) = self.remove_claimed(ctx, &container).await {
+            if let Err(error) = container.status.reset_removing().await {
+                error!(%error, "failed to reset removing state for container {}", quote(id));
+            }
+            return Err(error);
+        }
+        let elapsed = self.ports.clock().now().since(began);
+        self.ports.metrics().observe(metrics::CONTAINER_REMOVE, &info.runtime, elapsed);
+        Ok(())
+    }
+
+    /// Steps 5 to 9, with the container marked as being removed.
+    async fn remove_claimed(&self, ctx: &Context, container: &Container<P>) -> Result<(), Error> {
+        let id = container.id();
+        let sandbox_id = &container.meta.sandbox_id;
+        if self.nri_enabled() {
+            let sandbox = self.sandboxes.get(sandbox_id).await.ok();
+            let removed = self.nri_remove_container(ctx, sandbox.as_ref(), container).await;
+            if let Err(error) = removed {
+                error!(%error, "NRI failed to remove container");
+            }
+        }
+        match container.record.delete_with_snapshot(ctx).await {
+            Err(error) if !error.is_not_found() => {
+                let outer = format!("failed to delete containerd container {}", quote(id));
+                return Err(error.wrap(outer));
+            }
+            _ => {}
+        }
+        container.status.delete().await.map_err(|e| {
+            e.wrap(format!("failed to delete container checkpoint for {}", quote(id)))
+        })?;
+        let dir = self.config.container_root_dir(id);
+        self.ensure_remove_all(&dir).await.map_err(|e| {
+            e.wrap(format!("failed to remove container root directory {}", quote(&dir)))
+        })?;
+        let dir = self.config.volatile_container_root_dir(id);
+        self.ensure_remove_all(&dir).await.map_err(|e| {
+            e.wrap(format!("failed to remove volatile container root directory {}", quote(&dir)))
+        })?;
+        self.containers.delete(id).await;
+        self.names.release_by_id(id).await;
+        self.send_container_event(ctx, id, sandbox_id, EventKind::Deleted).await;
+        Ok(())
+    }
+
+    /// Removes a directory and what is below it, unmounting what is in the way. One that does not
+    /// exist is fine.
+    ///
+    /// # Errors
+    /// Of the file system; EBUSY after 50 tries at the same path.
+    pub(crate) async fn ensure_remove_all(&self, dir: &str) -> Result<(), Error> {
+        let fs = self.ports.fs();
+        if let Err(error) = fs.unmount_all(dir).await {
+            debug!(%error, "failed to do initial unmount of {dir}");
+        }
+        let mut tries: BTreeMap<String, u32> = BTreeMap::new();
+        loop {
+            let Err(error) = fs.remove_tree(dir).await else { return Ok(()) };
+            if error.is(Errno::ENOENT) && error.path == dir {
+                return Ok(());
+            }
+            // Something below went away while it was being removed: once more, but not for ever.
+            let vanished = error.is(Errno::ENOENT);
+            if !vanished && !error.is(Errno::EBUSY) {
+                return Err(error.into());
+            }
+            if !vanished && let Err(error) = fs.unmount(&error.path).await {
+                return Err(Error::from(error).wrap(format!("error while removing {dir}")));
+            }
+            let count = tries.entry(error.path.clone()).or_default();
+            if *count == if vanished { 1 } else { MAX_BUSY_RETRIES } {
+                return Err(error.into());
+            }
+            *count += 1;
+            if !vanished {
+                self.ports.runtime().sleep(BUSY_RETRY_PAUSE).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Sandboxes as far as containers go: taking one over, StopPodSandbox and RemovePodSandbox (spec
+//! section 4.5b). The network and the sandbox's name are not kept here.
+
+use crate::client::Record;
+use crate::cri::{self, EventKind, SandboxState};
+use crate::ports::{self, Clock, Context, Error, Ports, Signal};
+use crate::quote::quote;
+use crate::service::Service;
+use crate::stop::SIGKILL;
+use crate::store::{Sandbox, SandboxMetadata, SandboxStatus};
+use tracing::{info, trace};
+
+impl<P: Ports> Service<P> {
+    /// Takes over a sandbox that is there already, and watches its pause process when it is ready.
+    ///
+    /// # Errors
+    /// AlreadyExists when its id is known; an id that the store refuses.
+    pub(crate) async fn adopt(&self, sandbox: cri::Sandbox) -> Result<(), Error> {
+        let cri::Sandbox { id, config, runtime_handler, state, created_at } = sandbox;
+        let cached = ports::Record { id: id.clone(), ..ports::Record::default() };
+        let record = Record::new(self.ports.clone(), self.quirks, cached);
+        let status = SandboxStatus { pid: 0, created_at, exited_at: 0, exit_status: 0, state };
+        let meta = SandboxMetadata { id, config, runtime_handler };
+        let sandbox = Sandbox::new(&self.ports, meta, status, record);
+        self.sandboxes.add(sandbox.clone()).await?;
+        if state == SandboxState::Ready {
+            // The pid of the pause process is nobody's concern here.
+            let exit = sandbox.record.handle(0, None).wait(&Context::background());
+            self.start_sandbox_exit_monitor(Context::background(), sandbox.id(), 0, exit);
+        }
+        Ok(())
+    }
+
+    /// Stops a sandbox: its containers, then its pause process.
+    ///
+    /// # Errors
+    /// It is not known; of the step that failed.
+    pub(crate) async fn stop_pod(&self, ctx: &Context, requested: &str) -> Result<(), Error> {
+        let sandbox = self.find_sandbox(requested).await?;
+        self.stop_known_pod(ctx, &sandbox).await
+    }
+
+    /// Stops and removes a sandbox with its containers. One that is not known is removed already.
+    ///
+    /// # Errors
+    /// Of the step that failed; the sandbox can then be removed again.
+    pub(crate) async fn remove_pod(&self, ctx: &Context, requested: &str) -> Result<(), Error> {
+        let sandbox = match self.find_sandbox(requested).await {
+            Err(error) if error.is_not_found() => {
+                trace!("RemovePodSandbox called for sandbox {requested:?} that does not exist");
+                return Ok(());
+            }
+            found => found?,
+        };
+        let id = sandbox.id();
+        info!("Forcibly stopping sandbox {}", quote(id));
+        self.stop_known_pod(ctx, &sandbox)
+            .await
+            .map_err(|e| e.wrap(format!("failed to forcibly stop sandbox {}", quote(id))))?;
+        for container in self.containers.list().await {
+            if container.meta.sandbox_id == id {
+                self.remove(ctx, container.id()).await.map_err(|e| {
+                    e.wrap(format!("failed to remove container {}", quote(container.id())))
+                })?;
+            }
+        }
+        let dir = self.config.sandbox_root_dir(id);
+        self.ensure_remove_all(&dir).await.map_err(|e| {
+            e.wrap(format!("failed to remove sandbox root directory {}", quote(&dir)))
+        })?;
+        let dir = self.config.volatile_sandbox_root_dir(id);
+        self.ensure_remove_all(&dir).await.map_err(|e| {
+            e.wrap(format!("failed to remove volatile sandbox root directory {}", quote(&dir)))
+        })?;
+        match sandbox.record.delete_with_snapshot(ctx).await {
+            Err(error) if !error.is_not_found() => {
+                let outer = format!("failed to delete sandbox container {}", quote(id));
+                return Err(error.wrap(outer));
+            }
+            _ => {}
+        }
+        if self.nri_enabled() {
+            self.nri_pod_hook(&sandbox).await;
+        }
+        self.sandboxes.delete(id).await;
+        self.send_container_event(ctx, id, id, EventKind::Deleted).await;
+        Ok(())
+    }
+
+    async fn find_sandbox(&self, requested: &str) -> Result<Sandbox<P>, Error> {
+        self.sandboxes.get(requested).await.map_err(|e| {
+            e.wrap(format!("an error occurred when try to find sandbox {}", quote(requested)))
+        })
+    }
+
+    async fn stop_known_pod(&self, ctx: &Context, sandbox: &Sandbox<P>) -> Result<(), Error> {
+        let id = sandbox.id();
+        // Not StopContainer: a container that is removed meanwhile would be an error there.
+        for container in self.containers.list().await {
+            if container.meta.sandbox_id == id {
+                self.stop_known(ctx, &container, 0).await.map_err(|e| {
+                    e.wrap(format!("failed to stop container {}", quote(container.id())))
+                })?;
+            }
+        }
+        let state = sandbox.status().await.state;
+        if matches!(state, SandboxState::Ready | SandboxState::Unknown) {
+            self.stop_pause(ctx, sandbox, state == SandboxState::Unknown).await.map_err(|e| {
+                e.wrap(format!(
+                    "failed to stop sandbox container {} in {} state",
+                    quote(id),
+                    quote(state.name())
+                ))
+            })?;
+        }
+        if self.nri_enabled() {
+            self.nri_pod_hook(sandbox).await;
+        }
+        Ok(())
+    }
+
+    /// Kills the pause process and waits until its exit was handled.
+    async fn stop_pause(
+        &self,
+        ctx: &Context,
+        sandbox: &Sandbox<P>,
+        unknown: bool,
+    ) -> Result<(), Error> {
+        let id = sandbox.id();
+        let task = match sandbox.record.task(ctx, None).await {
+            Ok(task) => task,
+            Err(error) if !error.is_not_found() => {
+                return Err(error.wrap("failed to get sandbox container"));
+            }
+            Err(_) if unknown => return self.handle_sandbox_exit(ctx, sandbox).await,
+            Err(_) => return Ok(()),
+        };
+        let kill = async || {
+            match task.kill(ctx, SIGKILL, false).await {
+                Err(error) if !error.is_not_found() => {
+                    return Err(error.wrap("failed to kill sandbox container"));
+                }
+                _ => {}
+            }
+            let stopped = sandbox.stopped.wait(ctx).await;
+            stopped.map_err(|e| e.wrap(format!("wait sandbox container {}", quote(id))))
+        };
+        if !unknown {
+            return kill().await;
+        }
+        // As in stopping a container whose state is unknown: the monitor ends before the wait does.
+        let (wait_ctx, wait_cancel) = Context::background().with_cancel();
+        let exit = task.wait(&wait_ctx);
+        let (exit_ctx, exit_cancel) = Context::background().with_cancel();
+        let done = self.start_sandbox_exit_monitor(exit_ctx, id, task.pid(), exit);
+        let result = kill().await;
+        exit_cancel.cancel(self.ports.clock().now());
+        // A background context cannot end the wait.
+        let _ = done.wait(&Context::background()).await;
+        wait_cancel.cancel(self.ports.clock().now());
+        result
+    }
+}

@@ -1,0 +1,230 @@
+//! The service: what the calls share, and the wrapper around each of them (spec section 0.5).
+
+use std::cell::Cell;
+use std::ops::Deref;
+use std::rc::Rc;
+
+use crate::backoff::Backoff;
+use crate::config::{Config, DEFER_TIMEOUT};
+use crate::cri::{
+    ContainerConfig, ContainerFilter, ContainerStatus, ContainerSummary, LocalFuture, Peek,
+    RuntimeService, Sandbox,
+};
+use crate::exit_monitor::Event;
+use crate::nri::NriState;
+use crate::ports::{Clock, Context, Error, Name, Ports, Runtime};
+use crate::quirks::Quirks;
+use crate::quote::quote;
+use crate::store::{ContainerStore, NameIndex, SandboxStore};
+use tracing::{debug, error, info, trace};
+
+/// One instance of the CRI runtime service. Clones share.
+pub struct Service<P: Ports>(Rc<Shared<P>>);
+
+/// What all calls and background tasks of a service share.
+pub struct Shared<P: Ports> {
+    pub(crate) ports: P,
+    pub(crate) config: Config,
+    pub(crate) quirks: Quirks,
+    pub(crate) containers: ContainerStore<P>,
+    pub(crate) sandboxes: SandboxStore<P>,
+    pub(crate) names: NameIndex<P>,
+    pub(crate) nri: <P::Runtime as Runtime>::Lock<NriState>,
+    pub(crate) backoff: <P::Runtime as Runtime>::Lock<Backoff<Event>>,
+    /// Set once, when the service has come up.
+    initialized: Cell<bool>,
+}
+
+impl<P: Ports> Clone for Service<P> {
+    fn clone(&self) -> Self {
+        Service(self.0.clone())
+    }
+}
+
+impl<P: Ports> Deref for Service<P> {
+    type Target = Shared<P>;
+
+    fn deref(&self) -> &Shared<P> {
+        &self.0
+    }
+}
+
+/// How a call is logged: the ones that change something on level info, the others on trace.
+#[derive(Clone, Copy)]
+enum Loudness {
+    Info,
+    Trace,
+}
+
+impl<P: Ports> Service<P> {
+    pub fn new(ports: P, config: Config, quirks: Quirks) -> Self {
+        let runtime = ports.runtime();
+        Service(Rc::new(Shared {
+            containers: ContainerStore::new(&ports),
+            sandboxes: SandboxStore::new(&ports),
+            names: NameIndex::new(&ports),
+            nri: runtime.lock(Name::new("nri", ""), NriState::default()),
+            backoff: runtime.lock(Name::new("backoff", ""), Backoff::default()),
+            initialized: Cell::new(false),
+            config,
+            quirks,
+            ports,
+        }))
+    }
+
+    /// The context of one clean-up step, made when the step begins (spec section 0.4).
+    pub(crate) fn defer_context(&self) -> Context {
+        Context::background().with_timeout(self.ports.clock().now(), DEFER_TIMEOUT)
+    }
+
+    /// Runs the implementation of a call: not before the service is up, and logged. `what` makes the
+    /// text of the log, such as `StartContainer for "web"`.
+    fn serve<T: 'static>(
+        &self,
+        loudness: Loudness,
+        what: impl Fn() -> String + 'static,
+        call: impl AsyncFnOnce(Self) -> Result<T, Error> + 'static,
+    ) -> LocalFuture<Result<T, Error>> {
+        let service = self.clone();
+        Box::pin(async move {
+            if !service.initialized.get() {
+                return Err(Error::unknown("server is not initialized yet"));
+            }
+            match loudness {
+                Loudness::Info => info!("{}", what()),
+                Loudness::Trace => trace!("{}", what()),
+            }
+            let result = call(service).await;
+            match (&result, loudness) {
+                (Err(error), _) => error!(%error, "{} failed", what()),
+                (Ok(_), Loudness::Info) => info!("{} returns successfully", what()),
+                (Ok(_), Loudness::Trace) => trace!("{} returns successfully", what()),
+            }
+            result
+        })
+    }
+}
+
+impl<P: Ports> RuntimeService for Service<P> {
+    fn run(&self) -> LocalFuture<Result<(), Error>> {
+        let service = self.clone();
+        Box::pin(async move {
+            service.nri_register_connected().await;
+            service.initialized.set(true);
+            debug!("serving");
+            Ok(())
+        })
+    }
+
+    fn adopt_sandbox(&self, sandbox: Sandbox) -> LocalFuture<Result<(), Error>> {
+        let service = self.clone();
+        Box::pin(async move { service.adopt(sandbox).await })
+    }
+
+    fn forget_sandbox(&self, id: String) -> LocalFuture<()> {
+        let service = self.clone();
+        Box::pin(async move { service.sandboxes.delete(&id).await })
+    }
+
+    fn create_container(
+        &self,
+        ctx: Context,
+        sandbox_id: String,
+        config: ContainerConfig,
+    ) -> LocalFuture<Result<String, Error>> {
+        let (sandbox, name) = (sandbox_id.clone(), config.name.clone());
+        self.serve(
+            Loudness::Info,
+            move || {
+                format!("CreateContainer within sandbox {} for {}", quote(&sandbox), quote(&name))
+            },
+            async move |service| service.create(&ctx, &sandbox_id, config).await,
+        )
+    }
+
+    fn start_container(&self, ctx: Context, id: String) -> LocalFuture<Result<(), Error>> {
+        let named = id.clone();
+        self.serve(
+            Loudness::Info,
+            move || format!("StartContainer for {}", quote(&named)),
+            async move |service| service.start(&ctx, &id).await,
+        )
+    }
+
+    fn stop_container(
+        &self,
+        ctx: Context,
+        id: String,
+        timeout: i64,
+    ) -> LocalFuture<Result<(), Error>> {
+        let named = id.clone();
+        self.serve(
+            Loudness::Info,
+            move || format!("StopContainer for {} with timeout {timeout} (s)", quote(&named)),
+            async move |service| service.stop(&ctx, &id, timeout).await,
+        )
+    }
+
+    fn remove_container(&self, ctx: Context, id: String) -> LocalFuture<Result<(), Error>> {
+        let named = id.clone();
+        self.serve(
+            Loudness::Info,
+            move || format!("RemoveContainer for {}", quote(&named)),
+            async move |service| service.remove(&ctx, &id).await,
+        )
+    }
+
+    fn container_status(
+        &self,
+        ctx: Context,
+        id: String,
+        verbose: bool,
+    ) -> LocalFuture<Result<ContainerStatus, Error>> {
+        let named = id.clone();
+        self.serve(
+            Loudness::Trace,
+            move || format!("ContainerStatus for {}", quote(&named)),
+            async move |service| service.status(&ctx, &id, verbose).await,
+        )
+    }
+
+    fn list_containers(
+        &self,
+        _ctx: Context,
+        filter: ContainerFilter,
+    ) -> LocalFuture<Result<Vec<ContainerSummary>, Error>> {
+        let named = filter.clone();
+        self.serve(
+            Loudness::Trace,
+            move || format!("ListContainers with filter {named:?}"),
+            async move |service| Ok(service.list(filter).await),
+        )
+    }
+
+    fn stop_pod_sandbox(&self, ctx: Context, id: String) -> LocalFuture<Result<(), Error>> {
+        let named = id.clone();
+        self.serve(
+            Loudness::Info,
+            move || format!("StopPodSandbox for {}", quote(&named)),
+            async move |service| service.stop_pod(&ctx, &id).await,
+        )
+    }
+
+    fn remove_pod_sandbox(&self, ctx: Context, id: String) -> LocalFuture<Result<(), Error>> {
+        let named = id.clone();
+        self.serve(
+            Loudness::Info,
+            move || format!("RemovePodSandbox for {}", quote(&named)),
+            async move |service| service.remove_pod(&ctx, &id).await,
+        )
+    }
+
+    fn connect_plugin(&self, name: String) -> LocalFuture<Result<(), Error>> {
+        let service = self.clone();
+        Box::pin(async move { service.nri_connect_plugin(&name).await })
+    }
+
+    fn peek(&self, id: &str) -> Option<Peek> {
+        self.peek_status(id)
+    }
+}

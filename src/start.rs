@@ -1,0 +1,252 @@
+//! StartContainer (spec section 1).
+
+use crate::client::{Task, TaskOptions};
+use crate::config::{START_FAILURE_EXIT_CODE, START_FAILURE_REASON};
+use crate::cri::{ContainerState, EventKind, NamespaceMode, SandboxState};
+use crate::io::create_loggers;
+use crate::metrics;
+use crate::ports::{Clock, Context, Error, Metrics, NriMode, Ports};
+use crate::quirks::Quirk;
+use crate::quote::quote;
+use crate::runtime_handler::sandbox_runtime;
+use crate::service::Service;
+use crate::store::{Container, Sandbox, Status};
+use tracing::{debug, error};
+
+/// The only runtime that knows the option not to pivot into the root file system.
+const NO_PIVOT_RUNTIME: &str = "io.containerd.runtime.v1.linux";
+
+/// What a start has brought into being so far: the clean-up steps that a failure has to run, in
+/// the reverse order of the fields.
+struct Rollback<P: Ports> {
+    /// R2: delete the task.
+    task: Option<Task<P>>,
+    /// R3: tell NRI to stop, with the sandbox as it was told to start.
+    nri: Option<Sandbox<P>>,
+}
+
+impl<P: Ports> Service<P> {
+    /// Starts a created container. `requested` may be a unique prefix of its id.
+    ///
+    /// # Errors
+    /// Of the step that failed. From the moment the container is claimed, a failure leaves it
+    /// EXITED with code 128 and reason StartError, or as it was when even that cannot be written.
+    ///
+    /// # Panics
+    /// With [`Quirk::NriAbsentCrash`], when a start fails while there is no NRI service.
+    pub(crate) async fn start(&self, ctx: &Context, requested: &str) -> Result<(), Error> {
+        // 1
+        let began = self.ports.clock().now();
+        // 2
+        let container = self.containers.get(requested).await.map_err(|e| {
+            e.wrap(format!("an error occurred when try to find container {}", quote(requested)))
+        })?;
+        let id = container.id();
+        // 3
+        let info = container.record.info(ctx).await.map_err(|e| e.wrap("get container info"))?;
+        // 4
+        container.status.set_starting().await.map_err(|e| {
+            e.wrap(format!("failed to set starting state for container {}", quote(id)))
+        })?;
+
+        let mut rollback = Rollback { task: None, nri: None };
+        let result = self.start_claimed(ctx, &container, &mut rollback).await;
+        let crashed = match &result {
+            Ok(()) => {
+                // 19
+                let elapsed = self.ports.clock().now().since(began);
+                self.ports.metrics().observe(metrics::CONTAINER_START, &info.runtime, elapsed);
+                false
+            }
+            Err(error) => self.roll_back(&container, rollback, error).await,
+        };
+        // R1b
+        if let Err(error) = container.status.reset_starting().await {
+            error!(%error, "failed to reset starting state for container {}", quote(id));
+        }
+        if crashed {
+            panic!(
+                "invalid memory address or nil pointer dereference: \
+                 the rollback of a start calls an NRI service that is absent"
+            );
+        }
+        // 20
+        result
+    }
+
+    /// Steps 5 to 18, with the container marked as starting.
+    async fn start_claimed(
+        &self,
+        ctx: &Context,
+        container: &Container<P>,
+        rollback: &mut Rollback<P>,
+    ) -> Result<(), Error> {
+        let id = container.id();
+        let meta = &container.meta;
+        // 5
+        let sandbox_id = &meta.sandbox_id;
+        let sandbox = self
+            .sandboxes
+            .get(sandbox_id)
+            .await
+            .map_err(|e| e.wrap(format!("sandbox {} not found", quote(sandbox_id))))?;
+        // 6
+        if sandbox.status().await.state != SandboxState::Ready {
+            return Err(Error::unknown(format!(
+                "sandbox container {} is not running",
+                quote(sandbox_id)
+            )));
+        }
+        // 7
+        if let Some(linux) = &meta.config.linux
+            && linux.namespaces.pid == NamespaceMode::Target
+        {
+            self.validate_target(sandbox_id, &linux.target_id)
+                .await
+                .map_err(|e| e.wrap("invalid target container"))?;
+        }
+        // 8
+        let info =
+            container.record.info(ctx).await.map_err(|e| e.wrap("failed to get container info"))?;
+        // 9
+        let runtime =
+            sandbox_runtime(&self.config, &sandbox.meta.config, &sandbox.meta.runtime_handler)
+                .map_err(|e| e.wrap("failed to get sandbox runtime"))?;
+        // 10
+        let options = TaskOptions {
+            no_pivot_root: self.config.no_pivot && info.runtime == NO_PIVOT_RUNTIME,
+            runtime_path: runtime.path.clone(),
+        };
+        // 11
+        let make_io = async || {
+            let (out, err) =
+                create_loggers(&self.ports, &self.config, &meta.log_path, meta.config.tty, id)
+                    .await
+                    .map_err(|e| e.wrap("failed to create container loggers"))?;
+            let io = container.io.clone().expect("a created container has its pipes");
+            io.add_output("log", Some(out), err).await;
+            io.pipe();
+            Ok(io)
+        };
+        let task = container
+            .record
+            .new_task(ctx, make_io, options)
+            .await
+            .map_err(|e| e.wrap("failed to create containerd task"))?;
+        let task = rollback.task.insert(task);
+        // 12: asked for before the process runs, so that no exit can be missed.
+        let exit = task.wait(&Context::background());
+        // 13: whether NRI is enabled or not, from here on the rollback tells it to stop.
+        rollback.nri = Some(sandbox.clone());
+        if self.nri_enabled() {
+            self.nri_start_container(ctx, &sandbox, container).await.map_err(|e| {
+                error!(error = %e, "NRI container start failed");
+                e.wrap("NRI container start failed")
+            })?;
+        }
+        // 14
+        task.start(ctx)
+            .await
+            .map_err(|e| e.wrap(format!("failed to start containerd task {}", quote(id))))?;
+        // 15
+        let pid = task.pid();
+        container
+            .status
+            .update_sync(|status| {
+                Ok(Status { pid, started_at: self.ports.clock().wall(), ..status })
+            })
+            .await
+            .map_err(|e| e.wrap(format!("failed to update container {} state", quote(id))))?;
+        // 16: after the checkpoint, so that the exit is written over RUNNING and never before it.
+        self.start_container_exit_monitor(Context::background(), id, pid, exit);
+        // 17
+        self.send_container_event(ctx, id, sandbox_id, EventKind::Started).await;
+        // 18
+        if self.nri_enabled()
+            && let Err(error) = self.nri_post_start_container(ctx, &sandbox, container).await
+        {
+            error!(%error, "NRI post-start notification failed");
+        }
+        Ok(())
+    }
+
+    /// R3, R2 and R1a. Errors are only logged: the caller hears why the start failed. True when the
+    /// daemon crashes once the rollback is through.
+    async fn roll_back(
+        &self,
+        container: &Container<P>,
+        rollback: Rollback<P>,
+        cause: &Error,
+    ) -> bool {
+        let id = container.id();
+        debug!(error = %cause, "rolling back the start of container {}", quote(id));
+        // R3
+        let mut crashed = false;
+        if let Some(sandbox) = &rollback.nri
+            && (self.nri_enabled() || self.quirks.has(Quirk::NriAbsentCrash))
+        {
+            let ctx = self.defer_context();
+            let views = self.nri_views(Some(sandbox), container).await;
+            if self.nri_mode() == NriMode::Absent {
+                crashed = true;
+            } else if let Err(error) = self.nri_relay_stop(&ctx, views).await {
+                error!(%error, "NRI stop failed for failed container {}", quote(id));
+            }
+        }
+        // R2
+        if let Some(task) = &rollback.task {
+            match task.delete_with_kill(&self.defer_context()).await {
+                Err(error) if !error.is_not_found() => {
+                    error!(%error, "Failed to delete containerd task {}", quote(id));
+                }
+                _ => {}
+            }
+        }
+        // R1a
+        let failed = container.status.update_sync(|status| {
+            Ok(Status {
+                pid: 0,
+                finished_at: self.ports.clock().wall(),
+                exit_code: START_FAILURE_EXIT_CODE,
+                reason: START_FAILURE_REASON.into(),
+                message: cause.message.clone(),
+                ..status
+            })
+        });
+        if let Err(error) = failed.await {
+            error!(%error, "failed to set start failure state for container {}", quote(id));
+        }
+        crashed
+    }
+
+    /// Whether the container that a pid namespace names can be joined (spec section 6.1).
+    ///
+    /// # Errors
+    /// It does not exist, belongs to another sandbox or does not run.
+    async fn validate_target(
+        &self,
+        sandbox_id: &str,
+        target_id: &str,
+    ) -> Result<Container<P>, Error> {
+        let target = self
+            .containers
+            .get(target_id)
+            .await
+            .map_err(|e| e.wrap(format!("container {} does not exist", quote(target_id))))?;
+        if target.meta.sandbox_id != sandbox_id {
+            return Err(Error::unknown(format!(
+                "container {} (sandbox {}) does not belong to sandbox {sandbox_id}",
+                quote(target_id),
+                target.meta.sandbox_id,
+            )));
+        }
+        let state = target.status.get().await.state();
+        if state != ContainerState::Running {
+            return Err(Error::unknown(format!(
+                "container {} is not running - in state {state}",
+                quote(target_id)
+            )));
+        }
+        Ok(target)
+    }
+}

@@ -1,0 +1,153 @@
+//! The container object, and the store of all of them (spec sections 3.2 and 3.3).
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::{LabelStore, Metadata, PrefixIndex, StatusStorage};
+use crate::client::Record;
+use crate::cri::ContainerState;
+use crate::io::ContainerIo;
+use crate::ports::{Code, Error, Lock, Name, Ports, ReadGuard, Runtime, Signal, WriteGuard};
+
+/// A container as the service knows it. Clones share everything.
+pub struct Container<P: Ports> {
+    pub meta: Rc<Metadata>,
+    pub status: StatusStorage<P>,
+    pub record: Record<P>,
+    /// `None` only for a container that had ended, or was not understood, when the daemon came up.
+    pub io: Option<Rc<ContainerIo<P>>>,
+    /// Set once the end is on disk.
+    pub stopped: <P::Runtime as Runtime>::Signal,
+    /// The stop signal was sent, or is about to be.
+    pub stop_signal_sent: Rc<Cell<bool>>,
+}
+
+impl<P: Ports> Clone for Container<P> {
+    fn clone(&self) -> Self {
+        Container {
+            meta: self.meta.clone(),
+            status: self.status.clone(),
+            record: self.record.clone(),
+            io: self.io.clone(),
+            stopped: self.stopped.clone(),
+            stop_signal_sent: self.stop_signal_sent.clone(),
+        }
+    }
+}
+
+impl<P: Ports> Container<P> {
+    /// `state` is what the status says; a container that has exited counts as stopped from the
+    /// beginning.
+    pub fn new(
+        ports: &P,
+        meta: Metadata,
+        status: StatusStorage<P>,
+        state: ContainerState,
+        record: Record<P>,
+        io: Option<Rc<ContainerIo<P>>>,
+    ) -> Self {
+        let stopped = ports.runtime().signal(Name::new("stopped", &meta.id));
+        if state == ContainerState::Exited {
+            stopped.set();
+        }
+        Container {
+            meta: Rc::new(meta),
+            status,
+            record,
+            io,
+            stopped,
+            stop_signal_sent: Rc::default(),
+        }
+    }
+
+    pub fn id(&self) -> &str {
+        &self.meta.id
+    }
+}
+
+struct Containers<P: Ports> {
+    by_id: BTreeMap<String, Container<P>>,
+    index: PrefixIndex,
+    labels: LabelStore,
+}
+
+impl<P: Ports> Containers<P> {
+    fn get(&self, prefix: &str) -> Result<&Container<P>, Error> {
+        let id = self.index.get(prefix)?;
+        self.by_id.get(id).ok_or_else(|| Error::bare(Code::NotFound))
+    }
+}
+
+/// All containers, by id or unique prefix of one. Clones share.
+pub struct ContainerStore<P: Ports>(<P::Runtime as Runtime>::Lock<Containers<P>>);
+
+impl<P: Ports> Clone for ContainerStore<P> {
+    fn clone(&self) -> Self {
+        ContainerStore(self.0.clone())
+    }
+}
+
+impl<P: Ports> ContainerStore<P> {
+    pub fn new(ports: &P) -> Self {
+        let empty = Containers {
+            by_id: BTreeMap::new(),
+            index: PrefixIndex::default(),
+            labels: LabelStore::default(),
+        };
+        ContainerStore(ports.runtime().lock(Name::new("containers", ""), empty))
+    }
+
+    /// # Errors
+    /// AlreadyExists when the id is there; those of the process label and of the index.
+    pub async fn add(&self, container: Container<P>) -> Result<(), Error> {
+        self.0.write().await.with_mut(|containers| {
+            let id = container.id().to_owned();
+            if containers.by_id.contains_key(&id) {
+                return Err(Error::bare(Code::AlreadyExists));
+            }
+            // Labels are given with the containers, none is made here: no level needs to be kept
+            // from a generator.
+            containers.labels.reserve(&container.meta.process_label)?;
+            containers.index.add(&id)?;
+            containers.by_id.insert(id, container);
+            Ok(())
+        })
+    }
+
+    /// The container whose id begins with `prefix`.
+    ///
+    /// # Errors
+    /// NotFound; of class unknown: an empty prefix, and one that several ids begin with.
+    pub async fn get(&self, prefix: &str) -> Result<Container<P>, Error> {
+        self.0.read().await.with(|containers| containers.get(prefix).cloned())
+    }
+
+    /// All containers, ordered by id.
+    pub async fn list(&self) -> Vec<Container<P>> {
+        self.0.read().await.with(|containers| containers.by_id.values().cloned().collect())
+    }
+
+    /// Closes the container's IO and forgets the container. What the prefix does not resolve to is
+    /// passed over.
+    pub async fn delete(&self, prefix: &str) {
+        let guard = self.0.write().await;
+        let Ok(container) = guard.with(|containers| containers.get(prefix).cloned()) else {
+            return;
+        };
+        if let Some(io) = &container.io {
+            io.close().await;
+        }
+        guard.with_mut(|containers| {
+            containers.labels.release(&container.meta.process_label);
+            containers.index.delete(container.id());
+            containers.by_id.remove(container.id());
+        });
+    }
+
+    /// For observers outside the service: `None` when there is no such container, or the store is
+    /// being changed.
+    pub fn peek(&self, prefix: &str) -> Option<Container<P>> {
+        self.0.peek(|containers| containers.get(prefix).cloned().ok()).flatten()
+    }
+}

@@ -1,0 +1,20 @@
+//! What the service knows of containers and sandboxes, and the status on disk.
+
+mod container;
+mod index;
+mod json;
+mod labels;
+mod metadata;
+mod names;
+mod sandbox;
+mod status;
+
+pub use container::{Container, ContainerStore};
+pub use index::PrefixIndex;
+pub use labels::LabelStore;
+pub use metadata::Metadata;
+pub use names::NameIndex;
+pub use sandbox::{Sandbox, SandboxMetadata, SandboxStatus, SandboxStore};
+pub use status::{
+    HugepageLimit, LinuxResources, Resources, Status, StatusStorage, WindowsResources,
+};

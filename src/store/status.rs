@@ -1,0 +1,526 @@
+//! A container's status: its encoding, and its storage in memory and on disk (spec sections 3.1
+//! and 4.1).
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use super::json::{self, Object, is_empty};
+use crate::cri::ContainerState;
+use crate::ports::{Errno, Error, Fs, FsError, Lock, Name, Ports, ReadGuard, Runtime, WriteGuard};
+use crate::quote::quote;
+
+const VERSION: &str = "v1";
+
+/// Resource limits of a container, as the CRI names them. On disk every field that is zero is left
+/// out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize)]
+pub struct Resources {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linux: Option<LinuxResources>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<WindowsResources>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize)]
+pub struct LinuxResources {
+    /// Microseconds.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cpu_period: i64,
+    /// Microseconds.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cpu_quota: i64,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cpu_shares: i64,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub memory_limit_in_bytes: i64,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub oom_score_adj: i64,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cpuset_cpus: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cpuset_mems: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub hugepage_limits: Vec<HugepageLimit>,
+    /// Settings of cgroup v2, by file name.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub unified: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub memory_swap_limit_in_bytes: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize)]
+pub struct HugepageLimit {
+    #[serde(skip_serializing_if = "is_empty")]
+    pub page_size: String,
+    /// Bytes.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub limit: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize)]
+pub struct WindowsResources {
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cpu_shares: i64,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cpu_count: i64,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cpu_maximum: i64,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub memory_limit_in_bytes: i64,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub rootfs_size_in_bytes: i64,
+}
+
+impl Resources {
+    fn decode(mut object: Object) -> Result<Resources, Error> {
+        Ok(Resources {
+            linux: object.object("linux")?.map(LinuxResources::decode).transpose()?,
+            windows: object.object("windows")?.map(WindowsResources::decode).transpose()?,
+        })
+    }
+}
+
+impl LinuxResources {
+    fn decode(mut object: Object) -> Result<LinuxResources, Error> {
+        let pages = object.objects("hugepage_limits")?;
+        let limit = |mut page: Object| {
+            Ok(HugepageLimit { page_size: page.field("page_size")?, limit: page.field("limit")? })
+        };
+        Ok(LinuxResources {
+            cpu_period: object.field("cpu_period")?,
+            cpu_quota: object.field("cpu_quota")?,
+            cpu_shares: object.field("cpu_shares")?,
+            memory_limit_in_bytes: object.field("memory_limit_in_bytes")?,
+            oom_score_adj: object.field("oom_score_adj")?,
+            cpuset_cpus: object.field("cpuset_cpus")?,
+            cpuset_mems: object.field("cpuset_mems")?,
+            hugepage_limits: pages.into_iter().map(limit).collect::<Result<_, Error>>()?,
+            unified: object.field("unified")?,
+            memory_swap_limit_in_bytes: object.field("memory_swap_limit_in_bytes")?,
+        })
+    }
+}
+
+impl WindowsResources {
+    fn decode(mut object: Object) -> Result<WindowsResources, Error> {
+        Ok(WindowsResources {
+            cpu_shares: object.field("cpu_shares")?,
+            cpu_count: object.field("cpu_count")?,
+            cpu_maximum: object.field("cpu_maximum")?,
+            memory_limit_in_bytes: object.field("memory_limit_in_bytes")?,
+            rootfs_size_in_bytes: object.field("rootfs_size_in_bytes")?,
+        })
+    }
+}
+
+/// A container's status. Times are wall-clock nanoseconds since the Unix epoch, 0 when unset.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Status {
+    pub pid: u32,
+    pub created_at: i64,
+    pub started_at: i64,
+    pub finished_at: i64,
+    pub exit_code: i32,
+    pub reason: String,
+    pub message: String,
+    pub resources: Option<Resources>,
+    /// A start is in progress. Never on disk, like the two that follow.
+    pub starting: bool,
+    pub removing: bool,
+    /// The task's state could not be learnt when the daemon came up.
+    pub unknown: bool,
+}
+
+/// The file's content; the order of the fields is the order of the keys.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Checkpoint<'a> {
+    version: &'a str,
+    pid: u32,
+    created_at: i64,
+    started_at: i64,
+    finished_at: i64,
+    exit_code: i32,
+    reason: &'a str,
+    message: &'a str,
+    resources: Option<&'a Resources>,
+}
+
+impl Status {
+    pub fn state(&self) -> ContainerState {
+        if self.unknown {
+            ContainerState::Unknown
+        } else if self.finished_at != 0 {
+            ContainerState::Exited
+        } else if self.started_at != 0 {
+            ContainerState::Running
+        } else if self.created_at != 0 {
+            ContainerState::Created
+        } else {
+            ContainerState::Unknown
+        }
+    }
+
+    /// The content of the status file: one flat JSON object, version `v1`.
+    pub fn encode(&self) -> Vec<u8> {
+        json::encode(&Checkpoint {
+            version: VERSION,
+            pid: self.pid,
+            created_at: self.created_at,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            exit_code: self.exit_code,
+            reason: &self.reason,
+            message: &self.message,
+            resources: self.resources.as_ref(),
+        })
+    }
+
+    /// Reads a status file's content.
+    ///
+    /// # Errors
+    /// What is wrong with the JSON; `unsupported version`, also when there is none.
+    pub fn decode(raw: &[u8]) -> Result<Status, Error> {
+        let mut object = Object::parse(raw)?;
+        let status = Status {
+            pid: object.field("Pid")?,
+            created_at: object.field("CreatedAt")?,
+            started_at: object.field("StartedAt")?,
+            finished_at: object.field("FinishedAt")?,
+            exit_code: object.field("ExitCode")?,
+            reason: object.field("Reason")?,
+            message: object.field("Message")?,
+            resources: object.object("Resources")?.map(Resources::decode).transpose()?,
+            ..Status::default()
+        };
+        if object.field::<String>("Version")? != VERSION {
+            return Err(Error::unknown("unsupported version"));
+        }
+        Ok(status)
+    }
+
+    /// What a reader of the storage gets. Of resources with both blocks only the Windows one
+    /// survives.
+    fn copy_out(&self) -> Status {
+        let mut copy = self.clone();
+        if let Some(Resources { linux, windows: Some(_) }) = &mut copy.resources {
+            *linux = None;
+        }
+        copy
+    }
+}
+
+/// The status of one container: in memory, and in one file that is replaced atomically. Clones
+/// share.
+pub struct StatusStorage<P: Ports> {
+    ports: P,
+    /// The container's root directory.
+    root: Rc<str>,
+    lock: StatusLock<P>,
+}
+
+type StatusLock<P> = <<P as Ports>::Runtime as Runtime>::Lock<Status>;
+
+impl<P: Ports> Clone for StatusStorage<P> {
+    fn clone(&self) -> Self {
+        StatusStorage {
+            ports: self.ports.clone(),
+            root: self.root.clone(),
+            lock: self.lock.clone(),
+        }
+    }
+}
+
+impl<P: Ports> StatusStorage<P> {
+    /// Writes the first status of a container below its root directory.
+    ///
+    /// # Errors
+    /// `failed to checkpoint status to …`
+    pub async fn store(ports: &P, root: &str, id: &str, status: Status) -> Result<Self, Error> {
+        checkpoint(ports, root, &status).await?;
+        let lock = ports.runtime().lock(Name::new("status", id), status);
+        Ok(StatusStorage { ports: ports.clone(), root: root.into(), lock })
+    }
+
+    /// Reads the status on disk.
+    ///
+    /// # Errors
+    /// `failed to read status from …`, `failed to decode status …`
+    pub async fn load(ports: &P, root: &str) -> Result<Status, Error> {
+        let path = status_path(root);
+        let raw = ports.fs().read_file(&path).await.map_err(|error| {
+            Error::from(error).wrap(format_args!("failed to read status from {}", quote(&path)))
+        })?;
+        Status::decode(&raw)
+            .map_err(|error| error.wrap(format_args!("failed to decode status {}", quote(&raw))))
+    }
+
+    pub async fn get(&self) -> Status {
+        self.lock.read().await.with(Status::copy_out)
+    }
+
+    /// Changes the status in memory only.
+    ///
+    /// # Errors
+    /// That of `change`, verbatim; nothing has changed then.
+    pub async fn update(
+        &self,
+        change: impl FnOnce(Status) -> Result<Status, Error>,
+    ) -> Result<(), Error> {
+        let guard = self.lock.write().await;
+        let new = change(guard.with(Status::clone))?;
+        guard.with_mut(|status| *status = new);
+        Ok(())
+    }
+
+    /// Changes the status on disk, then in memory. The lock is held meanwhile.
+    ///
+    /// # Errors
+    /// That of `change`, verbatim; `failed to checkpoint status to …`. Memory and file are as before
+    /// then.
+    pub async fn update_sync(
+        &self,
+        change: impl FnOnce(Status) -> Result<Status, Error>,
+    ) -> Result<(), Error> {
+        let guard = self.lock.write().await;
+        let new = change(guard.with(Status::clone))?;
+        checkpoint(&self.ports, &self.root, &new).await?;
+        guard.with_mut(|status| *status = new);
+        Ok(())
+    }
+
+    /// Removes the file, by way of a rename out of the container's directory. A file that is gone is
+    /// fine. The lock is not taken.
+    ///
+    /// # Errors
+    /// Those of the rename and of the removal.
+    pub async fn delete(&self) -> Result<(), Error> {
+        let gone_is_fine = |result: Result<(), FsError>| match result {
+            Err(error) if !error.is(Errno::ENOENT) => Err(Error::from(error)),
+            _ => Ok(()),
+        };
+        let aside = format!("{}.del-status", self.root);
+        gone_is_fine(self.ports.fs().rename(&status_path(&self.root), &aside).await)?;
+        gone_is_fine(self.ports.fs().remove_file(&aside).await)
+    }
+
+    /// For observers outside the service: `None` while somebody changes the status.
+    pub fn peek(&self) -> Option<Status> {
+        self.lock.peek(Status::copy_out)
+    }
+
+    /// # Errors
+    /// When the container is not in the created state, is removed or started; nothing has changed
+    /// then.
+    pub async fn set_starting(&self) -> Result<(), Error> {
+        self.update(|status| {
+            if status.state() != ContainerState::Created {
+                return Err(Error::unknown(format!("container is in {} state", status.state())));
+            }
+            if status.removing {
+                return Err(Error::unknown("container is in removing state, can't be started"));
+            }
+            if status.starting {
+                return Err(Error::unknown("container is already in starting state"));
+            }
+            Ok(Status { starting: true, ..status })
+        })
+        .await
+    }
+
+    pub async fn reset_starting(&self) -> Result<(), Error> {
+        self.update(|status| Ok(Status { starting: false, ..status })).await
+    }
+
+    /// # Errors
+    /// When the container runs or may run, is started or removed; nothing has changed then.
+    pub async fn set_removing(&self) -> Result<(), Error> {
+        self.update(|status| {
+            match status.state() {
+                ContainerState::Running => {
+                    return Err(Error::unknown("container is still running, to stop first"));
+                }
+                ContainerState::Unknown => {
+                    return Err(Error::unknown("container state is unknown, to stop first"));
+                }
+                ContainerState::Created | ContainerState::Exited => {}
+            }
+            if status.starting {
+                return Err(Error::unknown("container is in starting state, can't be removed"));
+            }
+            if status.removing {
+                return Err(Error::unknown("container is already in removing state"));
+            }
+            Ok(Status { removing: true, ..status })
+        })
+        .await
+    }
+
+    pub async fn reset_removing(&self) -> Result<(), Error> {
+        self.update(|status| Ok(Status { removing: false, ..status })).await
+    }
+}
+
+fn status_path(root: &str) -> String {
+    format!("{root}/status")
+}
+
+async fn checkpoint<P: Ports>(ports: &P, root: &str, status: &Status) -> Result<(), Error> {
+    let path = status_path(root);
+    let written = replace_file(ports.fs(), root, "status", &status.encode()).await;
+    written.map_err(|error| {
+        error.wrap(format_args!("failed to checkpoint status to {}", quote(&path)))
+    })
+}
+
+/// Replaces `parent/name` atomically by a file of mode 0600. The temporary file stays behind on
+/// every error. Neither is the directory synced: after a power failure the old content may be back.
+async fn replace_file<F: Fs>(fs: &F, parent: &str, name: &str, data: &[u8]) -> Result<(), Error> {
+    let (file, temp) = fs.create_temp(parent, &format!(".tmp-{name}")).await?;
+    if let Err(error) = fill(fs, &file, &temp, data).await {
+        // The first error is the one to tell.
+        let _ = fs.close(file).await;
+        return Err(error);
+    }
+    fs.close(file).await?;
+    fs.rename(&temp, &format!("{parent}/{name}")).await?;
+    Ok(())
+}
+
+async fn fill<F: Fs>(fs: &F, file: &F::File, path: &str, data: &[u8]) -> Result<(), Error> {
+    fs.set_mode(path, 0o600).await?;
+    if fs.write(file, data).await? < data.len() {
+        return Err(Error::unknown("short write"));
+    }
+    fs.sync(file).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status() -> Status {
+        Status {
+            pid: 42,
+            created_at: 1,
+            started_at: 2,
+            finished_at: -3,
+            exit_code: -128,
+            reason: "StartError".into(),
+            message: "a<b>&\"c\"\\ \u{2028}\u{2029}\n\r\t\u{8}\u{c}\u{1}\u{7f}\u{e9}".into(),
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn encodes_like_go() {
+        let expected = concat!(
+            r#"{"Version":"v1","Pid":42,"CreatedAt":1,"StartedAt":2,"FinishedAt":-3,"#,
+            r#""ExitCode":-128,"Reason":"StartError","#,
+            r#""Message":"a\u003cb\u003e\u0026\"c\"\\ \u2028\u2029\n\r\t\u0008\u000c\u0001"#,
+            "\u{7f}\u{e9}",
+            r#"","Resources":null}"#
+        );
+        assert_eq!(String::from_utf8(status().encode()).unwrap(), expected);
+
+        let linux = LinuxResources {
+            cpu_shares: 10,
+            cpuset_mems: "0".into(),
+            hugepage_limits: vec![HugepageLimit { page_size: "2MB".into(), limit: 0 }],
+            unified: [("memory.high", "1"), ("cpu.max", "2")]
+                .map(|(k, v)| (k.into(), v.into()))
+                .into(),
+            ..LinuxResources::default()
+        };
+        let status = Status {
+            resources: Some(Resources { linux: Some(linux), windows: None }),
+            ..Status::default()
+        };
+        let expected = concat!(
+            r#"{"Version":"v1","Pid":0,"CreatedAt":0,"StartedAt":0,"FinishedAt":0,"ExitCode":0,"#,
+            r#""Reason":"","Message":"","Resources":{"linux":{"cpu_shares":10,"cpuset_mems":"0","#,
+            r#""hugepage_limits":[{"page_size":"2MB"}],"#,
+            r#""unified":{"cpu.max":"2","memory.high":"1"}}}}"#
+        );
+        assert_eq!(String::from_utf8(status.encode()).unwrap(), expected);
+        let empty = Status { resources: Some(Resources::default()), ..Status::default() };
+        assert!(String::from_utf8(empty.encode()).unwrap().ends_with(r#","Resources":{}}"#));
+    }
+
+    #[test]
+    fn decodes_what_it_encoded_without_the_flags() {
+        let resources = Resources {
+            linux: Some(LinuxResources {
+                cpu_period: 1,
+                cpu_quota: -1,
+                hugepage_limits: vec![HugepageLimit { page_size: "1GB".into(), limit: u64::MAX }],
+                unified: BTreeMap::from([("A".to_owned(), "<".to_owned())]),
+                ..LinuxResources::default()
+            }),
+            windows: Some(WindowsResources { cpu_count: 4, ..WindowsResources::default() }),
+        };
+        let full = Status { resources: Some(resources), ..status() };
+        let flagged = Status { starting: true, removing: true, unknown: true, ..full.clone() };
+        assert_eq!(Status::decode(&flagged.encode()), Ok(full));
+    }
+
+    #[test]
+    fn decodes_like_go() {
+        let minimal = Status::decode(br#" {"VERSION":"v1","pID":7,"Other":[1],"Reason":null} "#);
+        assert_eq!(minimal, Ok(Status { pid: 7, ..Status::default() }));
+        let invalid = Status::decode(b"{\"Version\":\"v1\",\"Message\":\"a\xff\"}").unwrap();
+        assert_eq!(invalid.message, "a\u{fffd}");
+
+        for (raw, message) in [
+            (&b"{}"[..], "unsupported version"),
+            (b"null", "unsupported version"),
+            (br#"{"Version":"v2"}"#, "unsupported version"),
+            (b"", "unexpected end of JSON input"),
+            (br#"{"Version":"v1","Pid":4"#, "unexpected end of JSON input"),
+            (b"[]", "json: cannot unmarshal a value that is no object"),
+        ] {
+            assert_eq!(Status::decode(raw), Err(Error::unknown(message)), "{}", quote(raw));
+        }
+        for raw in [
+            &br#"{"Version":"v1","Pid":-1}"#[..],
+            br#"{"Version":"v1","Pid":4294967296}"#,
+            br#"{"Version":"v1","CreatedAt":1.5}"#,
+            br#"{"Version":"v1","Reason":1}"#,
+            br#"{"Version":"v1"} x"#,
+        ] {
+            assert!(Status::decode(raw).is_err(), "{}", quote(raw));
+        }
+    }
+
+    #[test]
+    fn state_is_the_first_that_matches() {
+        let mut status = Status::default();
+        assert_eq!(status.state(), ContainerState::Unknown);
+        status.created_at = 1;
+        assert_eq!(status.state(), ContainerState::Created);
+        status.started_at = 1;
+        assert_eq!(status.state(), ContainerState::Running);
+        status.finished_at = 1;
+        assert_eq!(status.state(), ContainerState::Exited);
+        status.unknown = true;
+        assert_eq!(status.state(), ContainerState::Unknown);
+    }
+
+    #[test]
+    fn a_copy_keeps_one_block_of_resources() {
+        let both = Resources {
+            linux: Some(LinuxResources::default()),
+            windows: Some(WindowsResources::default()),
+        };
+        let copy_of = |resources| {
+            Status { resources: Some(resources), ..Status::default() }.copy_out().resources.unwrap()
+        };
+        assert_eq!(copy_of(both.clone()), Resources { linux: None, ..both.clone() });
+        assert_eq!(copy_of(Resources::default()), Resources::default());
+        let linux = Resources { windows: None, ..both };
+        assert_eq!(copy_of(linux.clone()), linux);
+    }
+}
