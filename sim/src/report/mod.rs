@@ -1,6 +1,5 @@
 //! What a run brought, as text and as JSON.
 
-pub mod capture;
 pub mod describe;
 mod facts;
 mod json;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::run::{Plan, RunError};
 use crate::scenario::matrix::{placeholders, substitute};
-use crate::scenario::{Axis, AxisValues, Case, Fault, Scenario, baseline};
+use crate::scenario::{Axis, AxisValues, Case, Fault, FaultKind, Scenario, baseline};
 use crate::turnstile::{Happened, Op, Recording, RecordingEntry, Stage};
 
 /// Whether a scenario has sweeps.
@@ -69,7 +69,7 @@ fn of_actor<'r>(
 }
 
 /// The actor at the head of a path of calls: `start-1` of `start-1/task.create(web)#1`.
-pub(super) fn root_of(actor: &str) -> &str {
+pub(crate) fn root_of(actor: &str) -> &str {
     let mut depth = 0_u32;
     for (i, c) in actor.char_indices() {
         match c {
@@ -91,6 +91,11 @@ fn can_meet_all(axis: &str, scenario: &Scenario, site: &str, op: Op) -> bool {
         return !op.is_single();
     }
     faults.all(|fault| {
+        if let FaultKind::Error { code, .. } = &fault.kind
+            && !placeholders(code).is_empty()
+        {
+            return !op.is_single();
+        }
         let at = substitute(&fault.at, &[(axis, site)]);
         crate::run::fits(&Fault { at, ..fault.clone() })
     })
