@@ -74,12 +74,18 @@ impl<F: FnMut() -> bool + 'static> Future for Single<F> {
 
     fn poll(mut self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<Self::Output> {
         if self.entry.is_none() {
+            if self.sim.is_direct() && self.due.is_none() && (self.cell.attempt.borrow_mut())() {
+                return Poll::Ready(Ok(()));
+            }
             let pending: Rc<dyn Pending> = self.cell.clone();
-            self.entry = Some(match self.due {
+            let entry = match self.due {
                 Some(due) => self.sim.park_until(due, pending),
                 None => self.sim.park_call(self.op, self.subject, self.ctx.clone(), pending),
-            });
-            return Poll::Pending;
+            };
+            self.entry = Some(entry);
+            if !self.sim.goes_on(entry) {
+                return Poll::Pending;
+            }
         }
         if !self.cell.delivered.get() {
             return Poll::Pending;
