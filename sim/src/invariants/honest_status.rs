@@ -28,6 +28,15 @@ struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The reason that a client is told: an exit without one of its own has one by its code.
+    fn reason_told(&self) -> &str {
+        match (&*self.reason, self.finished_at, self.exit_code) {
+            ("", 1.., 0) => "Completed",
+            ("", 1.., _) => "Error",
+            (reason, ..) => reason,
+        }
+    }
+
     fn differs(&self, peek: &Peek) -> Option<&'static str> {
         let fields = [
             ("pid", self.pid == peek.pid),
@@ -35,7 +44,7 @@ impl Checkpoint {
             ("started at", self.started_at == peek.started_at),
             ("finished at", self.finished_at == peek.finished_at),
             ("exit code", self.exit_code == peek.exit_code),
-            ("reason", self.reason == peek.reason),
+            ("reason", self.reason_told() == peek.reason),
             ("message", self.message == peek.message),
         ];
         fields.into_iter().find(|(_, same)| !same).map(|(name, _)| name)
