@@ -122,6 +122,11 @@ impl Context {
         Context { deadline: self.deadline, cancel: Some(token) }
     }
 
+    /// False for a background context, which nothing can end.
+    pub fn can_end(&self) -> bool {
+        self.deadline.is_some() || self.cancel.is_some()
+    }
+
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }

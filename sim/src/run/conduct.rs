@@ -124,7 +124,9 @@ impl Conductor {
             self.plan.clone(),
             self.answers.clone(),
         );
+        self.sim.set_direct(true);
         self.set_up().await;
+        self.sim.set_direct(false);
         let setup_events = self.sim.with_world(|world| world.events.len());
         self.sim.with_world(|world| {
             self.plan.limit_disk(world);

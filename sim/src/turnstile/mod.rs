@@ -136,6 +136,7 @@ struct Task {
     /// Index of the scenario's call that the task serves.
     client: Option<usize>,
     future: Option<LocalFuture<()>>,
+    waker: Waker,
     spawned: bool,
     of_service: bool,
 }
@@ -174,7 +175,6 @@ struct Core {
     next_entry: u64,
     tasks: Vec<Task>,
     counts: FxHashMap<(Symbol, Op, Symbol), u32>,
-    handler_actors: FxHashMap<Site, Symbol>,
     menus: Rc<Menus>,
     script: Script,
     fates: Vec<Fate>,
@@ -195,6 +195,7 @@ struct Core {
     conductor: Option<Waker>,
     /// The daemon is gone: nothing of it may run or park any more.
     closed: bool,
+    foreign: Arc<Foreign>,
 }
 
 struct Foreign {
@@ -223,6 +224,8 @@ impl Wake for ForeignWaker {
 
 struct Shared {
     now: Cell<u64>,
+    /// Calls are done at once, without moments: while the node is set up.
+    direct: Cell<bool>,
     core: RefCell<Core>,
     world: RefCell<World>,
     driver: RefCell<Option<Rc<dyn Driver>>>,
@@ -259,12 +262,13 @@ impl Sim {
         menus: Rc<Menus>,
         limits: Limits,
     ) -> Sim {
+        let foreign =
+            Arc::new(Foreign { any: AtomicBool::new(false), woken: Mutex::new(Vec::new()) });
         let core = Core {
             parked: Vec::with_capacity(64),
             next_entry: 0,
             tasks: Vec::with_capacity(64),
             counts: FxHashMap::default(),
-            handler_actors: FxHashMap::default(),
             menus,
             fates: vec![Fate::NotReached; script.faults.len()],
             hold_fates: vec![Fate::NotReached; script.holds.len()],
@@ -282,15 +286,16 @@ impl Sim {
             stop: None,
             conductor: None,
             closed: false,
+            foreign: foreign.clone(),
         };
-        let foreign = Foreign { any: AtomicBool::new(false), woken: Mutex::new(Vec::new()) };
         Sim(Rc::new(Shared {
             now: Cell::new(0),
+            direct: Cell::new(false),
             core: RefCell::new(core),
             world: RefCell::new(world),
             driver: RefCell::new(None),
             observer: RefCell::new(None),
-            foreign: Arc::new(foreign),
+            foreign,
         }))
     }
 
@@ -351,6 +356,16 @@ impl Sim {
     pub fn current_actor(&self) -> Symbol {
         let core = self.0.core.borrow();
         core.current.map_or_else(|| Symbol::of("harness"), |task| core.tasks[task.0].actor)
+    }
+
+    /// From here on calls that need not wait are done at once, without moments; or no longer. For
+    /// setting a node up, which is no subject of the run.
+    pub fn set_direct(&self, direct: bool) {
+        self.0.direct.set(direct);
+    }
+
+    fn is_direct(&self) -> bool {
+        self.0.direct.get()
     }
 
     /// From here on the oracle is asked about faults, or no longer.
@@ -454,7 +469,7 @@ impl Sim {
             if stays {
                 parked.orphan = true;
             } else {
-                core.parked.remove(at);
+                core.parked.swap_remove(at);
             }
         }
     }
@@ -467,7 +482,7 @@ impl Sim {
         let Some(at) = core.parked.iter().position(|p| p.id == id) else { return false };
         let parked = &mut core.parked[at];
         if parked.orphan {
-            core.parked.remove(at);
+            core.parked.swap_remove(at);
             return false;
         }
         if parked.stage != Stage::Reply {
@@ -562,19 +577,16 @@ impl Sim {
     /// Polls a task that was resumed, and goes on as long as the same task is next.
     pub fn turn(&self, task: TaskId) {
         loop {
-            let future = {
+            let (future, waker) = {
                 let mut core = self.0.core.borrow_mut();
                 if core.closed {
                     return;
                 }
                 core.current = Some(task);
-                core.tasks[task.0].future.take()
+                let task = &mut core.tasks[task.0];
+                (task.future.take(), task.waker.clone())
             };
             if let Some(mut future) = future {
-                let waker = Waker::from(Arc::new(ForeignWaker {
-                    task: task.0,
-                    foreign: self.0.foreign.clone(),
-                }));
                 let mut cx = TaskContext::from_waker(&waker);
                 let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
                 let mut core = self.0.core.borrow_mut();
@@ -685,7 +697,7 @@ impl Sim {
                         drop(world);
                         core.parked[at].stage = Stage::Reply;
                         core.parked[at].due = NEVER;
-                        let actor = core.handler_actor(site);
+                        let actor = handler_actor(site);
                         let task = core.new_task(actor, core.client_of(at), true, handler);
                         core.happened(moment, 0, None, now, digest);
                         Some(task)
@@ -693,7 +705,7 @@ impl Sim {
                 }
             }
             Stage::Reply => {
-                let parked = core.parked.remove(at);
+                let parked = core.parked.swap_remove(at);
                 let What::Call { pending, .. } = &parked.what else {
                     unreachable!("only calls have replies")
                 };
@@ -731,7 +743,7 @@ impl Sim {
                         parked.ctx = None;
                     }
                 } else {
-                    core.parked.remove(at);
+                    core.parked.swap_remove(at);
                 }
                 let digest = self.0.world.borrow().digest();
                 core.happened(moment, payload, error.as_deref(), now, digest);
@@ -756,7 +768,7 @@ impl Sim {
                 }
                 Ran::Done => {
                     core.take_from(&mut world, now);
-                    let parked = core.parked.remove(at);
+                    let parked = core.parked.swap_remove(at);
                     pending.deliver();
                     core.happened(moment, 0, None, now, world.digest());
                     return parked.task;
@@ -764,7 +776,7 @@ impl Sim {
                 Ran::Serve(_) => unreachable!("a single moment has no handler"),
             }
         }
-        let parked = core.parked.remove(at);
+        let parked = core.parked.swap_remove(at);
         let mut world = self.0.world.borrow_mut();
         match parked.what {
             What::Spawn { task } | What::Woken { task } => {
@@ -882,10 +894,6 @@ impl Core {
         Site { actor, op, subject, count: *count }
     }
 
-    fn handler_actor(&mut self, site: Site) -> Symbol {
-        *self.handler_actors.entry(site).or_insert_with(|| Symbol::of(&site.to_string()))
-    }
-
     fn new_task(
         &mut self,
         actor: Symbol,
@@ -893,8 +901,17 @@ impl Core {
         of_service: bool,
         future: LocalFuture<()>,
     ) -> TaskId {
-        self.tasks.push(Task { actor, client, future: Some(future), spawned: false, of_service });
-        TaskId(self.tasks.len() - 1)
+        let number = self.tasks.len();
+        let foreign = ForeignWaker { task: number, foreign: self.foreign.clone() };
+        self.tasks.push(Task {
+            actor,
+            client,
+            future: Some(future),
+            waker: Waker::from(Arc::new(foreign)),
+            spawned: false,
+            of_service,
+        });
+        TaskId(number)
     }
 
     /// The scenario's call whose task made a parked call.
@@ -940,7 +957,7 @@ impl Core {
             let due = if op == Op::Sleep { due } else { now };
             let fault = if op == Op::Lock { self.decide(site, now) } else { None };
             let parked = self.park(site, Stage::Only, due, now, What::Single { pending });
-            parked.ctx = ctx;
+            parked.ctx = ctx.filter(Context::can_end);
             if fault.is_some() {
                 parked.due = NEVER;
                 parked.hangs = true;
@@ -957,7 +974,7 @@ impl Core {
         let client = self.current.and_then(|task| self.tasks[task.0].client);
         let what = What::Call { pending: pending.clone(), abandons: op.can_abandon() };
         let parked = self.park(site, Stage::Effect, now, now, what);
-        parked.ctx = ctx;
+        parked.ctx = ctx.filter(Context::can_end);
         let id = parked.id;
         let Some(fault) = fault else {
             if dead {
@@ -1091,7 +1108,7 @@ impl Core {
     fn after_effect(&mut self, at: usize, now: u64) {
         let parked = &mut self.parked[at];
         if parked.orphan {
-            self.parked.remove(at);
+            self.parked.swap_remove(at);
             return;
         }
         parked.stage = Stage::Reply;
@@ -1121,36 +1138,38 @@ impl Core {
     fn pick(&self) -> Option<(usize, Stage, u64)> {
         let mut best: Option<(u64, bool, usize)> = None;
         for (i, parked) in self.parked.iter().enumerate() {
-            let mut consider = |due: u64, abandon: bool| {
-                if due == NEVER {
-                    return;
-                }
-                let better = match best {
-                    None => true,
-                    Some((d, a, j)) => (due, abandon)
-                        .cmp(&(d, a))
-                        .then_with(|| {
-                            let other = &self.parked[j];
-                            (parked.site.actor.cmp_text(other.site.actor))
-                                .then(parked.order.cmp(&other.order))
-                        })
-                        .is_lt(),
-                };
-                if better {
-                    best = Some((due, abandon, i));
-                }
-            };
-            if parked.held.is_none() {
-                consider(parked.due, false);
+            let due = if parked.held.is_none() { parked.due } else { NEVER };
+            if due != NEVER {
+                self.prefer(&mut best, (due, false, i));
             }
-            if parked.ctx.is_some() && parked.held.is_none_or(|(stage, _)| stage != Stage::Abandon)
-            {
-                consider(parked.abandon_due(), true);
+            if parked.ctx.is_some() {
+                let due = parked.abandon_due();
+                let held = matches!(parked.held, Some((Stage::Abandon, _)));
+                if due != NEVER && !held {
+                    self.prefer(&mut best, (due, true, i));
+                }
             }
         }
         best.map(|(due, abandon, i)| {
             (i, if abandon { Stage::Abandon } else { self.parked[i].stage }, due)
         })
+    }
+
+    /// Keeps the earlier of two candidates: due time, whether it is an abandon, index.
+    fn prefer(&self, best: &mut Option<(u64, bool, usize)>, new: (u64, bool, usize)) {
+        let earlier = best.is_none_or(|(due, abandon, other)| {
+            let by_time = (new.0, new.1).cmp(&(due, abandon));
+            by_time
+                .then_with(|| {
+                    let (new, other) = (&self.parked[new.2], &self.parked[other]);
+                    let by_actor = new.site.actor.cmp_text(other.site.actor);
+                    by_actor.then(new.order.cmp(&other.order))
+                })
+                .is_lt()
+        });
+        if earlier {
+            *best = Some(new);
+        }
     }
 
     /// Asks whether the moment is set aside, and does it.
@@ -1365,6 +1384,16 @@ impl Future for RunUntil {
         let core = self.sim.0.core.borrow();
         core.stop.clone().map_or(Poll::Pending, Poll::Ready)
     }
+}
+
+/// The actor of the steps inside a call: the call's site.
+fn handler_actor(site: Site) -> Symbol {
+    thread_local! {
+        static KNOWN: RefCell<FxHashMap<Site, Symbol>> = RefCell::new(FxHashMap::default());
+    }
+    KNOWN.with_borrow_mut(|known| {
+        *known.entry(site).or_insert_with(|| Symbol::of(&site.to_string()))
+    })
 }
 
 /// Roles of tasks and their subjects as one text: `exit-monitor(web)`.

@@ -170,6 +170,11 @@ impl Op {
             || matches!(self, Op::Receive | Op::Signal)
     }
 
+    /// Whether the call can wait for something that others bring about.
+    pub(super) const fn waits(self) -> bool {
+        matches!(self, Op::TaskWait | Op::ShimWait | Op::PipeRead)
+    }
+
     pub fn find(name: &str) -> Option<Op> {
         Op::ALL.iter().copied().find(|op| op.name() == name)
     }

@@ -17,6 +17,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
@@ -194,6 +195,9 @@ pub struct FileSystem {
     temp_names: u64,
     digest: u64,
     fifo_events: Vec<(FifoId, FifoEvent)>,
+    /// Directories by path, the latest first: calls come in groups on the same few, and walking
+    /// down to them would be most of what a call costs.
+    resolved: RefCell<Vec<(Rc<str>, Ino)>>,
 }
 
 impl FileSystem {
@@ -219,6 +223,7 @@ impl FileSystem {
             temp_names: 0,
             digest: 0,
             fifo_events: Vec::new(),
+            resolved: RefCell::default(),
         }
     }
 

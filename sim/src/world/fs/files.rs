@@ -44,12 +44,12 @@ impl FileSystem {
     }
 
     fn open_or_create(&mut self, path: &str, mode: u32) -> Result<Ino, Errno> {
-        let lookup = self.lookup(path)?;
+        let lookup = self.locate(path)?;
         // With O_CREAT a trailing slash is refused whether or not there is something.
         if lookup.slash {
             return Err(Errno::EISDIR);
         }
-        match (lookup.entry, lookup.last) {
+        match (self.entry(&lookup)?, lookup.last) {
             (None, Last::Name(name)) => {
                 self.insert(lookup.parent, name, mode, Node::Regular(Vec::new()))
             }

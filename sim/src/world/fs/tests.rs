@@ -86,6 +86,9 @@ fn refusals_are_those_of_posix_worded_as_by_go() {
     }
     assert!(fs.make_dir(&long, 0o755).unwrap_err().is(Errno::ENAMETOOLONG));
     assert!(fs.make_dir_all(&long, 0o755).unwrap_err().is(Errno::ENAMETOOLONG));
+    let below = fs.make_dir_all(&format!("{long}/x"), 0o755).unwrap_err();
+    assert_eq!((below.errno(), below.path), (Some(Errno::ENAMETOOLONG), long));
+    assert!(fs.make_dir_all("", 0o755).unwrap_err().is(Errno::ENOENT));
     assert!(fs.make_dir_all(&deep, 0o755).unwrap_err().is(Errno::ENAMETOOLONG));
     assert_eq!(paths(&fs, "/"), ["/", "/d", "/d/empty", "/d/f", "/d/full", "/d/full/g"]);
     assert_eq!(fs.open_count(1), 0);
@@ -100,6 +103,25 @@ fn paths_are_resolved_component_by_component() {
     assert!(!fs.exists("/d/f/.."), "a file has no parent to go to");
     fs.make_dir_all("/d/new/../newer/", 0o700).unwrap();
     assert!(fs.exists("/d/new") && fs.exists("/d/newer"));
+}
+
+#[test]
+fn a_path_that_was_resolved_before_is_resolved_anew_after_a_change() {
+    let mut fs = populated();
+    assert!(fs.exists("/d/full/g"));
+    fs.set_mode("/d", 0o600).unwrap();
+    assert!(fs.read_file(DAEMON, "/d/full/g").unwrap_err().is(Errno::EACCES));
+    fs.set_mode("/d", 0o700).unwrap();
+    fs.make_dir("/d/full/sub", 0o755).unwrap();
+    assert!(fs.exists("/d/full/sub/../g"));
+    fs.rename("/d", "/e").unwrap();
+    assert!(!fs.exists("/d/full/g") && fs.exists("/e/full/g"));
+    fs.remove_dir("/e/full/sub").unwrap();
+    assert!(!fs.exists("/e/full/sub/../g"));
+    fs.mount("/e", 0o755).unwrap();
+    assert!(!fs.exists("/e/full/g"));
+    fs.unmount("/e").unwrap();
+    assert!(fs.exists("/e/full/g"));
 }
 
 #[test]

@@ -12,6 +12,8 @@ use super::{
 pub(super) const READ: u32 = 0o400;
 pub(super) const WRITE: u32 = 0o200;
 const SEARCH: u32 = 0o100;
+/// Directories whose paths are remembered.
+const RESOLVED_MAX: usize = 8;
 
 /// The last component of a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub(super) enum Last<'p> {
     Root,
 }
 
-/// A resolved path: all components but the last exist.
+/// A path whose leading components are resolved.
 pub(super) struct Lookup<'p> {
     pub parent: Ino,
     pub last: Last<'p>,
@@ -66,13 +68,16 @@ fn push_decimal(text: &mut String, mut number: u64) {
     text.extend(digits[at..].iter().map(|&digit| char::from(digit)));
 }
 
+/// The entries of a directory, by name.
+type Names = Vec<(Rc<str>, Ino)>;
+
 /// A directory that [`FileSystem::remove_tree`] is in.
 struct Frame {
     parent: Ino,
     name: Rc<str>,
     entry: Ino,
     /// What is still to be removed from it.
-    names: std::vec::IntoIter<(Rc<str>, Ino)>,
+    names: <Names as IntoIterator>::IntoIter,
 }
 
 /// The state of one [`FileSystem::remove_tree`]. A stack of its own, because renames can nest
@@ -193,6 +198,9 @@ impl FileSystem {
         let ino = self.find(path)?;
         self.check_writable(ino)?;
         let mode = mode & 0o7777;
+        if self.kind(ino) == FileKind::Directory {
+            self.forget_resolved();
+        }
         self.inode_mut(ino).mode = mode;
         self.record(Change::Mode, ino, &mode.to_le_bytes());
         Ok(())
@@ -210,14 +218,16 @@ impl FileSystem {
     }
 
     fn move_entry(&mut self, from: &str, to: &str) -> Result<(), Errno> {
-        let old = self.lookup(from)?;
-        let new = self.lookup(to)?;
+        let mut old = self.locate(from)?;
+        let mut new = self.locate(to)?;
         let (Some(old_name), Some(new_name)) = (old.name(), new.name()) else {
             return Err(Errno::EBUSY);
         };
         self.check_writable(old.parent)?;
         self.check_writable(new.parent)?;
+        old.entry = self.entry(&old)?;
         let source = old.entry.ok_or(Errno::ENOENT)?;
+        new.entry = self.entry(&new)?;
         let is_dir = self.kind(source) == FileKind::Directory;
         if !is_dir && (old.slash || new.slash) {
             return Err(Errno::ENOTDIR);
@@ -255,6 +265,9 @@ impl FileSystem {
             return Err(Errno::ENOTEMPTY);
         }
 
+        if is_dir {
+            self.forget_resolved();
+        }
         self.record(Change::Rename, old.parent, old_name.as_bytes());
         self.record(Change::Rename, new.parent, new_name.as_bytes());
         if let Some(target) = new.entry {
@@ -402,7 +415,7 @@ impl FileSystem {
         parent: Ino,
         name: &str,
         entry: Ino,
-    ) -> Result<Vec<(Rc<str>, Ino)>, (&'static str, Errno)> {
+    ) -> Result<Names, (&'static str, Errno)> {
         if !self.may(parent, SEARCH) {
             return Err(("fstatat", Errno::EACCES));
         }
@@ -447,6 +460,7 @@ impl FileSystem {
             dir.mount = Some(mounted);
         }
         self.mounts += 1;
+        self.forget_resolved();
         self.record(Change::Mount, ino, &mode.to_le_bytes());
         Ok(())
     }
@@ -495,6 +509,7 @@ impl FileSystem {
             dir.mount = None;
         }
         self.mounts -= 1;
+        self.forget_resolved();
         self.record(Change::Unmount, covered, &[]);
         let mut pending = vec![mounted];
         while let Some(ino) = pending.pop() {
@@ -586,30 +601,68 @@ impl FileSystem {
         Some(entry)
     }
 
+    /// Resolves all of a path, but leaves open whether the last component exists.
     pub(super) fn lookup<'p>(&self, path: &'p str) -> Result<Lookup<'p>, Errno> {
-        check_path(path)?;
-        let mut parent = ROOT;
-        let mut last: Option<&'p str> = None;
-        for name in path.split('/') {
-            if name.is_empty() {
-                continue;
-            }
-            if let Some(previous) = last {
-                let entry = self.child(parent, previous)?.ok_or(Errno::ENOENT)?;
-                parent = self.top(entry);
-            }
-            last = Some(name);
+        let mut lookup = self.locate(path)?;
+        lookup.entry = self.entry(&lookup)?;
+        Ok(lookup)
+    }
+
+    /// What the last component names, if it exists.
+    pub(super) fn entry(&self, lookup: &Lookup<'_>) -> Result<Option<Ino>, Errno> {
+        match lookup.last {
+            Last::Name(name) => self.child(lookup.parent, name),
+            Last::Dot => self.child(lookup.parent, "."),
+            Last::DotDot => self.child(lookup.parent, ".."),
+            Last::Root => Ok(Some(ROOT)),
         }
-        let Some(name) = last else {
-            return Ok(Lookup { parent: ROOT, last: Last::Root, entry: Some(ROOT), slash: true });
-        };
-        let entry = self.child(parent, name)?;
-        let last = match name {
+    }
+
+    /// Resolves all components but the last, which is not looked at.
+    pub(super) fn locate<'p>(&self, path: &'p str) -> Result<Lookup<'p>, Errno> {
+        check_path(path)?;
+        let bytes = path.as_bytes();
+        let end = bytes.iter().rposition(|&byte| byte != b'/').map_or(0, |at| at + 1);
+        let start = bytes[..end].iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+        let last = match &path[start..end] {
+            "" => Last::Root,
             "." => Last::Dot,
             ".." => Last::DotDot,
-            _ => Last::Name(name),
+            name => Last::Name(name),
         };
-        Ok(Lookup { parent, last, entry, slash: path.ends_with('/') })
+        let parent = self.directory(&path[..start])?;
+        Ok(Lookup { parent, last, entry: None, slash: end < bytes.len() })
+    }
+
+    /// The directory that a path's leading components name.
+    fn directory(&self, path: &str) -> Result<Ino, Errno> {
+        if path.len() <= 1 {
+            return Ok(ROOT);
+        }
+        let mut resolved = self.resolved.borrow_mut();
+        if let Some((_, ino)) = resolved.iter().find(|(known, _)| **known == *path) {
+            return Ok(*ino);
+        }
+        let mut at = ROOT;
+        let mut direct = true;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            at = self.top(self.child(at, name)?.ok_or(Errno::ENOENT)?);
+            direct &= name != "..";
+        }
+        if self.kind(at) != FileKind::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        // A path with `..` leads through directories that are not above its end.
+        if direct {
+            resolved.truncate(RESOLVED_MAX - 1);
+            resolved.insert(0, (Rc::from(path), at));
+        }
+        Ok(at)
+    }
+
+    /// To be called when what paths lead through may have changed below a directory.
+    fn forget_resolved(&mut self) {
+        self.resolved.get_mut().clear();
     }
 
     /// What a path names, mounts followed.
@@ -753,6 +806,10 @@ impl FileSystem {
     }
 
     fn remove_entry(&mut self, parent: Ino, name: &str, entry: Ino) {
+        if self.kind(entry) == FileKind::Directory {
+            // It is empty, so that nothing was resolved through it.
+            self.resolved.get_mut().retain(|&(_, known)| known != entry);
+        }
         self.record(Change::Remove, parent, name.as_bytes());
         self.detach(parent, name);
         self.orphan(entry);
@@ -779,6 +836,7 @@ impl FileSystem {
     }
 }
 
+/// What is refused before any component is looked at.
 fn check_path(path: &str) -> Result<(), Errno> {
     if path.is_empty() {
         return Err(Errno::ENOENT);
