@@ -13,7 +13,7 @@ use crate::scenario::{Action, Target};
 use crate::turnstile::{
     Happened, Layer, Moment, Observer, Op, RecordingEntry, Sim, Site, Stage, Stop, Symbol,
 };
-use crate::world::World;
+use crate::world::{Changed, World};
 
 /// A container that is judged.
 #[derive(Clone, Debug)]
@@ -193,6 +193,8 @@ struct State {
     reaping: bool,
     reaped: Option<Reaped>,
     moments: u64,
+    /// An invariant has to be asked after every moment.
+    waiting: bool,
 }
 
 struct Inner {
@@ -266,6 +268,7 @@ impl Judge {
             reaping: false,
             reaped: None,
             moments: 0,
+            waiting: false,
         };
         Judge(Rc::new(Inner {
             sim,
@@ -311,6 +314,10 @@ impl Judge {
                 }
             }
         }
+        let quiet = !changed && happened.error.is_none() && world.changed == Changed::default();
+        if quiet && !state.waiting {
+            return;
+        }
         let view = View {
             now: happened.at,
             moment: Some(moment),
@@ -325,8 +332,10 @@ impl Judge {
             sim: &self.0.sim,
             owners: &self.0.owners,
         };
+        state.waiting = false;
         for (invariant, notes) in &mut state.invariants {
             invariant.moment(&view, happened, notes);
+            state.waiting |= invariant.is_waiting();
         }
     }
 

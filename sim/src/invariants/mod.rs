@@ -104,7 +104,13 @@ pub trait Invariant {
     fn id(&self) -> Id;
     fn name(&self) -> &'static str;
 
-    /// After a moment of the disturbed and settling phases, or of reaping.
+    /// Whether it has to be asked after every moment for now, not only after those that changed what
+    /// can be seen of the node.
+    fn is_waiting(&self) -> bool {
+        false
+    }
+
+    /// After a moment that changed something, or every one while it is waiting.
     fn moment(&mut self, _view: &View<'_>, _happened: &Happened, _notes: &mut Notes) {}
 
     /// Once quiet, or cut at the bound.

@@ -49,6 +49,10 @@ impl Invariant for TerminalMeansDead {
         "terminal-means-dead"
     }
 
+    fn is_waiting(&self) -> bool {
+        self.stale
+    }
+
     fn moment(&mut self, view: &View<'_>, _: &Happened, notes: &mut Notes) {
         self.stale |= view.status_changed || view.world.changed.runtime;
         if self.stale && !view.reaping {

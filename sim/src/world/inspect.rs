@@ -59,31 +59,45 @@ impl World {
                 left.push(format!("snapshot {name}"));
             }
         }
-        let below = self.fs.walk(&plan.roots.root).chain(self.fs.walk(&plan.roots.state));
-        for WalkEntry { path, kind, .. } in below {
-            let short = short_path(&plan.roots, &path);
-            let head = short.trim_start_matches("run:").split('/').next().unwrap_or_default();
-            let owner = plan.containers.iter().find(|c| *c.name.text() == *head);
-            let pod = plan.sandboxes.iter().find(|s| path.contains(&s.id));
-            let exists = owner.is_some_and(|c| self.metadata.records.contains_key(&c.id))
-                || pod.is_some_and(|s| self.metadata.records.contains_key(&s.id));
-            let is_root = matches!(
-                &*short,
-                "" | "containers" | "sandboxes" | "run:" | "run:containers" | "run:sandboxes"
-            );
-            let is_status = short.ends_with("/status");
-            match kind {
-                FileKind::Fifo => {
-                    left.push(format!("pipe {}", short.rsplit('/').next().unwrap_or(&short)))
-                }
-                FileKind::Directory if exists || is_root => {}
-                FileKind::Regular if exists && is_status => {}
-                FileKind::Directory => left.push(format!("directory {short}")),
-                FileKind::Regular => left.push(format!("file {short}")),
+        for (root, head) in [(&plan.roots.root, ""), (&plan.roots.state, "run:")] {
+            for WalkEntry { path, kind, .. } in self.fs.walk(root) {
+                self.left_in_files(plan, root, head, &path, kind, &mut left);
             }
         }
         left.sort();
         left
+    }
+
+    fn left_in_files(
+        &self,
+        plan: &Plan,
+        root: &str,
+        head: &str,
+        path: &str,
+        kind: FileKind,
+        left: &mut Vec<String>,
+    ) {
+        let Some(below) = path.strip_prefix(root).and_then(|rest| rest.strip_prefix('/')) else {
+            return;
+        };
+        // The directories that hold one directory for each container or sandbox.
+        let Some((_, own)) = below.split_once('/') else { return };
+        let (id, rest) = own.split_once('/').unwrap_or((own, ""));
+        let exists = self.metadata.records.contains_key(id);
+        let expected = match kind {
+            FileKind::Directory => exists,
+            FileKind::Regular => exists && rest == "status" && head.is_empty(),
+            FileKind::Fifo => false,
+        };
+        if expected {
+            return;
+        }
+        let short = short_path(&plan.roots, path);
+        left.push(match kind {
+            FileKind::Fifo => format!("pipe {}", short.rsplit('/').next().unwrap_or(&short)),
+            FileKind::Directory => format!("directory {short}"),
+            FileKind::Regular => format!("file {short}"),
+        });
     }
 
     fn left_in_runtime(&self, id: &str, name: Symbol, left: &mut Vec<String>) {

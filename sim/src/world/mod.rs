@@ -73,7 +73,6 @@ pub struct Changed {
     pub runtime: bool,
     pub events: bool,
     pub plugins: bool,
-    pub files: bool,
 }
 
 /// An event that the service sent, and when.

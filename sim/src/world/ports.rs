@@ -172,7 +172,6 @@ impl SimFs {
         let call = self.sim.call(op, subject, None, move |world| {
             let result = effect(world, &own);
             world.wake_fifos();
-            world.changed.files = true;
             Flow::Done(result)
         });
         name_path(call.await, subject, &path)
@@ -231,7 +230,6 @@ impl Fs for SimFs {
         let call = self.sim.call(Op::FsWrite, file.subject, None, move |world| {
             let taken = if world.short_write { bytes.len() / 2 } else { bytes.len() };
             let result = world.fs.write(fd, &bytes[..taken]);
-            world.changed.files = true;
             Flow::Done(result)
         });
         name_path(call.await, file.subject, &file.path)
@@ -321,7 +319,6 @@ impl Fs for SimFs {
         let closed = self.sim.call(Op::PipeClose, fifo.subject, None, move |world| {
             world.fs.fifo_close(id);
             world.wake_fifos();
-            world.changed.files = true;
             Flow::Done(Ok(()))
         });
         name_path(closed.await, fifo.subject, &fifo.path)
