@@ -234,6 +234,10 @@ pub trait RuntimeService {
     /// there.
     fn adopt_sandbox(&self, sandbox: Sandbox) -> LocalFuture<Result<(), Error>>;
 
+    /// Drops a sandbox from the service's store while its containers stay, as when a restart could
+    /// not load its record.
+    fn forget_sandbox(&self, id: String) -> LocalFuture<()>;
+
     /// Returns the new container's id.
     fn create_container(
         &self,
