@@ -132,18 +132,20 @@ impl<P: Ports> Service<P> {
 
     /// See [`crate::cri::RuntimeService::peek`].
     pub(crate) fn peek_status(&self, id: &str) -> Option<Peek> {
-        let status = self.containers.peek(id)?.status.peek()?;
-        let seen = Seen::of(&status);
-        Some(Peek {
-            state: seen.state,
-            pid: status.pid,
-            exit_code: status.exit_code,
-            reason: seen.reason.to_owned(),
-            message: status.message.clone(),
-            created_at: status.created_at,
-            started_at: seen.started_at,
-            finished_at: seen.finished_at,
-        })
+        let look = |status: &Status| {
+            let seen = Seen::of(status);
+            Peek {
+                state: seen.state,
+                pid: status.pid,
+                exit_code: status.exit_code,
+                reason: seen.reason.to_owned(),
+                message: status.message.clone(),
+                created_at: status.created_at,
+                started_at: seen.started_at,
+                finished_at: seen.finished_at,
+            }
+        };
+        self.containers.peek(id, |container| container.status.peek(look)).flatten()
     }
 }
 

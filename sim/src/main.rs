@@ -1,1 +1,7 @@
-fn main() {}
+//! `shakedown`: see the library's [`shakedown::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shakedown::cli::main()
+}

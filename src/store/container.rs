@@ -147,7 +147,7 @@ impl<P: Ports> ContainerStore<P> {
 
     /// For observers outside the service: `None` when there is no such container, or the store is
     /// being changed.
-    pub fn peek(&self, prefix: &str) -> Option<Container<P>> {
-        self.0.peek(|containers| containers.get(prefix).cloned().ok()).flatten()
+    pub fn peek<R>(&self, id: &str, look: impl FnOnce(&Container<P>) -> R) -> Option<R> {
+        self.0.peek(|containers| containers.by_id.get(id).map(look)).flatten()
     }
 }

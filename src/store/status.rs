@@ -307,8 +307,8 @@ impl<P: Ports> StatusStorage<P> {
     }
 
     /// For observers outside the service: `None` while somebody changes the status.
-    pub fn peek(&self) -> Option<Status> {
-        self.lock.peek(Status::copy_out)
+    pub fn peek<R>(&self, look: impl FnOnce(&Status) -> R) -> Option<R> {
+        self.lock.peek(look)
     }
 
     /// # Errors

@@ -152,6 +152,11 @@ fn fault(entry: &file::Fault) -> Result<(Site, Fault), RunError> {
     }
 }
 
+/// Whether the fault can strike at its site, as far as that is known before a run.
+pub(crate) fn fits(entry: &file::Fault) -> bool {
+    fault(entry).is_ok()
+}
+
 fn namespaces(sandbox: &file::Sandbox) -> NamespaceOptions {
     let mode = |of: HostNamespace| {
         if sandbox.host_namespaces.contains(&of) { NamespaceMode::Node } else { NamespaceMode::Pod }

@@ -137,6 +137,7 @@ impl Conductor {
         let settled = self.disturb().await;
         let crashed = settled.stop != Stop::Idle;
         let quiet = self.snapshot();
+        let quiet_events = self.sim.with_world(|world| world.events.len());
         let mut reaping = Reaped::default();
         let mut reaped = None;
         let mut stop = settled.stop.clone();
@@ -165,7 +166,7 @@ impl Conductor {
             quiet,
             reaped,
             reaping,
-            events: self.events(setup_events),
+            events: self.events(setup_events..quiet_events),
             logs: self.logs(),
             judgement,
             faults,
@@ -316,6 +317,7 @@ impl Conductor {
             deadline: call.deadline,
             cancel_after: call.cancel_after,
             token: CancelToken::new(),
+            waited: call.when.is_some(),
             began: None,
             answered: None,
             cancelled: None,
@@ -356,12 +358,13 @@ impl Conductor {
             }
             for container in &plan.containers {
                 let id = container.id.clone();
-                let stop = reaper.insist(|service, ctx| service.stop_container(ctx, id.clone(), 0));
+                let stop =
+                    reaper.insist(&id, |service, ctx| service.stop_container(ctx, id.clone(), 0));
                 if let Err(error) = stop.await {
                     fail(format!("stop {}", container.name), error);
                 }
                 let remove =
-                    reaper.insist(|service, ctx| service.remove_container(ctx, id.clone()));
+                    reaper.insist(&id, |service, ctx| service.remove_container(ctx, id.clone()));
                 if let Err(error) = remove.await {
                     fail(format!("remove {}", container.name), error);
                 }
@@ -371,12 +374,13 @@ impl Conductor {
                 if sandbox.state == PlannedSandbox::Gone {
                     continue;
                 }
-                let stop = reaper.insist(|service, ctx| service.stop_pod_sandbox(ctx, id.clone()));
+                let stop =
+                    reaper.insist(&id, |service, ctx| service.stop_pod_sandbox(ctx, id.clone()));
                 if let Err(error) = stop.await {
                     fail(format!("stop pod {}", sandbox.name), error);
                 }
                 let remove =
-                    reaper.insist(|service, ctx| service.remove_pod_sandbox(ctx, id.clone()));
+                    reaper.insist(&id, |service, ctx| service.remove_pod_sandbox(ctx, id.clone()));
                 if let Err(error) = remove.await {
                     fail(format!("remove pod {}", sandbox.name), error);
                 }
@@ -441,13 +445,14 @@ impl Conductor {
         })
     }
 
-    fn events(&self, in_setup: usize) -> Vec<EventSeen> {
+    fn events(&self, disturbed: std::ops::Range<usize>) -> Vec<EventSeen> {
         self.sim.with_world(|world| {
             let each = world.events.iter().enumerate().map(|(i, sent)| EventSeen {
                 at: sent.at,
                 container: Symbol::of(&sent.event.container_id),
                 kind: sent.event.kind,
-                in_setup: i < in_setup,
+                in_setup: i < disturbed.start,
+                in_reaping: i >= disturbed.end,
             });
             each.collect()
         })

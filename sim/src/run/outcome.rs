@@ -78,6 +78,8 @@ pub struct EventSeen {
     pub kind: EventKind,
     /// Sent before the first call of the scenario.
     pub in_setup: bool,
+    /// Sent while the node was reaped.
+    pub in_reaping: bool,
 }
 
 /// Everything that a run brought.

@@ -7,7 +7,7 @@
 //! step      = operation [ "(" subject ")" ] "#" number
 //! actor     = [ "boot" number ":" ] word [ "(" subject ")" ]
 //! operation = word *( "." word )
-//! word      = lower-case letter, then lower-case letters, digits, "-"
+//! word      = lower-case letter, then lower-case letters, digits, "-", "_"
 //! subject   = any text whose parentheses balance
 //! ```
 //!
@@ -162,7 +162,7 @@ impl<'a> Cursor<'a> {
     fn word(&mut self) -> Result<&'a str, SiteNameError> {
         let rest = self.rest();
         let end = rest
-            .find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'))
+            .find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c)))
             .unwrap_or(rest.len());
         if !rest.starts_with(|c: char| c.is_ascii_lowercase()) {
             return Err(self.error(SiteNameErrorKind::ExpectedWord));

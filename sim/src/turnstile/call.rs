@@ -308,7 +308,9 @@ impl<T: Payload> Future for Call<T> {
             let cell: Rc<dyn Pending> = self.cell.clone();
             let entry = self.sim.park_call(self.op, self.subject, self.ctx.clone(), cell);
             self.entry = Some(entry);
-            return Poll::Pending;
+            if !self.sim.goes_on(entry) {
+                return Poll::Pending;
+            }
         }
         match self.cell.take() {
             Some(out) => {

@@ -78,11 +78,14 @@ impl<F: FnMut() -> bool + 'static> Future for Single<F> {
                 return Poll::Ready(Ok(()));
             }
             let pending: Rc<dyn Pending> = self.cell.clone();
-            self.entry = Some(match self.due {
+            let entry = match self.due {
                 Some(due) => self.sim.park_until(due, pending),
                 None => self.sim.park_call(self.op, self.subject, self.ctx.clone(), pending),
-            });
-            return Poll::Pending;
+            };
+            self.entry = Some(entry);
+            if !self.sim.goes_on(entry) {
+                return Poll::Pending;
+            }
         }
         if !self.cell.delivered.get() {
             return Poll::Pending;

@@ -26,7 +26,9 @@ pub struct Roots {
 
 /// All ports of one boot of the daemon.
 #[derive(Clone)]
-pub struct SimPorts {
+pub struct SimPorts(Rc<Handles>);
+
+struct Handles {
     runtime: SimRuntime,
     clock: SimClock,
     fs: SimFs,
@@ -40,7 +42,7 @@ impl SimPorts {
     /// `boot`: the number of the daemon's start, owner of the descriptors it opens.
     pub fn new(sim: &Sim, roots: Roots, boot: u32) -> Self {
         let sim = sim.clone();
-        SimPorts {
+        SimPorts(Rc::new(Handles {
             runtime: SimRuntime::new(sim.clone()),
             clock: SimClock { sim: sim.clone() },
             fs: SimFs { sim: sim.clone(), roots: Rc::new(roots), boot },
@@ -48,7 +50,7 @@ impl SimPorts {
             nri: SimNri { sim: sim.clone() },
             events: SimEvents { sim: sim.clone() },
             metrics: SimMetrics { sim },
-        }
+        }))
     }
 }
 
@@ -62,31 +64,31 @@ impl Ports for SimPorts {
     type Metrics = SimMetrics;
 
     fn runtime(&self) -> &SimRuntime {
-        &self.runtime
+        &self.0.runtime
     }
 
     fn clock(&self) -> &SimClock {
-        &self.clock
+        &self.0.clock
     }
 
     fn fs(&self) -> &SimFs {
-        &self.fs
+        &self.0.fs
     }
 
     fn containerd(&self) -> &SimContainerd {
-        &self.containerd
+        &self.0.containerd
     }
 
     fn nri(&self) -> &SimNri {
-        &self.nri
+        &self.0.nri
     }
 
     fn events(&self) -> &SimEvents {
-        &self.events
+        &self.0.events
     }
 
     fn metrics(&self) -> &SimMetrics {
-        &self.metrics
+        &self.0.metrics
     }
 }
 

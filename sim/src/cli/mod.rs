@@ -1,0 +1,98 @@
+//! The command line: one command a file.
+
+mod bless;
+mod diff;
+mod explain;
+mod output;
+mod run;
+mod select;
+mod sites;
+
+use std::panic;
+use std::process;
+
+use clap::{Parser, Subcommand};
+use output::{Failure, Output};
+use tracing_subscriber::EnvFilter;
+
+use crate::suite::{ExitCode, is_inside_run, note_panic};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   every case passed
+  1   an invariant or expectation was violated, or a fault or hold did not apply
+  2   a call was stuck (I5), or a run went on beyond its budget
+  3   the code under test panicked
+  64  the command line is wrong, or no scenario matched
+  65  a scenario file is wrong
+  70  the harness broke an assumption of its own
+  74  a file cannot be read or written
+Of several, the greatest is returned.";
+
+/// Tries the start of a container on a simulated node, with faults, under deterministic simulation.
+///
+/// A scenario file says how a node looks, what clients call, what goes wrong and what must come out.
+/// Every run of it brings the same, byte for byte.
+#[derive(Parser)]
+#[command(name = "shakedown", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(subcommand_required = true, arg_required_else_help = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Args),
+    Sites(sites::Args),
+    Explain(explain::Args),
+    Bless(bless::Args),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> process::ExitCode {
+    quiet_panics();
+    log_to_stderr();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody is left to be told that this could not be written.
+            let _ = error.print();
+            let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Passed };
+            return process::ExitCode::from(code as u8);
+        }
+    };
+    let mut output = Output::new();
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args, &mut output),
+        Command::Sites(args) => sites::run(&args, &mut output),
+        Command::Explain(args) => explain::run(&args, &mut output),
+        Command::Bless(args) => bless::run(&args, &mut output),
+    };
+    let result = result.and_then(|code| output.flush().map(|()| code));
+    process::ExitCode::from(result.unwrap_or_else(Failure::report) as u8)
+}
+
+/// A panic inside a run is caught and reported with it; any other is a defect of the harness and
+/// reaches the terminal.
+fn quiet_panics() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if is_inside_run() {
+            note_panic(info.to_string());
+        } else {
+            usual(info);
+        }
+    }));
+}
+
+/// What the service logs, to stderr as it happens, if `RUST_LOG` asks for it.
+fn log_to_stderr() {
+    let Ok(filter) = EnvFilter::try_from_default_env() else { return };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_ansi(false)
+        .init();
+}

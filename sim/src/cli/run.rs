@@ -1,0 +1,324 @@
+//! `shakedown run`
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use shakedown_cri::quirks::Profile;
+
+use super::output::{BAD, BOLD, DIM, Failure, GOOD, Output};
+use super::select::{self, Selection};
+use crate::invariants::Id;
+use crate::report::{self, Detail, Report};
+use crate::suite::{ExitCode, Ran, Reason, RunFailure, Runner, Source};
+
+const EXAMPLES: &str = "\
+Examples:
+  shakedown run                                     every scenario below scenarios/
+  shakedown run scenarios/start --profile 1.7.0-beta.3,1.7.24
+                                                    two versions side by side
+  shakedown run FILE --case 'NAME[code=*]'          some cases of a file
+  shakedown run FILE --case NAME --timeline         one case, every moment of it
+  shakedown run --tag smoke --format json           for machines
+
+A case that fails is shown with the reason, the place in its file, and the command that replays it alone.
+A single case is shown with its report.";
+
+/// Runs scenarios and judges them.
+#[derive(clap::Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{}", super::EXIT_CODES))]
+pub struct Args {
+    /// Scenario files, and directories of them.
+    #[arg(default_value = "scenarios", hide_default_value = true)]
+    paths: Vec<PathBuf>,
+    /// Which versions to run as, separated by commas.
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = Profile::ALL[0].name,
+          value_parser = select::profile_parser())]
+    profile: Vec<String>,
+    /// Only the case of this name, all cases of the scenario of this name, or those that fit a
+    /// pattern: `*` stands for any text, `?` for one character.
+    #[arg(long, value_name = "NAME")]
+    case: Option<String>,
+    /// Only scenarios with this tag; of several, any.
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Print the report of each case, with every moment and what the service logged.
+    #[arg(long)]
+    timeline: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// How many cases came out how.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    code: Option<ExitCode>,
+}
+
+impl Tally {
+    fn add(&mut self, code: ExitCode) {
+        match code {
+            ExitCode::Passed => self.passed += 1,
+            _ => self.failed += 1,
+        }
+        self.code = self.code.max(Some(code));
+    }
+
+    /// That of the worst case. A run of no case at all has not passed.
+    fn exit_code(&self) -> ExitCode {
+        self.code.unwrap_or(ExitCode::Usage)
+    }
+}
+
+pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
+    let sources = select::with_tags(select::load(&args.paths)?, &args.tag)?;
+    let profiles = select::profiles(&args.profile);
+    let runner = Runner::new();
+    let selected = select::select(&runner, &sources, &profiles, args.case.as_deref())?;
+    let mut tally = Tally::default();
+    match args.format {
+        Format::Json => json(args, &selected, output, &mut tally)?,
+        Format::Text if profiles.len() == 1 => text(args, &selected, output, &mut tally)?,
+        Format::Text => side_by_side(args, &selected, &profiles, output, &mut tally)?,
+    }
+    Ok(tally.exit_code())
+}
+
+fn detail(args: &Args) -> Detail {
+    if args.timeline { Detail::Full } else { Detail::Brief }
+}
+
+/// One JSON document; a case a line.
+fn json(
+    args: &Args,
+    selected: &[Vec<Selection<'_>>],
+    output: &mut Output,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    output.write(format_args!("{{\"shakedown-run\":1,\"cases\":["))?;
+    let mut separator = "\n";
+    for Selection { cases, indices } in selected.iter().flatten() {
+        for index in indices {
+            match cases.run(*index, args.timeline) {
+                Ok(ran) => {
+                    tally.add(ran.verdict.exit_code());
+                    let report = Report::new(cases.source, &ran, detail(args));
+                    output.write(format_args!("{separator}{}", report::json(&report)))?;
+                    separator = ",\n";
+                }
+                Err(failure) => tally.add(broken(&cases.name(*index), &failure)),
+            }
+        }
+    }
+    let (passed, failed) = (tally.passed, tally.failed);
+    output.line(format_args!("\n],\"passed\":{passed},\"failed\":{failed}}}"))
+}
+
+/// A case that has no outcome: tells so on stderr.
+fn broken(case: &str, failure: &RunFailure) -> ExitCode {
+    let (code, what) = match failure {
+        RunFailure::Broken(what) => (ExitCode::Software, what.clone()),
+        RunFailure::Wrong(diagnostics) => {
+            let texts: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+            (ExitCode::Data, texts.join("\n"))
+        }
+    };
+    Failure::new(code, format!("the harness broke in {case}: {what}")).report()
+}
+
+/// What the cases of one file under one profile came to.
+#[derive(Default)]
+struct Row {
+    passed: usize,
+    failed: usize,
+    /// Invariants that broke, as expected or not.
+    violated: BTreeSet<Id>,
+    /// Failed cases, rendered.
+    failures: Vec<String>,
+}
+
+fn run_selection(
+    args: &Args,
+    selection: &Selection<'_>,
+    single: bool,
+    output: &mut Output,
+    tally: &mut Tally,
+) -> Result<Row, Failure> {
+    let Selection { cases, indices } = selection;
+    let mut row = Row::default();
+    for index in indices {
+        let ran = match cases.run(*index, args.timeline) {
+            Ok(ran) => ran,
+            Err(failure) => {
+                let name = cases.name(*index);
+                tally.add(broken(&name, &failure));
+                row.failed += 1;
+                row.failures.push(format!("{BAD}FAIL{BAD:#}  {BOLD}{name}{BOLD:#}\n"));
+                continue;
+            }
+        };
+        if args.timeline || single {
+            let report = Report::new(cases.source, &ran, detail(args));
+            output.line(format_args!("{}", report::text(&report)))?;
+        }
+        tally.add(ran.verdict.exit_code());
+        row.violated.extend(ran.outcome.judgement.violated().map(|finding| finding.id));
+        if ran.verdict.passed() {
+            row.passed += 1;
+        } else {
+            row.failed += 1;
+            row.failures.push(failed(cases.source, &ran));
+        }
+    }
+    Ok(row)
+}
+
+fn text(
+    args: &Args,
+    selected: &[Vec<Selection<'_>>],
+    output: &mut Output,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    let count: usize = selected.iter().flatten().map(|s| s.indices.len()).sum();
+    for selection in selected.iter().flatten() {
+        let row = run_selection(args, selection, count == 1, output, tally)?;
+        let label = &selection.cases.source.label;
+        if row.failed == 0 {
+            let cases = counted(row.passed);
+            let violated = ids(&row.violated);
+            let violated = if violated.is_empty() {
+                String::new()
+            } else {
+                format!("  {DIM}{violated} violated, as expected{DIM:#}")
+            };
+            output.line(format_args!("{GOOD}ok{GOOD:#}    {label} ({cases}){violated}"))?;
+        } else {
+            for failure in &row.failures {
+                output.line(format_args!("{failure}"))?;
+            }
+            if row.passed > 0 {
+                let cases = counted(row.passed);
+                output.line(format_args!("{GOOD}ok{GOOD:#}    {label} (the other {cases})"))?;
+            }
+        }
+    }
+    summary(output, tally)
+}
+
+fn counted(cases: usize) -> String {
+    if cases == 1 { "1 case".to_owned() } else { format!("{cases} cases") }
+}
+
+fn ids(violated: &BTreeSet<Id>) -> String {
+    let ids: Vec<String> = violated.iter().map(ToString::to_string).collect();
+    ids.join(" ")
+}
+
+fn summary(output: &mut Output, tally: &Tally) -> Result<(), Failure> {
+    let style = if tally.failed == 0 { GOOD } else { BAD };
+    let (passed, failed) = (tally.passed, tally.failed);
+    output.line(format_args!("\n{style}{passed} passed, {failed} failed{style:#}"))
+}
+
+/// A table of scenarios and profiles, and the failures below it.
+fn side_by_side(
+    args: &Args,
+    selected: &[Vec<Selection<'_>>],
+    profiles: &[&'static Profile],
+    output: &mut Output,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    let mut table: Vec<Vec<String>> = Vec::new();
+    let mut head = vec!["scenario".to_owned()];
+    head.extend(profiles.iter().map(|profile| profile.name.to_owned()));
+    table.push(head);
+    let mut failures = Vec::new();
+    for of_source in selected {
+        let mut line = vec![of_source[0].cases.source.label.clone()];
+        for selection in of_source {
+            let row = run_selection(args, selection, false, output, tally)?;
+            let total = row.passed + row.failed;
+            let verdict = match (row.failed, total) {
+                (0, 0) => "-".to_owned(),
+                (0, 1) => "ok".to_owned(),
+                (0, _) => format!("ok {total}"),
+                (failed, _) => format!("FAIL {failed} of {total}"),
+            };
+            let violated = ids(&row.violated);
+            let space = if violated.is_empty() { "" } else { "  " };
+            line.push(format!("{verdict}{space}{violated}"));
+            failures.extend(row.failures);
+        }
+        table.push(line);
+    }
+    let width = |column: usize| {
+        table.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..=profiles.len()).map(width).collect();
+    for (number, row) in table.iter().enumerate() {
+        let mut line = String::new();
+        for (text, width) in row.iter().zip(&widths) {
+            let style = match number {
+                0 => BOLD,
+                _ if text.starts_with("FAIL ") => BAD,
+                _ => anstyle::Style::new(),
+            };
+            let padding = " ".repeat(width - text.chars().count() + 2);
+            line.push_str(&format!("{style}{text}{style:#}{padding}"));
+        }
+        output.line(format_args!("{}", line.trim_end()))?;
+    }
+    for failure in &failures {
+        output.line(format_args!("\n{}", failure.trim_end()))?;
+    }
+    summary(output, tally)
+}
+
+/// Why a case failed, where in its file, and how to see more.
+fn failed(source: &Source, ran: &Ran) -> String {
+    let Ran { case, outcome, .. } = ran;
+    let profile = outcome.profile.name;
+    let name = report::plain(&case.name);
+    let mut text = format!("{BAD}FAIL{BAD:#}  {BOLD}{name}{BOLD:#}  {DIM}{profile}{DIM:#}\n");
+    for reason in &ran.verdict.reasons {
+        text.push_str(&rendered(source, reason));
+        text.push('\n');
+    }
+    let (file, case) = (quoted(&source.file), quoted(&case.name));
+    text.push_str(&format!(
+        "replay: shakedown run {file} --case {case} --profile {profile} --timeline\n"
+    ));
+    text
+}
+
+/// A reason with the line of the file that it is about.
+pub fn rendered(source: &Source, reason: &Reason) -> String {
+    let mut diagnostic = source.diagnostic(&reason.span, report::plain(&reason.what));
+    if let Some(help) = &reason.help {
+        diagnostic = diagnostic.help(report::plain(help));
+    }
+    if let Some((expected, found)) = &reason.differs {
+        diagnostic = diagnostic
+            .note(format!("expected {}", report::plain(expected)))
+            .note(format!("found    {}", report::plain(found)));
+    }
+    diagnostic.render(&source.text, true)
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(safe) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}

@@ -1,0 +1,219 @@
+//! Which files, cases and profiles a command is about.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use shakedown_cri::quirks::Profile;
+
+use super::output::{Failure, show_diagnostics};
+use crate::scenario::nearest;
+use crate::suite::{
+    Cases, CollectError, ExitCode, LoadError, RunFailure, Runner, Source, collect, same_names,
+};
+
+/// Accepts the names of the profiles.
+pub fn profile_parser() -> PossibleValuesParser {
+    PossibleValuesParser::new(Profile::ALL.iter().map(|profile| profile.name))
+}
+
+/// The profiles behind names that the parser accepted, each once.
+pub fn profiles(names: &[String]) -> Vec<&'static Profile> {
+    let mut profiles: Vec<&'static Profile> = Vec::new();
+    for profile in names.iter().filter_map(|name| Profile::find(name)) {
+        if !profiles.contains(&profile) {
+            profiles.push(profile);
+        }
+    }
+    profiles
+}
+
+/// Reads the scenario files behind paths. What is wrong with any of them goes to stderr.
+///
+/// # Errors
+/// When a path cannot be read, there is no file, or a file is wrong.
+pub fn load(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+    let found = collect(paths).map_err(|error| {
+        let missing = matches!(&error, CollectError::Io { error, path }
+            if error.kind() == std::io::ErrorKind::NotFound && path.as_os_str() == "scenarios");
+        if missing {
+            let hint = "name scenario files or directories, or run where `scenarios/` is";
+            Failure::new(ExitCode::Io, format!("{error}\n{hint}"))
+        } else {
+            error.into()
+        }
+    })?;
+    if found.is_empty() {
+        let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+        let message = format!("no scenario file (*.toml) in {}", paths.join(", "));
+        return Err(Failure::new(ExitCode::Usage, message));
+    }
+    let mut sources = Vec::new();
+    let mut wrong = 0_usize;
+    for file in &found {
+        match Source::read(file) {
+            Ok(source) => sources.push(source),
+            Err(LoadError::Wrong { text, diagnostics }) => {
+                show_diagnostics(&diagnostics, &text);
+                wrong += 1;
+            }
+            Err(error) => return Err(Failure::new(ExitCode::Io, error.to_string())),
+        }
+    }
+    refuse_wrong(wrong)?;
+    if let Some((name, first, second)) = same_names(&sources).first() {
+        let message = format!("two files make the scenario `{name}`: {first} and {second}");
+        return Err(Failure::new(ExitCode::Data, message));
+    }
+    Ok(sources)
+}
+
+fn refuse_wrong(files: usize) -> Result<(), Failure> {
+    match files {
+        0 => Ok(()),
+        1 => Err(Failure::new(ExitCode::Data, "a scenario file is wrong; nothing was run")),
+        n => Err(Failure::new(ExitCode::Data, format!("{n} scenario files are wrong; nothing was run"))),
+    }
+}
+
+/// Only the sources that have one of the tags; all if no tag is given.
+///
+/// # Errors
+/// When none is left.
+pub fn with_tags(sources: Vec<Source>, tags: &[String]) -> Result<Vec<Source>, Failure> {
+    if tags.is_empty() {
+        return Ok(sources);
+    }
+    let known: Vec<String> = sources.iter().flat_map(|s| s.scenario.tags.clone()).collect();
+    let has_one = |source: &Source| source.scenario.tags.iter().any(|tag| tags.contains(tag));
+    let left: Vec<Source> = sources.into_iter().filter(has_one).collect();
+    if left.is_empty() {
+        let wanted = tags.join("`, `");
+        let near = nearest(&tags[0], known.iter().map(String::as_str));
+        let near = near.map_or_else(String::new, |tag| format!("; did you mean `{tag}`?"));
+        let message = format!("no scenario has the tag `{wanted}`{near}");
+        return Err(Failure::new(ExitCode::Usage, message));
+    }
+    Ok(left)
+}
+
+/// The cases of one file under one profile that a command is about.
+pub struct Selection<'s> {
+    pub cases: Cases<'s>,
+    /// In order.
+    pub indices: Vec<usize>,
+}
+
+/// Expands the sources in each profile and picks cases: by their name, the scenario's name, or a
+/// pattern with `*` and `?`. For each source one selection per profile, in their order; sources
+/// without a case are left out.
+///
+/// # Errors
+/// When a file cannot be expanded or run, or no case is left.
+pub fn select<'s>(
+    runner: &Runner,
+    sources: &'s [Source],
+    profiles: &[&'static Profile],
+    pattern: Option<&str>,
+) -> Result<Vec<Vec<Selection<'s>>>, Failure> {
+    let mut selected = Vec::new();
+    let mut names = Vec::new();
+    let mut wrong = 0_usize;
+    for source in sources {
+        let mut of_source = Vec::new();
+        let mut diagnostics = Vec::new();
+        for profile in profiles {
+            match runner.cases(source, profile) {
+                Ok(cases) => {
+                    let indices: Vec<usize> = (0..cases.len())
+                        .filter(|i| {
+                            pattern.is_none_or(|p| {
+                                p == source.scenario.name || matches(p, &cases.name(*i))
+                            })
+                        })
+                        .collect();
+                    diagnostics.extend(cases.diagnose(&indices));
+                    if pattern.is_some() && names.len() < NAMES_MAX {
+                        names.extend((0..cases.len()).map(|i| cases.name(i)));
+                    }
+                    of_source.push(Selection { cases, indices });
+                }
+                Err(RunFailure::Wrong(found)) => diagnostics.extend(found),
+                Err(RunFailure::Broken(what)) => {
+                    let message = format!("the harness broke in {}: {what}", source.file);
+                    return Err(Failure::new(ExitCode::Software, message));
+                }
+            }
+        }
+        if !diagnostics.is_empty() {
+            let mut seen: Vec<_> = Vec::new();
+            diagnostics.retain(|d| {
+                let is_new = !seen.contains(&(d.span.clone(), d.message.clone()));
+                seen.push((d.span.clone(), d.message.clone()));
+                is_new
+            });
+            show_diagnostics(&diagnostics, &source.text);
+            wrong += 1;
+        }
+        if of_source.iter().any(|selection| !selection.indices.is_empty()) {
+            selected.push(of_source);
+        }
+    }
+    refuse_wrong(wrong)?;
+    if selected.is_empty() {
+        let pattern = pattern.unwrap_or_default();
+        let near = nearest(pattern, names.iter().map(String::as_str));
+        let near = near.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        let message = format!("no case matches `{pattern}`{near}");
+        return Err(Failure::new(ExitCode::Usage, message));
+    }
+    Ok(selected)
+}
+
+/// Names that a suggestion is picked from.
+const NAMES_MAX: usize = 20_000;
+
+/// Whether `name` is `pattern`, or fits it: `*` stands for any text, `?` for one character.
+fn matches(pattern: &str, name: &str) -> bool {
+    if pattern == name {
+        return true;
+    }
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (mut p, mut n) = (0, 0);
+    // Where to go on when what followed the last `*` did not fit.
+    let mut retry: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                retry = Some((p + 1, n));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => {
+                let Some((after, at)) = retry else { return false };
+                retry = Some((after, at + 1));
+                (p, n) = (after, at + 1);
+            }
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_stand_for_names() {
+        assert!(matches("a[code=x]", "a[code=x]"));
+        assert!(matches("a*", "a[code=x]"));
+        assert!(matches("*=x?", "a[code=x]"));
+        assert!(matches("*", ""));
+        assert!(matches("a*b*c", "a-b-b-c"));
+        assert!(!matches("a", "ab"));
+        assert!(!matches("*b", "abc"));
+        assert!(!matches("?", ""));
+    }
+}

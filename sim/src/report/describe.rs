@@ -1,0 +1,277 @@
+//! What a scenario says, in words.
+
+use std::time::Duration;
+
+use crate::scenario::{
+    Action, Call, Container, DelayOf, Disk, Effect, Fault, FaultKind, Hold, HostNamespace,
+    InitialState, NriConfig, PathKind, PidMode, Plugin, PluginEvent, Process, Sandbox,
+    SandboxState, Stream, Target, When, World, duration,
+};
+
+/// A thing of the world: `(container, web, created, in pod)`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Thing {
+    pub kind: &'static str,
+    /// May be empty.
+    pub name: String,
+    pub what: String,
+}
+
+fn thing(kind: &'static str, name: impl Into<String>, what: impl Into<String>) -> Thing {
+    Thing { kind, name: name.into(), what: what.into() }
+}
+
+/// The world, as far as it is not the standard one.
+pub fn world(world: &World) -> Vec<Thing> {
+    let standard = World::default();
+    let mut things = Vec::new();
+    things.extend(world.sandboxes.iter().map(|s| thing("sandbox", &s.name, sandbox(s))));
+    things.extend(world.containers.iter().map(|c| thing("container", &c.name, container(c))));
+    match world.nri {
+        NriConfig::Absent => things.push(thing("nri", "", "absent")),
+        NriConfig::Disabled if !world.plugins.is_empty() => {
+            things.push(thing("nri", "", "disabled"));
+        }
+        NriConfig::Enabled if world.plugins.is_empty() => {
+            things.push(thing("nri", "", "enabled, without plugins"));
+        }
+        NriConfig::Enabled | NriConfig::Disabled => {}
+    }
+    things.extend(world.plugins.iter().map(|p| thing("plugin", &p.name, plugin(p))));
+    if world.images != standard.images {
+        for image in &world.images {
+            let what = match &*image.stop_signal {
+                "" => "no stop signal of its own".to_owned(),
+                signal => format!("stop signal {signal}"),
+            };
+            things.push(thing("image", &image.name, what));
+        }
+    }
+    things.extend(world.runtimes.iter().map(|name| thing("runtime", name, "beside runc")));
+    if world.disk != standard.disk {
+        things.push(thing("disk", "", disk(&world.disk)));
+    }
+    for path in &world.paths {
+        let what = match path.kind {
+            PathKind::File => format!("a file, mode {:o}", path.mode),
+            PathKind::Directory => format!("a directory, mode {:o}", path.mode),
+            PathKind::Removed => "removed before the first call".to_owned(),
+        };
+        things.push(thing("path", &path.path, what));
+    }
+    if world.max_log_line != standard.max_log_line {
+        things.push(thing("log", "", format!("lines of at most {} bytes", world.max_log_line)));
+    }
+    if world.bound != standard.bound {
+        let bound = duration::print(world.bound);
+        things.push(thing("bound", "", format!("every call answers within {bound}")));
+    }
+    things
+}
+
+fn disk(disk: &Disk) -> String {
+    let mut parts = Vec::new();
+    if let Some(size) = disk.size {
+        parts.push(format!("{size} bytes"));
+    }
+    if let Some(files) = disk.max_open_files {
+        parts.push(format!("at most {files} open files"));
+    }
+    parts.join(", ")
+}
+
+fn sandbox(sandbox: &Sandbox) -> String {
+    let mut parts = vec![match sandbox.state {
+        SandboxState::Ready => "ready".to_owned(),
+        SandboxState::NotReady => "not ready".to_owned(),
+        SandboxState::Gone => "gone from the service's store".to_owned(),
+    }];
+    if !sandbox.runtime_handler.is_empty() {
+        parts.push(format!("runtime handler {}", sandbox.runtime_handler));
+    }
+    if sandbox.untrusted {
+        parts.push("untrusted workload".to_owned());
+    }
+    for namespace in &sandbox.host_namespaces {
+        let name = match namespace {
+            HostNamespace::Network => "network",
+            HostNamespace::Pid => "pid",
+            HostNamespace::Ipc => "ipc",
+        };
+        parts.push(format!("the node's {name} namespace"));
+    }
+    if sandbox.log_directory.is_empty() {
+        parts.push("no logging".to_owned());
+    } else if sandbox.log_directory != format!("/var/log/pods/{}", sandbox.name) {
+        parts.push(format!("logs in {}", sandbox.log_directory));
+    }
+    parts.join(", ")
+}
+
+fn container(container: &Container) -> String {
+    let state = match container.state {
+        InitialState::Absent => "not made yet",
+        InitialState::Created => "created",
+        InitialState::Running => "running",
+        InitialState::Exited => "exited",
+    };
+    let mut parts = vec![format!("{state}, in {}", container.sandbox)];
+    if container.image != "app" {
+        parts.push(format!("image {}", container.image));
+    }
+    if !container.id.is_empty() {
+        parts.push(format!("id {}…", container.id));
+    }
+    if container.log_path.is_empty() {
+        parts.push("no logging".to_owned());
+    } else if container.log_path != format!("{}.log", container.name) {
+        parts.push(format!("log {}", container.log_path));
+    }
+    if container.tty {
+        parts.push("tty".to_owned());
+    }
+    if container.stdin {
+        parts.push("stdin".to_owned());
+    }
+    match &container.pid_mode {
+        PidMode::Container => {}
+        PidMode::Pod => parts.push("the pod's pid namespace".to_owned()),
+        PidMode::Node => parts.push("the node's pid namespace".to_owned()),
+        PidMode::Target(target) => parts.push(format!("the pid namespace of {target}")),
+    }
+    format!("{}; {}", parts.join(", "), process(&container.process))
+}
+
+fn process(process: &Process) -> String {
+    if process.executable_missing {
+        return "its executable does not exist".to_owned();
+    }
+    let mut text = match process.runs {
+        None => "its process runs until it is killed".to_owned(),
+        Some(time) if time.is_zero() => format!("its process exits {} at once", process.exit_code),
+        Some(time) => {
+            format!("its process exits {} after {}", process.exit_code, duration::print(time))
+        }
+    };
+    if process.ignores_sigterm {
+        text.push_str(", ignores SIGTERM");
+    }
+    for output in &process.output {
+        let stream = match output.stream {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        };
+        let bytes = output.text.len() as u64 * u64::from(output.repeat);
+        let at = duration::print(output.at);
+        text.push_str(&format!(", writes {bytes} bytes to {stream} at {at}"));
+    }
+    text
+}
+
+fn plugin(plugin: &Plugin) -> String {
+    let events: Vec<&str> = plugin
+        .events
+        .iter()
+        .map(|event| match event {
+            PluginEvent::Create => "create",
+            PluginEvent::PostCreate => "post-create",
+            PluginEvent::Start => "start",
+            PluginEvent::PostStart => "post-start",
+            PluginEvent::Stop => "stop",
+            PluginEvent::Remove => "remove",
+        })
+        .collect();
+    let hears = match events.len() {
+        6 => "hears everything".to_owned(),
+        0 => "hears nothing".to_owned(),
+        _ => format!("hears {}", events.join(", ")),
+    };
+    let later = if plugin.connected { "" } else { ", not connected yet" };
+    format!("index {}, {hears}{later}", plugin.index)
+}
+
+fn target(target: &Target) -> String {
+    match target {
+        Target::Container(name) => name.clone(),
+        Target::Literal(id) => format!("the id {id:?}"),
+    }
+}
+
+/// `stop web with 10 s of grace`
+pub fn action(action: &Action) -> String {
+    match action {
+        Action::Create { container } => format!("create {container}"),
+        Action::Start { target: on } => format!("start {}", target(on)),
+        Action::Stop { target: on, timeout: 0 } => format!("stop {}", target(on)),
+        Action::Stop { target: on, timeout } => {
+            format!("stop {} with {timeout} s of grace", target(on))
+        }
+        Action::Remove { target: on } => format!("remove {}", target(on)),
+        Action::Status { target: on, verbose } => {
+            format!("{}status of {}", if *verbose { "verbose " } else { "" }, target(on))
+        }
+        Action::List => "list containers".to_owned(),
+        Action::StopPod { sandbox } => format!("stop the pod {sandbox}"),
+        Action::RemovePod { sandbox } => format!("remove the pod {sandbox}"),
+        Action::ConnectPlugin { plugin } => format!("the plugin {plugin} connects"),
+    }
+}
+
+/// What a call does, when, and how patient its client is.
+pub fn call(call: &Call) -> String {
+    let mut text = action(&call.action);
+    match &call.when {
+        When::At(time) if time.is_zero() => {}
+        When::At(time) => text.push_str(&format!(", at {}", duration::print(*time))),
+        When::Moment(moment) => text.push_str(&format!(", when {moment}")),
+    }
+    if let Some(deadline) = call.deadline {
+        text.push_str(&format!(", deadline {}", duration::print(deadline)));
+    }
+    match &call.cancel {
+        None => {}
+        Some(When::At(time)) => {
+            text.push_str(&format!(", cancelled after {}", duration::print(*time)));
+        }
+        Some(When::Moment(moment)) => text.push_str(&format!(", cancelled when {moment}")),
+    }
+    text
+}
+
+fn effect(effect: Effect) -> String {
+    match effect {
+        Effect::None => "without effect".to_owned(),
+        Effect::Done => "after the effect".to_owned(),
+        Effect::Late(by) => format!("with the effect {} later", duration::print(by)),
+    }
+}
+
+/// `error not-found, without effect`
+pub fn fault(fault: &Fault) -> String {
+    match &fault.kind {
+        FaultKind::Error { code, message, effect: e } => {
+            let message = message.as_ref().map_or_else(String::new, |m| format!(" {m:?}"));
+            format!("error {code}{message}, {}", effect(*e))
+        }
+        FaultKind::Delay { by, of } => delay(*by, *of),
+        FaultKind::Hang { effect: e } => format!("hang, {}", effect(*e)),
+        FaultKind::HangForever { effect: e } => format!("hang!, {}", effect(*e)),
+        FaultKind::Cancel { effect: e } => format!("cancel, {}", effect(*e)),
+        FaultKind::Deadline { effect: e } => format!("deadline, {}", effect(*e)),
+        FaultKind::ShortWrite => "short-write".to_owned(),
+        FaultKind::ConnectionClosed { effect: e } => format!("connection-closed, {}", effect(*e)),
+    }
+}
+
+fn delay(by: Duration, of: DelayOf) -> String {
+    let of = match of {
+        DelayOf::Effect => "effect",
+        DelayOf::Reply => "reply",
+    };
+    format!("delay of the {of} by {}", duration::print(by))
+}
+
+/// `until start-1.done, across time`
+pub fn hold(hold: &Hold) -> String {
+    format!("until {}{}", hold.until, if hold.across_time { ", across time" } else { "" })
+}

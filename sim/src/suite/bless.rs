@@ -1,0 +1,369 @@
+//! What a file would have to expect for its runs to pass.
+
+use std::collections::BTreeSet;
+
+use shakedown_cri::quirks::{Profile, Quirk};
+
+use super::cases::{Cases, Ran, RunFailure};
+use super::check::{answer_word, client_word, events_of, left};
+use super::names::{Names, state_word};
+use super::source::Source;
+use crate::invariants::Id;
+use crate::run::Reply;
+use crate::scenario::matrix::placeholders;
+use crate::scenario::{
+    CasePattern, Cause, Expect, ExpectAnswer, ExpectStatus, ExpectedViolation, Filter,
+    ResolvedAxis, Scenario, Span, ValueRange, limits,
+};
+use crate::turnstile::Stop;
+
+/// New expectations, and what of the runs they do not hold.
+#[derive(Debug)]
+pub struct Blessed {
+    /// The scenario with new expectations and expected violations.
+    pub scenario: Scenario,
+    /// What people have to know: each a sentence.
+    pub notes: Vec<String>,
+}
+
+/// Why an invariant broke, as the file says or is to say.
+#[derive(Clone, PartialEq)]
+struct Explained {
+    invariant: Id,
+    cause: Cause,
+    because: Because,
+}
+
+#[derive(Clone, PartialEq)]
+enum Because {
+    Known(String),
+    /// Nobody looked at it yet.
+    New,
+}
+
+/// Things that are so in some cases of each profile.
+struct Group<T> {
+    what: T,
+    /// By profile: indices of cases.
+    cases: Vec<BTreeSet<usize>>,
+}
+
+fn add<T: PartialEq>(groups: &mut Vec<Group<T>>, what: T, profile: usize, case: usize, profiles: usize) {
+    let index = groups.iter().position(|group| group.what == what).unwrap_or_else(|| {
+        groups.push(Group { what, cases: vec![BTreeSet::new(); profiles] });
+        groups.len() - 1
+    });
+    groups[index].cases[profile].insert(case);
+}
+
+/// The word in front of a reason that was not given by a person.
+const TO_BE_CHECKED: &str = "to be checked: ";
+
+/// Runs all cases, each profile's in turn, and makes the expectations that hold. Entries for other
+/// profiles stay, as do the orders; a violation keeps the cause that the file gives it.
+///
+/// `source` is the file; `of_profiles` are its cases, which may come from a copy of it without
+/// expectations.
+///
+/// # Errors
+/// When a case cannot be run.
+pub fn bless(source: &Source, of_profiles: &[Cases<'_>]) -> Result<Blessed, RunFailure> {
+    let mut notes = Vec::new();
+    let mut facts: Vec<Group<Expect>> = Vec::new();
+    let mut broken: Vec<Group<Explained>> = Vec::new();
+    let mut first_words: Vec<(Id, String)> = Vec::new();
+    let count = of_profiles.len();
+    for (profile, cases) in of_profiles.iter().enumerate() {
+        for index in 0..cases.len() {
+            let ran = cases.run(index, false)?;
+            add(&mut facts, expectation(&ran, &mut notes), profile, index, count);
+            let names = Names::new(&ran.plan);
+            for finding in ran.outcome.judgement.violated() {
+                let words = finding.violations.first().map(|v| names.text(&v.what));
+                let words = words.unwrap_or_default();
+                match explain(&ran, source, cases, finding.id) {
+                    Some(explained) => {
+                        if !first_words.iter().any(|(id, _)| *id == finding.id) {
+                            first_words.push((finding.id, words));
+                        }
+                        add(&mut broken, explained, profile, index, count);
+                    }
+                    None => notes.push(format!(
+                        "{} {} is violated in {} ({}), and no quirk of the profile is known to \
+                         break it: a finding, not written as expected: {words}",
+                        finding.id, finding.name, ran.case.name, cases.profile.name
+                    )),
+                }
+            }
+        }
+    }
+    let mut scenario = source.scenario.clone();
+    let profiles: Vec<&'static Profile> = of_profiles.iter().map(|cases| cases.profile).collect();
+    scenario.expects = kept_expects(&scenario, &profiles);
+    for group in &facts {
+        for filter in filters(&group.cases, of_profiles) {
+            scenario.expects.push(Expect { filter, ..group.what.clone() });
+        }
+    }
+    scenario.violations = kept_violations(&scenario, &profiles);
+    broken.sort_by_key(|group| group.what.invariant);
+    for group in &broken {
+        let id = group.what.invariant;
+        let words = first_words.iter().find(|(known, _)| *known == id);
+        let because = match &group.what.because {
+            Because::Known(because) => because.clone(),
+            Because::New => {
+                let words = words.map_or("", |(_, words)| words);
+                cut(&format!("{TO_BE_CHECKED}{words}"), limits::TEXT_BYTES_MAX)
+            }
+        };
+        for filter in filters(&group.cases, of_profiles) {
+            scenario.violations.push(ExpectedViolation {
+                span: Span::default(),
+                filter,
+                invariant: id.to_string(),
+                cause: group.what.cause.clone(),
+                because: because.clone(),
+            });
+        }
+    }
+    notes.sort();
+    notes.dedup();
+    Ok(Blessed { scenario, notes })
+}
+
+fn cut(text: &str, bytes: usize) -> String {
+    text[..text.floor_char_boundary(bytes)].to_owned()
+}
+
+/// The profiles that an entry stays with: those it applies to and that are not blessed.
+fn other_profiles(filter: &Filter, blessed: &[&'static Profile]) -> Vec<String> {
+    let others = Profile::ALL.iter().filter(|profile| !blessed.contains(profile));
+    let names = others.map(|profile| profile.name.to_owned());
+    names.filter(|name| filter.profiles.is_empty() || filter.profiles.contains(name)).collect()
+}
+
+fn kept_expects(scenario: &Scenario, blessed: &[&'static Profile]) -> Vec<Expect> {
+    let mut kept = Vec::new();
+    for entry in &scenario.expects {
+        let others = other_profiles(&entry.filter, blessed);
+        let here = Profile::ALL.iter().filter(|profile| blessed.contains(profile));
+        let here: Vec<String> = here
+            .map(|profile| profile.name.to_owned())
+            .filter(|n| entry.filter.profiles.is_empty() || entry.filter.profiles.contains(n))
+            .collect();
+        // What a run brought has many orders; which of them matters is for people to say.
+        if !here.is_empty() && !entry.order.is_empty() {
+            let profiles = if others.is_empty() { entry.filter.profiles.clone() } else { here };
+            let filter = Filter { profiles, cases: entry.filter.cases.clone() };
+            kept.push(Expect { filter, order: entry.order.clone(), ..Expect::default() });
+        }
+        if !others.is_empty() {
+            let filter = Filter { profiles: others, cases: entry.filter.cases.clone() };
+            kept.push(Expect { filter, ..entry.clone() });
+        }
+    }
+    kept
+}
+
+fn kept_violations(scenario: &Scenario, blessed: &[&'static Profile]) -> Vec<ExpectedViolation> {
+    let entries = scenario.violations.iter().filter_map(|entry| {
+        let profiles = other_profiles(&entry.filter, blessed);
+        (!profiles.is_empty()).then(|| {
+            let filter = Filter { profiles, cases: entry.filter.cases.clone() };
+            ExpectedViolation { filter, ..entry.clone() }
+        })
+    });
+    entries.collect()
+}
+
+/// What a case brought, as an expectation of every case.
+fn expectation(ran: &Ran, notes: &mut Vec<String>) -> Expect {
+    let Ran { plan, outcome, case, .. } = ran;
+    let names = Names::new(plan);
+    // With a matrix, braces in a message would be placeholders.
+    let has_matrix = !case.values.is_empty();
+    let message = |text: &str| {
+        let text = names.text(text);
+        let usable = text.len() <= limits::TEXT_BYTES_MAX
+            && !(has_matrix && !placeholders(&text).is_empty());
+        usable.then_some(text)
+    };
+    let answers = outcome.answers.iter().map(|answer| {
+        let (text, state) = match &answer.result {
+            Some(Err(error)) => (message(&error.message), None),
+            Some(Ok(Reply::Status(status))) => (None, Some(state_word(status.state).to_owned())),
+            _ => (None, None),
+        };
+        ExpectAnswer {
+            span: Span::default(),
+            call: answer.call.to_string(),
+            code: answer_word(answer).to_owned(),
+            message: text,
+            client: answer.gave_up.map(|_| client_word(answer).to_owned()),
+            state,
+        }
+    });
+    let answers = answers.collect();
+    if let Stop::Panicked { message, .. } = &outcome.stop {
+        let text = names.text(message);
+        let line = text.lines().next().unwrap_or_default();
+        let panic = Some(cut(line, limits::TEXT_BYTES_MAX));
+        return Expect { answers, panic, ..Expect::default() };
+    }
+    let statuses = outcome.quiet.statuses.iter().map(|shot| {
+        let container = shot.container.to_string();
+        let Some(status) = &shot.status else {
+            let state = Some("gone".to_owned());
+            return ExpectStatus { container, state, ..ExpectStatus::default() };
+        };
+        let finished = status.finished_at != 0;
+        ExpectStatus {
+            span: Span::default(),
+            container,
+            state: Some(state_word(status.state).to_owned()),
+            exit_code: finished.then_some(status.exit_code),
+            reason: (finished || !status.reason.is_empty()).then(|| status.reason.clone()),
+            message: if status.message.is_empty() { None } else { message(&status.message) },
+            started: Some(status.started_at != 0),
+            finished: Some(finished),
+        }
+    });
+    let containers = plan.containers.iter().map(|container| container.name.to_string());
+    let mut logs = std::collections::BTreeMap::new();
+    for (container, lines) in &outcome.logs {
+        let fits = lines.len() <= limits::EXPECTATIONS_MAX
+            && lines.iter().map(String::len).sum::<usize>() <= limits::LONG_TEXT_BYTES_MAX;
+        if !fits {
+            notes.push(format!("the log of {container} is too long to be expected"));
+        } else if !lines.is_empty() {
+            logs.insert(container.to_string(), lines.clone());
+        }
+    }
+    Expect {
+        answers,
+        statuses: statuses.collect(),
+        events: containers.map(|c| (c.clone(), events_of(outcome, &c))).collect(),
+        left_when_quiet: Some(left(&outcome.quiet, &names)),
+        left_when_reaped: outcome.reaped.as_ref().map(|reaped| left(reaped, &names)),
+        logs,
+        ..Expect::default()
+    }
+}
+
+/// The cause of a violation: what the file says, else a forced fault, else a quirk of the profile.
+fn explain(ran: &Ran, source: &Source, cases: &Cases<'_>, invariant: Id) -> Option<Explained> {
+    let id = invariant.to_string();
+    let quirks = cases.profile.quirks;
+    let entries = source.scenario.violations.iter().filter(|entry| entry.invariant == id);
+    let can_be = |entry: &&ExpectedViolation| match &entry.cause {
+        Cause::Forced => true,
+        Cause::Quirk(id) => Quirk::ALL.iter().any(|q| q.id() == id && quirks.has(*q)),
+    };
+    let known: Vec<&ExpectedViolation> = entries.filter(can_be).collect();
+    let applies = |entry: &&&ExpectedViolation| {
+        entry.filter.matches(cases.profile.name, &ran.case.values, cases.axes())
+    };
+    if let Some(entry) = known.iter().find(applies).or(known.first()) {
+        let because = Because::Known(entry.because.clone());
+        return Some(Explained { invariant, cause: entry.cause.clone(), because });
+    }
+    let mut faults = ran.plan.script.faults.iter();
+    let cause = if faults.any(|(site, fault)| fault.is_forced(site.op)) {
+        Cause::Forced
+    } else {
+        let quirk = quirks.iter().find(|quirk| quirk.breaks().contains(&&*id))?;
+        Cause::Quirk(quirk.id().to_owned())
+    };
+    Some(Explained { invariant, cause, because: Because::New })
+}
+
+/// Filters that fit exactly these cases of these profiles. Profiles with equal cases share one.
+fn filters(cases: &[BTreeSet<usize>], of_profiles: &[Cases<'_>]) -> Vec<Filter> {
+    let mut filters: Vec<Filter> = Vec::new();
+    for (set, of_profile) in cases.iter().zip(of_profiles) {
+        if set.is_empty() {
+            continue;
+        }
+        let all: BTreeSet<usize> = (0..of_profile.len()).collect();
+        let patterns = if *set == all { Vec::new() } else { patterns(of_profile.axes(), set, 0) };
+        let name = of_profile.profile.name.to_owned();
+        match filters.iter_mut().find(|filter| filter.cases == patterns) {
+            Some(filter) => filter.profiles.push(name),
+            None => filters.push(Filter { profiles: vec![name], cases: patterns }),
+        }
+    }
+    for filter in &mut filters {
+        if Profile::ALL.iter().all(|profile| filter.profiles.iter().any(|n| n == profile.name)) {
+            filter.profiles.clear();
+        }
+    }
+    filters
+}
+
+/// Patterns for a set of cases whose numbers begin at `from`; the last axis runs fastest.
+/// Consecutive values of an axis that are alike become a range.
+fn patterns(axes: &[ResolvedAxis], cases: &BTreeSet<usize>, from: usize) -> Vec<CasePattern> {
+    let Some((axis, rest)) = axes.split_first() else {
+        return if cases.contains(&from) { vec![CasePattern(Vec::new())] } else { Vec::new() };
+    };
+    let stride: usize = rest.iter().map(|axis| axis.values.len()).product();
+    let of_value = |i: usize| patterns(rest, cases, from + i * stride);
+    let mut found = Vec::new();
+    let mut first = 0;
+    while first < axis.values.len() {
+        let inner = of_value(first);
+        let mut last = first;
+        while last + 1 < axis.values.len() && of_value(last + 1) == inner {
+            last += 1;
+        }
+        let range = match (first, last) {
+            (0, last) if last + 1 == axis.values.len() => None,
+            (first, last) if first == last => Some(ValueRange::One(axis.values[first].clone())),
+            (first, last) => {
+                Some(ValueRange::Range(axis.values[first].clone(), axis.values[last].clone()))
+            }
+        };
+        for pattern in inner {
+            let head = range.clone().map(|range| (axis.name.clone(), range));
+            found.push(CasePattern(head.into_iter().chain(pattern.0).collect()));
+        }
+        first = last + 1;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn axis(name: &str, values: &[&str]) -> ResolvedAxis {
+        ResolvedAxis {
+            name: name.to_owned(),
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
+        }
+    }
+
+    fn text(axes: &[ResolvedAxis], cases: &[usize]) -> Vec<String> {
+        let set = cases.iter().copied().collect();
+        let each = patterns(axes, &set, 0).into_iter().map(|pattern| {
+            let parts = pattern.0.into_iter().map(|(axis, range)| match range {
+                ValueRange::One(value) => format!("{axis}={value}"),
+                ValueRange::Range(from, to) => format!("{axis}={from}..{to}"),
+            });
+            parts.collect::<Vec<_>>().join(", ")
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn consecutive_values_become_ranges() {
+        let one = [axis("m", &["a", "b", "c", "d"])];
+        assert_eq!(text(&one, &[1, 2]), ["m=b..c"]);
+        assert_eq!(text(&one, &[0, 2, 3]), ["m=a", "m=c..d"]);
+        let two = [axis("m", &["a", "b", "c"]), axis("n", &["x", "y"])];
+        assert_eq!(text(&two, &[0, 1, 2, 3]), ["m=a..b"]);
+        assert_eq!(text(&two, &[0, 2, 4]), ["n=x"]);
+        assert_eq!(text(&two, &[0, 3]), ["m=a, n=x", "m=b, n=y"]);
+    }
+}

@@ -1,0 +1,179 @@
+//! The cases of a file under a profile, and running them.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use shakedown_cri::quirks::Profile;
+
+use super::check::{Subject, check};
+use super::guard::guarded;
+use super::source::Source;
+use super::sweep;
+use super::verdict::Verdict;
+use crate::oracle::Menus;
+use crate::run::{Options, Outcome, Plan, RunError, run};
+use crate::scenario::{Case, Diagnostic, Expansion, Filter, Span, expand};
+
+/// What all runs of a process share.
+#[derive(Clone, Default)]
+pub struct Runner {
+    menus: Rc<Menus>,
+}
+
+/// The cases of a file under one profile: the values of a sweep depend on what the profile does.
+pub struct Cases<'s> {
+    pub source: &'s Source,
+    pub profile: &'static Profile,
+    expansion: Expansion<'s>,
+    runner: Runner,
+}
+
+/// A case that was run, and the verdict on it.
+pub struct Ran {
+    pub case: Case,
+    pub plan: Rc<Plan>,
+    pub outcome: Outcome,
+    pub verdict: Verdict,
+}
+
+/// Why a case has no outcome.
+#[derive(Debug)]
+pub enum RunFailure {
+    /// Something in the file cannot be run.
+    Wrong(Vec<Diagnostic>),
+    /// The harness broke an assumption of its own.
+    Broken(String),
+}
+
+impl Runner {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn run(&self, plan: &Rc<Plan>, profile: &'static Profile, logs: bool) -> Result<Outcome, String> {
+        let options = Options { profile, logs, menus: self.menus.clone(), ..Options::default() };
+        guarded(|| run(plan, &options))
+    }
+
+    /// Expands a file. A file with a sweep is run once for the sweep's values.
+    ///
+    /// # Errors
+    /// What of the file cannot be expanded, or fits no case.
+    pub fn cases<'s>(
+        &self,
+        source: &'s Source,
+        profile: &'static Profile,
+    ) -> Result<Cases<'s>, RunFailure> {
+        let scenario = &source.scenario;
+        let base = if sweep::has_sweep(scenario) {
+            let plan = sweep::plan(scenario).map_err(|errors| wrong(source, &errors, None))?;
+            Some(self.run(&plan, profile, false).map_err(RunFailure::Broken)?)
+        } else {
+            None
+        };
+        let values = |axis: &crate::scenario::Axis| {
+            let recording = base.as_ref().map(|outcome| &outcome.recording);
+            recording.map_or_else(Vec::new, |r| sweep::values(axis, scenario, r))
+        };
+        let expansion = expand(scenario, &values).map_err(|many| {
+            let span = scenario.matrix.first().map_or(0..0, |axis| axis.span.0.clone());
+            RunFailure::Wrong(vec![source.diagnostic(&span, many.to_string())])
+        })?;
+        let mut diagnostics = Vec::new();
+        for (axis, resolved) in scenario.matrix.iter().zip(expansion.axes()) {
+            if resolved.values.is_empty() {
+                let message = format!("the axis `{}` has no values in this run", axis.name);
+                let help = "it is empty when the actor does nothing, or when no site of it can \
+                            meet the faults that use the axis";
+                diagnostics.push(source.diagnostic(&axis.span.0, message).help(help));
+            }
+        }
+        let mut misfits = |filter: &Filter, span: &Span| {
+            let other = !filter.profiles.is_empty()
+                && !filter.profiles.iter().any(|name| name == profile.name);
+            if !other {
+                let each = filter.misfits(expansion.axes()).into_iter();
+                diagnostics.extend(each.map(|message| {
+                    let note = format!("in the profile {}", profile.name);
+                    source.diagnostic(&span.0, message).note(note)
+                }));
+            }
+        };
+        scenario.expects.iter().for_each(|entry| misfits(&entry.filter, &entry.span));
+        scenario.violations.iter().for_each(|entry| misfits(&entry.filter, &entry.span));
+        if !diagnostics.is_empty() {
+            return Err(RunFailure::Wrong(diagnostics));
+        }
+        Ok(Cases { source, profile, expansion, runner: self.clone() })
+    }
+}
+
+/// Diagnostics for what cannot be run; `case` says in which case.
+fn wrong(source: &Source, errors: &[RunError], case: Option<&str>) -> RunFailure {
+    let each = errors.iter().map(|error| {
+        let diagnostic = source.diagnostic(&error.span, error.message.clone());
+        match case {
+            Some(case) => diagnostic.note(format!("in the case {case}")),
+            None => diagnostic,
+        }
+    });
+    RunFailure::Wrong(each.collect())
+}
+
+impl Cases<'_> {
+    pub fn len(&self) -> usize {
+        self.expansion.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.expansion.is_empty()
+    }
+
+    pub fn axes(&self) -> &[crate::scenario::ResolvedAxis] {
+        self.expansion.axes()
+    }
+
+    /// `index`: 0 to [`Cases::len`].
+    pub fn name(&self, index: usize) -> String {
+        self.expansion.name(index)
+    }
+
+    pub fn values(&self, index: usize) -> Vec<(String, String)> {
+        self.expansion.values(index)
+    }
+
+    fn plan(&self, case: &Case) -> Result<Rc<Plan>, RunFailure> {
+        let name = (!case.values.is_empty()).then_some(&*case.name);
+        Plan::new(case).map(Rc::new).map_err(|errors| wrong(self.source, &errors, name))
+    }
+
+    /// What is wrong with the given cases, each fault of the file once.
+    pub fn diagnose(&self, indices: &[usize]) -> Vec<Diagnostic> {
+        let mut seen = BTreeSet::new();
+        let mut found = Vec::new();
+        for index in indices {
+            if let Err(RunFailure::Wrong(diagnostics)) = self.plan(&self.expansion.case(*index)) {
+                for diagnostic in diagnostics {
+                    let span = (diagnostic.span.start, diagnostic.span.end);
+                    if seen.insert(span) {
+                        found.push(diagnostic);
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Runs one case and judges it. `logs`: with what the service logs.
+    ///
+    /// # Errors
+    /// When the case cannot be run, or the harness broke.
+    pub fn run(&self, index: usize, logs: bool) -> Result<Ran, RunFailure> {
+        let case = self.expansion.case(index);
+        let plan = self.plan(&case)?;
+        let outcome = self.runner.run(&plan, self.profile, logs).map_err(RunFailure::Broken)?;
+        let subject = Subject { case: &case, axes: self.axes(), plan: &plan, outcome: &outcome };
+        let verdict = check(&subject);
+        Ok(Ran { case, plan, outcome, verdict })
+    }
+}

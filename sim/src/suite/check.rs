@@ -1,0 +1,453 @@
+//! Holds what a run brought against what its file expects.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use shakedown_cri::cri::EventKind;
+use shakedown_cri::quirks::Quirk;
+
+use super::names::{Names, event_word, state_word};
+use super::sweep::{is_call, reached};
+use super::verdict::{Kind, Reason, Verdict};
+use crate::invariants::Id;
+use crate::run::{Answer, Outcome, Plan, Reply, Snapshot};
+use crate::scenario::{Case, Cause, Expect, ExpectAnswer, ExpectStatus, Filter, ResolvedAxis};
+use crate::turnstile::{Fate, Moment, Stop};
+
+/// A run and the case it was made of.
+pub(super) struct Subject<'a> {
+    pub case: &'a Case,
+    /// For filters that name ranges of values.
+    pub axes: &'a [ResolvedAxis],
+    pub plan: &'a Plan,
+    pub outcome: &'a Outcome,
+}
+
+impl Subject<'_> {
+    fn applies(&self, filter: &Filter) -> bool {
+        filter.matches(self.outcome.profile.name, &self.case.values, self.axes)
+    }
+}
+
+/// Judges a run.
+pub(super) fn check(subject: &Subject<'_>) -> Verdict {
+    let mut verdict = Verdict::default();
+    let reasons = &mut verdict.reasons;
+    stop(subject, reasons);
+    decisions(subject, reasons);
+    for (call, why) in &subject.outcome.never_began {
+        let plan = subject.plan.calls.iter().find(|plan| plan.name == *call);
+        let span = plan.map_or(0..0, |plan| plan.span.clone());
+        let mut reason =
+            Reason::new(Kind::NeverBegan, &span, format!("the call `{call}` never began: {why}"));
+        if let Some(moment) = plan.and_then(|plan| plan.when) {
+            reason = suggest(reason, &moment.to_string(), subject.outcome, true);
+        }
+        reasons.push(reason);
+    }
+    violations(subject, &mut verdict);
+    let names = Names::new(subject.plan);
+    for expect in &subject.case.scenario.expects {
+        if subject.applies(&expect.filter) {
+            expectation(subject, &names, expect, &mut verdict.reasons);
+        }
+    }
+    verdict
+}
+
+/// Where a violation is pointed at: what disturbs the case first, else its first call.
+fn disturbance(subject: &Subject<'_>) -> Range<usize> {
+    let plan = subject.plan;
+    let disturbed = plan.fault_spans.iter().chain(&plan.hold_spans).next();
+    let call = || plan.calls.last().map(|call| call.span.clone());
+    disturbed.cloned().or_else(call).unwrap_or(0..0)
+}
+
+fn stop(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
+    let expects = subject.case.scenario.expects.iter();
+    let mut expected =
+        expects.filter(|e| e.panic.is_some() && subject.applies(&e.filter)).peekable();
+    match &subject.outcome.stop {
+        Stop::Panicked { actor, message } => {
+            let names = Names::new(subject.plan);
+            let message = names.text(message);
+            if expected.peek().is_none() {
+                let what = format!("the service panicked in `{actor}`: {message}");
+                reasons.push(Reason::new(Kind::Panicked, &disturbance(subject), what));
+            }
+            for entry in expected {
+                let wanted = entry.panic.as_deref().unwrap_or_default();
+                if !message.contains(wanted) {
+                    let what = format!("the service panicked in `{actor}` with another text");
+                    let reason = Reason::new(Kind::Panicked, &entry.span.0, what);
+                    reasons.push(reason.differs(wanted, message.clone()));
+                }
+            }
+            return;
+        }
+        Stop::OverBudget => {
+            let outcome = subject.outcome;
+            let moments = outcome.recording.moments;
+            let mut reason = Reason::new(
+                Kind::OverBudget,
+                &disturbance(subject),
+                format!("the run was stopped after {moments} moments"),
+            );
+            if !outcome.waiting.is_empty() {
+                let waiting: Vec<String> =
+                    outcome.waiting.iter().take(8).map(ToString::to_string).collect();
+                reason = reason.help(format!("in progress: {}", waiting.join(", ")));
+            }
+            reasons.push(reason);
+        }
+        Stop::Idle => {}
+    }
+    for entry in expected {
+        let what = "the service was expected to panic, and did not";
+        reasons.push(Reason::new(Kind::Expectation, &entry.span.0, what));
+    }
+}
+
+fn decisions(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
+    let (plan, outcome) = (subject.plan, subject.outcome);
+    let faults = plan.script.faults.iter().zip(&plan.fault_spans).zip(&outcome.faults);
+    for (((site, fault), span), fate) in faults {
+        let name = site.to_string();
+        let what = |why: &str| format!("the fault `{fault}` at `{name}` did not apply: {why}");
+        match fate {
+            Fate::Applied => {}
+            Fate::NotReached => {
+                let reason =
+                    Reason::new(Kind::NotApplied, span, what("the run did not come to this site"));
+                reasons.push(suggest(reason, &name, outcome, false));
+            }
+            Fate::Refused(why) => reasons.push(Reason::new(Kind::NotApplied, span, what(why))),
+        }
+    }
+    let holds = plan.script.holds.iter().zip(&plan.hold_spans).zip(&outcome.holds);
+    for ((hold, span), fate) in holds {
+        let (held, until) = (hold.what, hold.until);
+        let what = |why: &str| format!("the hold of `{held}` until `{until}` did not apply: {why}");
+        match fate {
+            Fate::Applied => {}
+            Fate::NotReached => {
+                let was_held = outcome.recording.entries.iter().any(|entry| {
+                    matches!(entry, crate::turnstile::RecordingEntry::Held { moment, .. }
+                        if *moment == held)
+                });
+                let reason = if was_held {
+                    let why = format!("`{until}` did not come");
+                    let reason = Reason::new(Kind::NotApplied, span, what(&why));
+                    suggest(reason, &until.to_string(), outcome, true)
+                } else {
+                    let why = "the run did not come to the moment";
+                    let reason = Reason::new(Kind::NotApplied, span, what(why));
+                    suggest(reason, &held.to_string(), outcome, true)
+                };
+                reasons.push(reason);
+            }
+            Fate::Refused(why) => reasons.push(Reason::new(Kind::NotApplied, span, what(why))),
+        }
+    }
+}
+
+/// Adds the name nearest to `name` among those that the run reached.
+fn suggest(reason: Reason, name: &str, outcome: &Outcome, moments: bool) -> Reason {
+    let mut names = BTreeSet::new();
+    for happened in reached(&outcome.recording) {
+        if moments {
+            names.insert(happened.moment.to_string());
+        } else if is_call(happened) {
+            names.insert(happened.moment.site.to_string());
+        }
+    }
+    names.remove(name);
+    let nearest = names.iter().min_by_key(|known| strsim::damerau_levenshtein(name, known));
+    match nearest {
+        Some(nearest) => {
+            let what = if moments { "moment" } else { "site" };
+            reason.help(format!("the nearest {what} that was reached is `{nearest}`"))
+        }
+        None => reason,
+    }
+}
+
+fn violations(subject: &Subject<'_>, verdict: &mut Verdict) {
+    let outcome = subject.outcome;
+    let entries: Vec<_> = (subject.case.scenario.violations.iter())
+        .filter(|entry| subject.applies(&entry.filter))
+        .collect();
+    for finding in outcome.judgement.violated() {
+        let id = finding.id.to_string();
+        if entries.iter().any(|entry| entry.invariant == id) {
+            verdict.expected_violations.push(finding.id);
+            continue;
+        }
+        let names = Names::new(subject.plan);
+        let first = finding.violations.first();
+        let what = first.map_or_else(String::new, |v| format!(": {}", names.text(&v.what)));
+        let mut reason = Reason::new(
+            Kind::Violation(finding.id),
+            &disturbance(subject),
+            format!("{id} {} is violated{what}", finding.name),
+        );
+        if let Some(moment) = first.and_then(|v| v.moment.as_ref()) {
+            reason = reason.help(format!("seen after `{moment}`"));
+        }
+        verdict.reasons.push(reason);
+    }
+    let broken: BTreeSet<String> =
+        verdict_ids(outcome).map(|id| id.to_string()).collect();
+    for entry in entries {
+        let invariant = &entry.invariant;
+        if !broken.contains(invariant) {
+            let finding =
+                outcome.judgement.findings.iter().find(|f| f.id.to_string() == *invariant);
+            let why = match finding {
+                Some(finding) => format!("it held, and was evaluated {} times", finding.evaluated),
+                None => "nothing judges it".to_owned(),
+            };
+            let what = format!("{invariant} was expected to be violated: {why}");
+            verdict.reasons.push(Reason::new(Kind::MissingViolation, &entry.span.0, what));
+        } else if let Cause::Quirk(id) = &entry.cause
+            && !Quirk::ALL.iter().any(|q| q.id() == id && outcome.profile.quirks.has(*q))
+        {
+            let profile = outcome.profile.name;
+            let what = format!(
+                "{invariant} is said to come from the quirk `{id}`, which the profile {profile} \
+                 does not have"
+            );
+            verdict.reasons.push(Reason::new(Kind::Expectation, &entry.span.0, what));
+        }
+    }
+}
+
+fn verdict_ids(outcome: &Outcome) -> impl Iterator<Item = Id> + '_ {
+    outcome.judgement.violated().map(|finding| finding.id)
+}
+
+fn expectation(
+    subject: &Subject<'_>,
+    names: &Names,
+    expect: &Expect,
+    reasons: &mut Vec<Reason>,
+) {
+    let outcome = subject.outcome;
+    for answer in &expect.answers {
+        check_answer(outcome, names, answer, reasons);
+    }
+    for status in &expect.statuses {
+        check_status(&outcome.quiet, names, status, reasons);
+    }
+    let span = &expect.span.0;
+    let mut list = |what: String, expected: &[String], found: &[String]| {
+        if expected != found {
+            let reason = Reason::new(Kind::Expectation, span, what);
+            reasons.push(reason.differs(list_text(expected), list_text(found)));
+        }
+    };
+    for (container, expected) in &expect.events {
+        let found = events_of(outcome, container);
+        list(format!("the events of `{container}` are not as expected"), expected, &found);
+    }
+    for (container, expected) in &expect.logs {
+        let logs = outcome.logs.iter().find(|(name, _)| *name.text() == **container);
+        let found = logs.map(|(_, lines)| lines.as_slice()).unwrap_or_default();
+        list(format!("the log of `{container}` is not as expected"), expected, found);
+    }
+    if let Some(expected) = &expect.left_when_quiet {
+        let found = left(&outcome.quiet, names);
+        list("what is left once quiet is not as expected".to_owned(), expected, &found);
+    }
+    if let Some(expected) = &expect.left_when_reaped {
+        match &outcome.reaped {
+            Some(reaped) => {
+                let found = left(reaped, names);
+                list("what is left once reaped is not as expected".to_owned(), expected, &found);
+            }
+            None => {
+                let what = "the run ended before the node was reaped";
+                reasons.push(Reason::new(Kind::Expectation, span, what));
+            }
+        }
+    }
+    for order in &expect.order {
+        check_order(outcome, order, span, reasons);
+    }
+}
+
+fn list_text(list: &[String]) -> String {
+    if list.is_empty() {
+        return "nothing".to_owned();
+    }
+    let quoted: Vec<String> = list.iter().map(|entry| format!("{entry:?}")).collect();
+    quoted.join(", ")
+}
+
+/// What is left, sorted, with names for ids.
+pub(crate) fn left(snapshot: &Snapshot, names: &Names) -> Vec<String> {
+    let mut left: Vec<String> = snapshot.left.0.iter().map(|what| names.text(what)).collect();
+    left.sort_unstable();
+    left
+}
+
+/// The events of a container until quiet, without those of the setup.
+pub(crate) fn events_of(outcome: &Outcome, container: &str) -> Vec<String> {
+    let of_container = |event: &&crate::run::EventSeen| {
+        !event.in_setup && !event.in_reaping && *event.container.text() == *container
+    };
+    let kinds = outcome.events.iter().filter(of_container).map(|event| event.kind);
+    kinds.map(|kind: EventKind| event_word(kind).to_owned()).collect()
+}
+
+/// The word for the service's answer: `ok`, an error class, or `none`.
+pub(crate) fn answer_word(answer: &Answer) -> &'static str {
+    match &answer.result {
+        None => "none",
+        Some(Ok(_)) => "ok",
+        Some(Err(error)) => error.code.name(),
+    }
+}
+
+/// The word for what the client saw.
+pub(crate) fn client_word(answer: &Answer) -> &'static str {
+    answer.gave_up.map_or_else(|| answer_word(answer), |(_, code)| code.name())
+}
+
+fn check_answer(
+    outcome: &Outcome,
+    names: &Names,
+    expected: &ExpectAnswer,
+    reasons: &mut Vec<Reason>,
+) {
+    let Some(answer) = outcome.answers.iter().find(|a| *a.call.text() == *expected.call) else {
+        return;
+    };
+    let mut differ = |what: &str, expected_text: &str, found: String| {
+        let call = &expected.call;
+        let what = format!("{what} of `{call}` is not as expected");
+        let reason = Reason::new(Kind::Expectation, &expected.span.0, what);
+        reasons.push(reason.differs(expected_text, found));
+    };
+    let message = match &answer.result {
+        Some(Err(error)) => names.text(&error.message),
+        _ => String::new(),
+    };
+    let word = answer_word(answer);
+    if word != expected.code {
+        let found = if message.is_empty() { word.to_owned() } else { format!("{word}: {message}") };
+        differ("the answer", &expected.code, found);
+    } else if let Some(wanted) = &expected.message
+        && *wanted != message
+    {
+        differ("the message", wanted, message);
+    }
+    if let Some(wanted) = &expected.client
+        && *wanted != client_word(answer)
+    {
+        differ("the client's view", wanted, client_word(answer).to_owned());
+    }
+    if let Some(wanted) = &expected.state {
+        let found = match &answer.result {
+            Some(Ok(Reply::Status(status))) => state_word(status.state),
+            _ => "no status",
+        };
+        if wanted != found {
+            differ("the state in the answer", wanted, found.to_owned());
+        }
+    }
+}
+
+fn check_status(
+    quiet: &Snapshot,
+    names: &Names,
+    expected: &ExpectStatus,
+    reasons: &mut Vec<Reason>,
+) {
+    let shot = quiet.statuses.iter().find(|s| *s.container.text() == *expected.container);
+    let status = shot.and_then(|shot| shot.status.as_ref());
+    let mut differ = |what: &str, expected_text: String, found: String| {
+        let what = format!("{what} of `{}` once quiet is not as expected", expected.container);
+        let reason = Reason::new(Kind::Expectation, &expected.span.0, what);
+        reasons.push(reason.differs(expected_text, found));
+    };
+    let state = status.map_or("gone", |status| state_word(status.state));
+    if let Some(wanted) = &expected.state
+        && wanted != state
+    {
+        let found = match status {
+            Some(status) if !status.message.is_empty() => {
+                format!("{state}: {}", names.text(&status.message))
+            }
+            _ => state.to_owned(),
+        };
+        differ("the state", wanted.clone(), found);
+        return;
+    }
+    let Some(status) = status else {
+        let fields = [
+            expected.exit_code.is_some(),
+            expected.reason.is_some(),
+            expected.message.is_some(),
+            expected.started.is_some(),
+            expected.finished.is_some(),
+        ];
+        if fields.contains(&true) {
+            differ("the status", "a status".to_owned(), "gone".to_owned());
+        }
+        return;
+    };
+    if let Some(wanted) = expected.exit_code
+        && wanted != status.exit_code
+    {
+        differ("the exit code", wanted.to_string(), status.exit_code.to_string());
+    }
+    if let Some(wanted) = &expected.reason
+        && *wanted != status.reason
+    {
+        differ("the reason", wanted.clone(), status.reason.clone());
+    }
+    let message = names.text(&status.message);
+    if let Some(wanted) = &expected.message
+        && *wanted != message
+    {
+        differ("the message", wanted.clone(), message);
+    }
+    let is_set = |time: i64| if time == 0 { "not set" } else { "set" };
+    let times = [
+        ("StartedAt", expected.started, status.started_at),
+        ("FinishedAt", expected.finished, status.finished_at),
+    ];
+    for (what, wanted, time) in times {
+        if let Some(wanted) = wanted
+            && wanted != (time != 0)
+        {
+            differ(what, is_set(i64::from(wanted)).to_owned(), is_set(time).to_owned());
+        }
+    }
+}
+
+fn check_order(
+    outcome: &Outcome,
+    order: &[String],
+    span: &Range<usize>,
+    reasons: &mut Vec<Reason>,
+) {
+    let mut happened = outcome.recording.happened();
+    let mut last: Option<&str> = None;
+    for name in order {
+        let moment = Moment::parse(name);
+        if happened.any(|h| Some(h.moment) == moment) {
+            last = Some(name);
+            continue;
+        }
+        let came = outcome.recording.happened().any(|h| Some(h.moment) == moment);
+        let what = match last {
+            Some(last) if came => format!("`{name}` came, but not after `{last}`"),
+            _ => format!("`{name}` never came"),
+        };
+        let reason = Reason::new(Kind::Expectation, span, what);
+        reasons.push(if came { reason } else { suggest(reason, name, outcome, true) });
+        return;
+    }
+}

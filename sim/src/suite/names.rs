@@ -1,0 +1,53 @@
+//! Ids as names, and states and events as the words of the scenario format.
+
+use shakedown_cri::cri::{ContainerState, EventKind};
+
+use crate::run::Plan;
+
+/// The ids of a plan's containers and sandboxes, and their names.
+#[derive(Clone, Debug)]
+pub struct Names(Vec<(String, String)>);
+
+impl Names {
+    pub fn new(plan: &Plan) -> Self {
+        let containers = plan.containers.iter().map(|c| (c.id.clone(), c.name.to_string()));
+        let sandboxes = plan.sandboxes.iter().map(|s| (s.id.clone(), s.name.clone()));
+        Names(containers.chain(sandboxes).collect())
+    }
+
+    /// `text` with `⟨web⟩` for each id.
+    pub fn text(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (id, name) in &self.0 {
+            if text.contains(id.as_str()) {
+                text = text.replace(id.as_str(), &format!("⟨{name}⟩"));
+            }
+        }
+        text
+    }
+
+    /// The name behind an id; the id itself if it has none.
+    pub fn of<'a>(&'a self, id: &'a str) -> &'a str {
+        self.0.iter().find(|(known, _)| known == id).map_or(id, |(_, name)| name)
+    }
+}
+
+/// `created`
+pub const fn state_word(state: ContainerState) -> &'static str {
+    match state {
+        ContainerState::Created => "created",
+        ContainerState::Running => "running",
+        ContainerState::Exited => "exited",
+        ContainerState::Unknown => "unknown",
+    }
+}
+
+/// `started`
+pub const fn event_word(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Created => "created",
+        EventKind::Started => "started",
+        EventKind::Stopped => "stopped",
+        EventKind::Deleted => "deleted",
+    }
+}

@@ -1,0 +1,117 @@
+//! A scenario file in memory.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::collect::{Found, io_text};
+use crate::scenario::{Diagnostic, Scenario, Vocabulary, limits, parse_bytes};
+use crate::turnstile::Op;
+
+/// A file and what it says.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The path as it is shown to people.
+    pub file: String,
+    /// How the scenario is called in summaries: `start/task-create-fails`.
+    pub label: String,
+    pub text: String,
+    pub scenario: Scenario,
+}
+
+/// Why a file is no scenario.
+#[derive(Debug)]
+pub enum LoadError {
+    Io {
+        path: PathBuf,
+        error: io::Error,
+    },
+    /// `text` is what the diagnostics point into.
+    Wrong {
+        text: String,
+        diagnostics: Vec<Diagnostic>,
+    },
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Io { path, error } => {
+                write!(f, "cannot read {}: {}", path.display(), io_text(error))
+            }
+            LoadError::Wrong { diagnostics, .. } => {
+                for (i, diagnostic) in diagnostics.iter().enumerate() {
+                    write!(f, "{}{diagnostic}", if i == 0 { "" } else { "\n" })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl Source {
+    /// Reads a file. A file beyond the limit of the format is not read to its end.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no scenario.
+    pub fn read(found: &Found) -> Result<Source, LoadError> {
+        let bytes = read_bounded(&found.path)
+            .map_err(|error| LoadError::Io { path: found.path.clone(), error })?;
+        Source::parse(&found.path.to_string_lossy(), &found.label, &bytes)
+    }
+
+    /// # Errors
+    /// When the bytes are no scenario.
+    pub fn parse(file: &str, label: &str, bytes: &[u8]) -> Result<Source, LoadError> {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let operations: Vec<&str> = Op::ALL.iter().map(|op| op.name()).collect();
+        // Actors come and go with the code under test: a name that no run knows is reported by the
+        // run.
+        let vocabulary = Vocabulary { operations: &operations, roles: &[] };
+        match parse_bytes(file, bytes, vocabulary) {
+            Ok(scenario) => {
+                Ok(Source { file: file.to_owned(), label: label.to_owned(), text, scenario })
+            }
+            Err(diagnostics) => Err(LoadError::Wrong { text, diagnostics }),
+        }
+    }
+
+    pub fn diagnostic(
+        &self,
+        span: &std::ops::Range<usize>,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        Diagnostic::new(&self.file, &self.text, span.clone(), message)
+    }
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = limits::FILE_BYTES_MAX as u64 + 1;
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Files that would make cases of the same name, as `shakedown run --case` could not tell them
+/// apart: the name, and both files.
+pub fn same_names(sources: &[Source]) -> Vec<(String, String, String)> {
+    let mut known: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut twice = Vec::new();
+    for source in sources {
+        match known.get(&*source.scenario.name) {
+            Some(first) => twice.push((
+                source.scenario.name.clone(),
+                (*first).to_owned(),
+                source.file.clone(),
+            )),
+            None => {
+                known.insert(&source.scenario.name, &source.file);
+            }
+        }
+    }
+    twice
+}

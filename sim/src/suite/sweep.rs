@@ -1,0 +1,118 @@
+//! The values of sweeps: moments and sites of an actor, from a run without what uses them.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use crate::run::{Plan, RunError};
+use crate::scenario::matrix::{placeholders, substitute};
+use crate::scenario::{Axis, AxisValues, Case, Fault, FaultKind, Scenario, baseline};
+use crate::turnstile::{Happened, Op, Recording, RecordingEntry, Stage};
+
+/// Whether a scenario has sweeps.
+pub(super) fn has_sweep(scenario: &Scenario) -> bool {
+    scenario.matrix.iter().any(|axis| !matches!(axis.values, AxisValues::List(_)))
+}
+
+/// The plan of the run that tells the values.
+pub(super) fn plan(scenario: &Scenario) -> Result<Rc<Plan>, Vec<RunError>> {
+    let scenario = baseline(scenario);
+    let case = Case { name: scenario.name.clone(), values: Vec::new(), scenario };
+    Plan::new(&case).map(Rc::new)
+}
+
+/// The values of a sweep in the order of the run, each once.
+pub(super) fn values(axis: &Axis, scenario: &Scenario, recording: &Recording) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut values = Vec::new();
+    let mut add = |value: String| {
+        if seen.insert(value.clone()) {
+            values.push(value);
+        }
+    };
+    match &axis.values {
+        AxisValues::List(list) => return list.clone(),
+        AxisValues::EveryMomentOf(actor) => {
+            for happened in of_actor(recording, actor) {
+                add(happened.moment.to_string());
+            }
+        }
+        AxisValues::EverySiteOf(actor) => {
+            for happened in of_actor(recording, actor) {
+                let site = happened.moment.site;
+                if can_meet_all(&axis.name, scenario, &site.to_string(), site.op) {
+                    add(site.to_string());
+                }
+            }
+        }
+    }
+    values
+}
+
+/// Moments of the actor and of what happens inside its calls, while the scenario's calls were made.
+fn of_actor<'r>(
+    recording: &'r Recording,
+    actor: &'r str,
+) -> impl Iterator<Item = &'r Happened> + 'r {
+    let phase = |name: &'static str| {
+        move |entry: &&RecordingEntry| {
+            !matches!(entry, RecordingEntry::Phase { name: n, .. } if *n == name)
+        }
+    };
+    let disturbed = recording.entries.iter().skip_while(phase("disturb"));
+    disturbed.take_while(phase("reap")).filter_map(move |entry| match entry {
+        RecordingEntry::Moment(happened) => {
+            let text = happened.moment.site.actor.text();
+            (root_of(&text) == actor).then_some(happened)
+        }
+        _ => None,
+    })
+}
+
+/// The actor at the head of a path of calls: `start-1` of `start-1/task.create(web)#1`.
+pub(crate) fn root_of(actor: &str) -> &str {
+    let mut depth = 0_u32;
+    for (i, c) in actor.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            '/' if depth == 0 => return &actor[..i],
+            _ => {}
+        }
+    }
+    actor
+}
+
+/// Whether each fault that the axis places could strike there: a sweep goes over the sites that
+/// can meet its faults, locks and the like left out.
+fn can_meet_all(axis: &str, scenario: &Scenario, site: &str, op: Op) -> bool {
+    let uses = |fault: &&Fault| placeholders(&fault.at).iter().any(|(_, name)| *name == axis);
+    let mut faults = scenario.faults.iter().filter(uses).peekable();
+    if faults.peek().is_none() {
+        return !op.is_single();
+    }
+    faults.all(|fault| {
+        if let FaultKind::Error { code, .. } = &fault.kind
+            && !placeholders(code).is_empty()
+        {
+            return !op.is_single();
+        }
+        let at = substitute(&fault.at, &[(axis, site)]);
+        crate::run::fits(&Fault { at, ..fault.clone() })
+    })
+}
+
+/// Names of the sites and moments that a run reached, once it was disturbed.
+pub(super) fn reached(recording: &Recording) -> impl Iterator<Item = &Happened> {
+    let entries = recording.entries.iter();
+    let disturbed = entries
+        .skip_while(|e| !matches!(e, RecordingEntry::Phase { name, .. } if *name == "disturb"));
+    disturbed.filter_map(|entry| match entry {
+        RecordingEntry::Moment(happened) => Some(happened),
+        _ => None,
+    })
+}
+
+/// Whether the moment's site is a call, which faults can strike.
+pub(super) fn is_call(happened: &Happened) -> bool {
+    happened.moment.stage != Stage::Only
+}
