@@ -124,10 +124,7 @@ fn text(rows: &[Row], output: &mut Output) -> Result<(), Failure> {
         let moments: Vec<&str> =
             row.moments.iter().map(|m| if m.is_empty() { "the site" } else { m }).collect();
         let (operation, what) = (row.operation, row.what);
-        output.line(format_args!(
-            "  {operation:18}{what}  {DIM}{}{DIM:#}",
-            moments.join(" ")
-        ))?;
+        output.line(format_args!("  {operation:18}{what}  {DIM}{}{DIM:#}", moments.join(" ")))?;
         if row.faults.is_empty() {
             continue;
         }
@@ -156,9 +153,8 @@ fn kind_text(kind: &Kind, classes: &[&str]) -> String {
         text = format!("{text} {}", kind.codes.join("|"));
     }
     let effects = kind.effects.iter();
-    let effects: Vec<String> = effects
-        .map(|e| format!("{}{}", e.effect, if e.forced { "*" } else { "" }))
-        .collect();
+    let effects: Vec<String> =
+        effects.map(|e| format!("{}{}", e.effect, if e.forced { "*" } else { "" })).collect();
     if !effects.is_empty() {
         text = format!("{text} ({})", effects.join(" "));
     }

@@ -48,7 +48,13 @@ struct Group<T> {
     cases: Vec<BTreeSet<usize>>,
 }
 
-fn add<T: PartialEq>(groups: &mut Vec<Group<T>>, what: T, profile: usize, case: usize, profiles: usize) {
+fn add<T: PartialEq>(
+    groups: &mut Vec<Group<T>>,
+    what: T,
+    profile: usize,
+    case: usize,
+    profiles: usize,
+) {
     let index = groups.iter().position(|group| group.what == what).unwrap_or_else(|| {
         groups.push(Group { what, cases: vec![BTreeSet::new(); profiles] });
         groups.len() - 1

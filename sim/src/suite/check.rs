@@ -196,8 +196,7 @@ fn violations(subject: &Subject<'_>, verdict: &mut Verdict) {
         }
         verdict.reasons.push(reason);
     }
-    let broken: BTreeSet<String> =
-        verdict_ids(outcome).map(|id| id.to_string()).collect();
+    let broken: BTreeSet<String> = verdict_ids(outcome).map(|id| id.to_string()).collect();
     for entry in entries {
         let invariant = &entry.invariant;
         if !broken.contains(invariant) {
@@ -226,12 +225,7 @@ fn verdict_ids(outcome: &Outcome) -> impl Iterator<Item = Id> + '_ {
     outcome.judgement.violated().map(|finding| finding.id)
 }
 
-fn expectation(
-    subject: &Subject<'_>,
-    names: &Names,
-    expect: &Expect,
-    reasons: &mut Vec<Reason>,
-) {
+fn expectation(subject: &Subject<'_>, names: &Names, expect: &Expect, reasons: &mut Vec<Reason>) {
     let outcome = subject.outcome;
     for answer in &expect.answers {
         check_answer(outcome, names, answer, reasons);

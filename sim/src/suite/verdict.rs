@@ -84,11 +84,7 @@ impl Reason {
     }
 
     #[must_use]
-    pub(super) fn differs(
-        mut self,
-        expected: impl Into<String>,
-        found: impl Into<String>,
-    ) -> Self {
+    pub(super) fn differs(mut self, expected: impl Into<String>, found: impl Into<String>) -> Self {
         self.differs = Some((expected.into(), found.into()));
         self
     }

@@ -341,11 +341,12 @@ impl SimContainerd {
     fn metadata<T: std::hash::Hash + 'static>(
         &self,
         op: Op,
+        ctx: &Context,
         subject: &str,
         mut effect: impl FnMut(&mut World) -> Result<T, Error> + 'static,
     ) -> Call<Result<T, Error>> {
-        // Metadata reads do not look at the context (spec section 1.4).
-        self.sim.call(op, Symbol::of(subject), None, move |world| Flow::Done(effect(world)))
+        // The context ends only what hangs: metadata is read without looking at it (spec section 1.4).
+        self.sim.call(op, Symbol::of(subject), Some(ctx), move |world| Flow::Done(effect(world)))
     }
 
     fn task<T: std::hash::Hash + 'static, Fut: Future<Output = Result<T, Error>> + 'static>(
@@ -360,14 +361,14 @@ impl SimContainerd {
 }
 
 impl Containerd for SimContainerd {
-    async fn record_get(&self, _: &Context, id: &str) -> Result<Record, Error> {
+    async fn record_get(&self, ctx: &Context, id: &str) -> Result<Record, Error> {
         let key = id.to_owned();
-        self.metadata(Op::RecordInfo, id, move |world| world.metadata.get(&key)).await
+        self.metadata(Op::RecordInfo, ctx, id, move |world| world.metadata.get(&key)).await
     }
 
-    async fn record_create(&self, _: &Context, record: Record) -> Result<(), Error> {
+    async fn record_create(&self, ctx: &Context, record: Record) -> Result<(), Error> {
         let id = record.id.clone();
-        let create = self.metadata(Op::RecordCreate, &id, move |world| {
+        let create = self.metadata(Op::RecordCreate, ctx, &id, move |world| {
             let mut record = record.clone();
             record.created_at = world.wall();
             world.metadata.create(record)
@@ -375,31 +376,34 @@ impl Containerd for SimContainerd {
         create.await
     }
 
-    async fn record_delete(&self, _: &Context, id: &str) -> Result<(), Error> {
+    async fn record_delete(&self, ctx: &Context, id: &str) -> Result<(), Error> {
         let key = id.to_owned();
-        self.metadata(Op::RecordDelete, id, move |world| world.metadata.delete(&key)).await
+        self.metadata(Op::RecordDelete, ctx, id, move |world| world.metadata.delete(&key)).await
     }
 
-    async fn snapshot_prepare(&self, _: &Context, key: &str, image: &str) -> Result<(), Error> {
+    async fn snapshot_prepare(&self, ctx: &Context, key: &str, image: &str) -> Result<(), Error> {
         let (k, image) = (key.to_owned(), image.to_owned());
-        self.metadata(Op::SnapshotPrepare, key, move |world| world.metadata.prepare(&k, &image))
+        self.metadata(Op::SnapshotPrepare, ctx, key, move |world| {
+            world.metadata.prepare(&k, &image)
+        })
+        .await
+    }
+
+    async fn snapshot_mounts(&self, ctx: &Context, key: &str) -> Result<Vec<Mount>, Error> {
+        let k = key.to_owned();
+        self.metadata(Op::SnapshotMounts, ctx, key, move |world| world.metadata.mounts(&k)).await
+    }
+
+    async fn snapshot_remove(&self, ctx: &Context, key: &str) -> Result<(), Error> {
+        let k = key.to_owned();
+        self.metadata(Op::SnapshotRemove, ctx, key, move |world| world.metadata.remove_snapshot(&k))
             .await
     }
 
-    async fn snapshot_mounts(&self, _: &Context, key: &str) -> Result<Vec<Mount>, Error> {
-        let k = key.to_owned();
-        self.metadata(Op::SnapshotMounts, key, move |world| world.metadata.mounts(&k)).await
-    }
-
-    async fn snapshot_remove(&self, _: &Context, key: &str) -> Result<(), Error> {
-        let k = key.to_owned();
-        self.metadata(Op::SnapshotRemove, key, move |world| world.metadata.remove_snapshot(&k))
-            .await
-    }
-
-    async fn image_get(&self, _: &Context, reference: &str) -> Result<Image, Error> {
+    async fn image_get(&self, ctx: &Context, reference: &str) -> Result<Image, Error> {
         let wanted = reference.to_owned();
-        self.metadata(Op::ImageGet, reference, move |world| world.metadata.image(&wanted)).await
+        self.metadata(Op::ImageGet, ctx, reference, move |world| world.metadata.image(&wanted))
+            .await
     }
 
     async fn task_create(&self, ctx: &Context, request: CreateTask) -> Result<u32, Error> {
