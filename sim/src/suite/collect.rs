@@ -90,7 +90,8 @@ pub fn collect(paths: &[PathBuf]) -> Result<Vec<Found>, CollectError> {
             walk(path, 0, &mut below)?;
             for file in below {
                 let label = label(file.strip_prefix(path).unwrap_or(&file), &file)?;
-                add(Found { path: file, label })?;
+                let path = file.strip_prefix("./").unwrap_or(&file).to_owned();
+                add(Found { path, label })?;
             }
         } else if about.is_file() {
             let name = path.file_name().map_or(path.as_path(), Path::new);

@@ -83,6 +83,12 @@ impl Reason {
         Reason { kind, span: span.clone(), what: what.into(), differs: None, help: None }
     }
 
+    /// Whether two cases failed for the same reason, wherever in the run it showed.
+    pub fn is_like(&self, other: &Reason) -> bool {
+        (self.kind, &self.span, &self.what, &self.differs)
+            == (other.kind, &other.span, &other.what, &other.differs)
+    }
+
     #[must_use]
     pub(super) fn differs(
         mut self,
