@@ -30,6 +30,7 @@ mod nri;
 pub mod ports;
 pub mod quirks;
 pub mod quote;
+pub mod real;
 mod remove;
 mod runtime_handler;
 mod sandbox;

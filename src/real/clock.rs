@@ -26,9 +26,8 @@ impl Clock for SystemClock {
     }
 
     fn wall(&self) -> i64 {
-        let nanos = |duration: std::time::Duration| {
-            i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
-        };
+        let nanos =
+            |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => nanos(since),
             Err(before) => -nanos(before.duration()),

@@ -78,6 +78,14 @@ impl DirectoryFs {
         blocking(move || action(&real)).await.map_err(|error| fs_error(op, path, &error))
     }
 
+    /// The first part of a path that is something else than a directory, or the path itself.
+    fn not_a_directory<'a>(&self, path: &'a str) -> &'a str {
+        let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+        let mut parts = ends.map(|end| &path[..end]);
+        let other = |part: &&str| self.locate(part).metadata().is_ok_and(|found| !found.is_dir());
+        parts.find(other).unwrap_or(path)
+    }
+
     /// Makes something under a fresh name, the prefix followed by digits.
     async fn fresh<T: Send + 'static>(
         &self,
@@ -105,16 +113,23 @@ impl Fs for DirectoryFs {
         let made = self.run("mkdir", path, move |path| {
             std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)
         });
-        made.await.map_err(|error| match error.errno() {
-            // There is something, and it is no directory.
-            Some(Errno::EEXIST) => FsError::new("mkdir", path, Errno::ENOTDIR),
-            _ => error,
-        })
+        match made.await {
+            Err(error) if error.is(Errno::EEXIST) || error.is(Errno::ENOTDIR) => {
+                Err(FsError::new("mkdir", self.not_a_directory(path), Errno::ENOTDIR))
+            }
+            made => made,
+        }
     }
 
     async fn make_temp_dir(&self, parent: &str) -> Result<String, FsError> {
         let make = |path: &Path| std::fs::DirBuilder::new().mode(0o700).create(path);
-        Ok(self.fresh("mkdir", parent, "", make).await?.1)
+        match self.fresh("mkdir", parent, "", make).await {
+            // As Go tells it.
+            Err(error) if error.is(Errno::ENOENT) => {
+                Err(FsError::new("stat", parent, Errno::ENOENT))
+            }
+            made => Ok(made?.1),
+        }
     }
 
     async fn create_temp(&self, parent: &str, prefix: &str) -> Result<(File, String), FsError> {
@@ -258,8 +273,9 @@ impl FifoState {
                 return Err(self.error(FsCause::Errno(Errno::EBADF)));
             };
             // Becomes readable when the peer has written, or has come and gone.
-            let ready = select(pin!(receiver.readable()), pin!(self.given_up()));
-            let read = match select(ready, closed).await {
+            let readable = pin!(receiver.readable());
+            let given_up = pin!(self.given_up());
+            let read = match select(select(readable, given_up), closed).await {
                 Either::Right(_) => return Err(self.error(FsCause::Closed)),
                 Either::Left((Either::Left(_), _)) => receiver.try_read(&mut buffer),
                 Either::Left((Either::Right((code, _)), _)) => {
@@ -315,9 +331,16 @@ fn mounts_below(path: &Path) -> Vec<PathBuf> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4));
     let unescape = |point: &str| {
-        point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+        point
+            .replace("\\040", " ")
+            .replace("\\011", "\t")
+            .replace("\\012", "\n")
+            .replace("\\134", "\\")
     };
-    points.map(|point| PathBuf::from(unescape(point))).filter(|mount| mount.starts_with(path)).collect()
+    points
+        .map(|point| PathBuf::from(unescape(point)))
+        .filter(|mount| mount.starts_with(path))
+        .collect()
 }
 
 fn fs_error(op: &'static str, path: &str, error: &io::Error) -> FsError {
@@ -388,7 +411,8 @@ mod tests {
                 (fs.read_file("/x").await.map(drop), "open /x: no such file or directory"),
                 (fs.rename("/x", "/y").await, "rename /x /y: no such file or directory"),
                 (fs.make_dir_all("/a/status", 0o755).await, "mkdir /a/status: not a directory"),
-                (fs.make_dir_all("/a/status/b", 0o755).await, "mkdir /a/status/b: not a directory"),
+                (fs.make_dir_all("/a/status/b/c", 0o755).await, "mkdir /a/status: not a directory"),
+                (fs.make_temp_dir("/x").await.map(drop), "stat /x: no such file or directory"),
                 (fs.remove_file("/a").await, "remove /a: is a directory"),
             ] {
                 assert_eq!(result.unwrap_err().to_string(), text);

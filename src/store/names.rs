@@ -94,7 +94,7 @@ mod tests {
         }
         names.release_by_name("n");
         names.release_by_id("");
-        assert_eq!(names.reserve("n1", "2").is_err(), true);
+        assert!(names.reserve("n1", "2").is_err());
         names.release_by_id("1");
         assert_eq!(names.reserve("n1", "2"), Ok(()));
         names.release_by_name("n1");

@@ -60,8 +60,7 @@ fn explain(cases: &crate::suite::Cases<'_>, output: &mut Output) -> Result<(), F
     let calls = scenario.calls.iter().map(|c| format!("{}: {}", c.name, describe::call(c)));
     section(output, "Clients call", calls)?;
     let faults = scenario.faults.iter().map(|f| format!("{}: {}", f.at, describe::fault(f)));
-    let holds =
-        scenario.holds.iter().map(|h| format!("{} is held {}", h.what, describe::hold(h)));
+    let holds = scenario.holds.iter().map(|h| format!("{} is held {}", h.what, describe::hold(h)));
     section(output, "What is disturbed", faults.chain(holds))?;
     let axes = scenario.matrix.iter().zip(cases.axes()).map(|(axis, resolved)| {
         let count = resolved.values.len();
@@ -180,7 +179,11 @@ fn expected_status(status: &ExpectStatus) -> String {
         parts.push(format!("exit code {code}"));
     }
     if let Some(reason) = &status.reason {
-        parts.push(if reason.is_empty() { "no reason".to_owned() } else { format!("reason {reason}") });
+        parts.push(if reason.is_empty() {
+            "no reason".to_owned()
+        } else {
+            format!("reason {reason}")
+        });
     }
     let times = [("started", status.started), ("finished", status.finished)];
     for (what, is_set) in times {

@@ -21,8 +21,8 @@ Examples:
   shakedown run FILE --case NAME --timeline         one case, every moment of it
   shakedown run --tag smoke --format json           for machines
 
-A case that fails is shown with the reason, the place in its file, and the command that replays it alone.
-A single case is shown with its report.";
+A case that fails is shown with the reason, the place in its file, and the command that replays it
+alone. Cases that fail for the same reason are shown together. A single case is shown with its report.";
 
 /// Runs scenarios and judges them.
 #[derive(clap::Args)]
@@ -223,7 +223,7 @@ fn text(
             output.line(format_args!("{GOOD}ok{GOOD:#}    {label} ({cases}){violated}"))?;
         } else {
             for failure in &row.failures {
-                output.line(format_args!("{}", shown(selection.cases.source, failure)))?;
+                output.write(format_args!("{}", shown(selection.cases.source, failure)))?;
             }
             if row.passed > 0 {
                 let cases = counted(row.passed);
@@ -310,9 +310,7 @@ fn shown(source: &Source, failed: &Failed) -> String {
     let mut text = String::new();
     for case in &failed.cases {
         let case = report::plain(case);
-        text.push_str(&format!(
-            "{BAD}FAIL{BAD:#}  {BOLD}{case}{BOLD:#}  {DIM}{profile}{DIM:#}\n"
-        ));
+        text.push_str(&format!("{BAD}FAIL{BAD:#}  {BOLD}{case}{BOLD:#}  {DIM}{profile}{DIM:#}\n"));
     }
     for reason in &failed.reasons {
         text.push_str(&rendered(source, reason));

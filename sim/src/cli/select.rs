@@ -71,7 +71,10 @@ fn refuse_wrong(files: usize) -> Result<(), Failure> {
     match files {
         0 => Ok(()),
         1 => Err(Failure::new(ExitCode::Data, "a scenario file is wrong; nothing was run")),
-        n => Err(Failure::new(ExitCode::Data, format!("{n} scenario files are wrong; nothing was run"))),
+        n => Err(Failure::new(
+            ExitCode::Data,
+            format!("{n} scenario files are wrong; nothing was run"),
+        )),
     }
 }
 
@@ -177,7 +180,8 @@ fn matches(pattern: &str, name: &str) -> bool {
     if pattern == name {
         return true;
     }
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     // Where to go on when what followed the last `*` did not fit.
     let mut retry: Option<(usize, usize)> = None;

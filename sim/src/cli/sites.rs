@@ -9,9 +9,9 @@ use crate::suite::ExitCode;
 use crate::turnstile::{Op, Stage};
 
 const EXPLANATION: &str = "\
-A site is ACTOR/OPERATION(SUBJECT)#N: the N-th such call of the actor on the subject, from 1. Its moments are the
-site with `.effect`, `.reply` or `.abandon`, or the site alone. The sites of a run are in
-`shakedown run FILE --case NAME --timeline`.";
+A site is ACTOR/OPERATION(SUBJECT)#N: the N-th such call of the actor on the subject, from 1. Its
+moments are the site with `.effect`, `.reply` or `.abandon`, or the site alone. The sites of a run
+are in `shakedown run FILE --case NAME --timeline`.";
 
 /// Lists every operation that can be disturbed: its moments and its kinds of fault.
 #[derive(clap::Args)]
@@ -159,9 +159,8 @@ fn kind_text(kind: &Kind, classes: &[&str]) -> String {
         text = format!("{text} {}", kind.codes.join("|"));
     }
     let effects = kind.effects.iter();
-    let effects: Vec<String> = effects
-        .map(|e| format!("{}{}", e.effect, if e.forced { "*" } else { "" }))
-        .collect();
+    let effects: Vec<String> =
+        effects.map(|e| format!("{}{}", e.effect, if e.forced { "*" } else { "" })).collect();
     if !effects.is_empty() {
         text = format!("{text} ({})", effects.join(" "));
     }

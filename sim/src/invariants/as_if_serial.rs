@@ -48,7 +48,7 @@ impl Invariant for AsIfSerial {
                 .enumerate()
                 .any(|(i, a)| starts[i + 1..].iter().any(|b| overlap(a, b)));
             let all_answered = starts.iter().all(|start| start.answered.is_some());
-            let undisturbed = view.last_fault_at == 0
+            let undisturbed = !view.faults_struck(|_| true)
                 && !view.calls.iter().any(|c| {
                     let intervenes = matches!(
                         c.kind,

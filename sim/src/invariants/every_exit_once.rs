@@ -32,9 +32,7 @@ impl EveryExitOnce {
                 continue;
             }
             let reported = self.reported.get(index).cloned().unwrap_or_default();
-            let known_at_begin = subject.started_in_setup
-                && reported.is_empty()
-                && subject.state() == Some(ContainerState::Exited);
+            let known_at_begin = subject.exited_in_setup && reported.is_empty();
             let right = known_at_begin || reported == [process.code];
             notes.judge(right, view, || match reported.as_slice() {
                 [] => format!(

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use shakedown_cri::cri::{ContainerState, Peek};
 
-use super::judge::{Kind, View};
+use super::judge::{CallFact, Kind, View};
 use super::{Id, Invariant, Notes};
 use crate::run::Snapshot;
-use crate::turnstile::Happened;
+use crate::turnstile::{Happened, Op};
 
 /// Exit code of a failed start.
 const START_FAILED: i32 = 128;
@@ -28,6 +28,15 @@ struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// The reason that a client is told: an exit without one of its own has one by its code.
+    fn reason_told(&self) -> &str {
+        match (&*self.reason, self.finished_at, self.exit_code) {
+            ("", 1.., 0) => "Completed",
+            ("", 1.., _) => "Error",
+            (reason, ..) => reason,
+        }
+    }
+
     fn differs(&self, peek: &Peek) -> Option<&'static str> {
         let fields = [
             ("pid", self.pid == peek.pid),
@@ -35,7 +44,7 @@ impl Checkpoint {
             ("started at", self.started_at == peek.started_at),
             ("finished at", self.finished_at == peek.finished_at),
             ("exit code", self.exit_code == peek.exit_code),
-            ("reason", self.reason == peek.reason),
+            ("reason", self.reason_told() == peek.reason),
             ("message", self.message == peek.message),
         ];
         fields.into_iter().find(|(_, same)| !same).map(|(name, _)| name)
@@ -55,6 +64,34 @@ fn finished_in_order(view: &View<'_>, notes: &mut Notes) {
     }
 }
 
+/// Whether the status says of a failed start what the start answered. Not evaluated while it is
+/// UNKNOWN, which a client may retry to stop, or cannot be read.
+fn says_why(view: &View<'_>, index: usize, start: &CallFact, notes: &mut Notes) {
+    let subject = &view.subjects[index];
+    let (Some(peek), Some(error)) = (&subject.peek, start.failed_start()) else { return };
+    if peek.state == ContainerState::Unknown {
+        return;
+    }
+    let honest = peek.state == ContainerState::Exited
+        && peek.exit_code == START_FAILED
+        && matches!(&*peek.reason, "StartError" | "OOMKilled")
+        && peek.message == error.message
+        && peek.finished_at != 0
+        && peek.pid == 0;
+    notes.judge(honest, view, || {
+        format!(
+            "{} failed, but {} is {} with exit code {}, reason {:?}, message {:?}, pid {}",
+            start.name,
+            subject.name,
+            peek.state,
+            peek.exit_code,
+            peek.reason,
+            peek.message,
+            peek.pid
+        )
+    });
+}
+
 impl Invariant for HonestStatus {
     fn id(&self) -> Id {
         Id(4)
@@ -64,9 +101,17 @@ impl Invariant for HonestStatus {
         "honest-status"
     }
 
-    fn moment(&mut self, view: &View<'_>, _: &Happened, notes: &mut Notes) {
+    fn moment(&mut self, view: &View<'_>, happened: &Happened, notes: &mut Notes) {
         if view.status_changed {
             finished_in_order(view, notes);
+        }
+        // A later start may hide what this one left.
+        let site = happened.moment.site;
+        if site.op == Op::Done
+            && let Some(start) = view.calls.iter().find(|call| call.name == site.actor)
+            && let Some(index) = start.subject
+        {
+            says_why(view, index, start, notes);
         }
     }
 
@@ -75,28 +120,8 @@ impl Invariant for HonestStatus {
             let Some(peek) = &subject.peek else { continue };
             let removing =
                 view.calls.iter().any(|c| c.kind == Kind::Remove && c.subject == Some(index));
-            if let Some(start) = view.last_start(index)
-                && let Some(error) = start.failed_start()
-                && peek.state != ContainerState::Unknown
-            {
-                let honest = peek.state == ContainerState::Exited
-                    && peek.exit_code == START_FAILED
-                    && matches!(&*peek.reason, "StartError" | "OOMKilled")
-                    && peek.message == error.message
-                    && peek.finished_at != 0
-                    && peek.pid == 0;
-                notes.judge(honest, view, || {
-                    format!(
-                        "{} failed, but {} is {} with exit code {}, reason {:?}, message {:?}, pid {}",
-                        start.name,
-                        subject.name,
-                        peek.state,
-                        peek.exit_code,
-                        peek.reason,
-                        peek.message,
-                        peek.pid
-                    )
-                });
+            if let Some(start) = view.last_start(index) {
+                says_why(view, index, start, notes);
             }
             if peek.state == ContainerState::Unknown || view.is_busy(index) {
                 continue;

@@ -23,10 +23,12 @@ pub struct Subject {
     pub sandbox_id: String,
     /// What a client would be told now; `None`: unknown, or not readable without waiting.
     pub peek: Option<Peek>,
-    /// What it was before the moment.
+    /// What it was before the moment, as far as it was known last.
     pub before: Option<Peek>,
     /// The process was started during the setup, with success.
     pub started_in_setup: bool,
+    /// And it had ended, which the status said.
+    pub exited_in_setup: bool,
 }
 
 impl Subject {
@@ -38,6 +40,7 @@ impl Subject {
             peek: None,
             before: None,
             started_in_setup: false,
+            exited_in_setup: false,
         }
     }
 
@@ -288,6 +291,7 @@ impl Judge {
             subject.before.clone_from(&subject.peek);
             subject.started_in_setup =
                 subject.peek.as_ref().is_some_and(|peek| peek.started_at != 0);
+            subject.exited_in_setup = subject.state() == Some(ContainerState::Exited);
         }
     }
 
@@ -307,15 +311,20 @@ impl Judge {
             for subject in &mut state.subjects {
                 let peek = self.0.service.peek(&subject.id);
                 if peek != subject.peek {
-                    subject.before = std::mem::replace(&mut subject.peek, peek);
+                    let old = std::mem::replace(&mut subject.peek, peek);
+                    // What cannot be read while it is being written is still what it was.
+                    if old.is_some() {
+                        subject.before = old;
+                    }
                     changed = true;
-                } else if subject.before != subject.peek {
+                } else if subject.peek.is_some() && subject.before != subject.peek {
                     subject.before.clone_from(&subject.peek);
                 }
             }
         }
         let quiet = !changed && happened.error.is_none() && world.changed == Changed::default();
-        if quiet && !state.waiting {
+        // Answers are rare, and what they say is judged at once.
+        if quiet && !state.waiting && moment.site.op != Op::Done {
             return;
         }
         let view = View {

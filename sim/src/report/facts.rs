@@ -7,9 +7,7 @@ use shakedown_cri::cri::Peek;
 
 use super::describe::{self, Thing};
 use crate::run::{Answer, Outcome, Reply, Snapshot};
-use crate::suite::{
-    Names, Ran, Source, answer_word, events_of, left, root_of, state_word,
-};
+use crate::suite::{Names, Ran, Source, answer_word, events_of, left, root_of, state_word};
 use crate::turnstile::{Fate, Happened, Layer, Op, RecordingEntry, Stage, Stop};
 
 /// The version of the report's form.
@@ -180,8 +178,7 @@ impl Report {
         let names = Names::new(plan);
         let scenario = &case.scenario;
         let calls = scenario.calls.iter();
-        let calls =
-            calls.map(|call| Named { name: call.name.clone(), what: describe::call(call) });
+        let calls = calls.map(|call| Named { name: call.name.clone(), what: describe::call(call) });
         let containers: Vec<String> = plan.containers.iter().map(|c| c.name.to_string()).collect();
         let logs = outcome.logs.iter().map(|(name, lines)| (name.to_string(), lines.clone()));
         let invariants = outcome.judgement.findings.iter().map(|finding| InvariantLine {

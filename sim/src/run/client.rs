@@ -137,9 +137,11 @@ impl Reaper {
         self.patiently(self.service.start_container(self.context(), id.to_owned())).await
     }
 
-    /// Repeats a call until it succeeds. What is not known needs no reaping.
+    /// Repeats a call on the container or sandbox until it succeeds. What is not known needs no
+    /// reaping; a container that is still known, whatever else was not found, does.
     pub async fn insist(
         &self,
+        id: &str,
         call: impl Fn(&Rc<dyn RuntimeService>, Context) -> LocalFuture<Result<(), Error>>,
     ) -> Result<(), Error> {
         let runtime = SimRuntime::new(self.sim.clone());
@@ -149,7 +151,9 @@ impl Reaper {
             let answer = self.patiently(call(&self.service, self.context())).await;
             tried += 1;
             match answer {
-                Err(error) if error.is_not_found() => return Ok(()),
+                Err(error) if error.is_not_found() && self.service.peek(id).is_none() => {
+                    return Ok(());
+                }
                 answer if answer.is_ok() || tried == TRIES => return answer,
                 _ => {}
             }

@@ -317,6 +317,7 @@ impl Conductor {
             deadline: call.deadline,
             cancel_after: call.cancel_after,
             token: CancelToken::new(),
+            waited: call.when.is_some(),
             began: None,
             answered: None,
             cancelled: None,
@@ -357,12 +358,13 @@ impl Conductor {
             }
             for container in &plan.containers {
                 let id = container.id.clone();
-                let stop = reaper.insist(|service, ctx| service.stop_container(ctx, id.clone(), 0));
+                let stop =
+                    reaper.insist(&id, |service, ctx| service.stop_container(ctx, id.clone(), 0));
                 if let Err(error) = stop.await {
                     fail(format!("stop {}", container.name), error);
                 }
                 let remove =
-                    reaper.insist(|service, ctx| service.remove_container(ctx, id.clone()));
+                    reaper.insist(&id, |service, ctx| service.remove_container(ctx, id.clone()));
                 if let Err(error) = remove.await {
                     fail(format!("remove {}", container.name), error);
                 }
@@ -372,12 +374,13 @@ impl Conductor {
                 if sandbox.state == PlannedSandbox::Gone {
                     continue;
                 }
-                let stop = reaper.insist(|service, ctx| service.stop_pod_sandbox(ctx, id.clone()));
+                let stop =
+                    reaper.insist(&id, |service, ctx| service.stop_pod_sandbox(ctx, id.clone()));
                 if let Err(error) = stop.await {
                     fail(format!("stop pod {}", sandbox.name), error);
                 }
                 let remove =
-                    reaper.insist(|service, ctx| service.remove_pod_sandbox(ctx, id.clone()));
+                    reaper.insist(&id, |service, ctx| service.remove_pod_sandbox(ctx, id.clone()));
                 if let Err(error) = remove.await {
                     fail(format!("remove pod {}", sandbox.name), error);
                 }

@@ -6,8 +6,8 @@
 //! site      = actor 1*( "/" step )
 //! step      = operation [ "(" subject ")" ] "#" number
 //! actor     = [ "boot" number ":" ] word [ "(" subject ")" ]
-//! operation = word *( "." word ), with "_" in words too
-//! word      = lower-case letter, then lower-case letters, digits, "-"
+//! operation = word *( "." word )
+//! word      = lower-case letter, then lower-case letters, digits, "-", "_"
 //! subject   = any text whose parentheses balance
 //! ```
 //!
@@ -182,14 +182,9 @@ impl<'a> Cursor<'a> {
     }
 
     fn word(&mut self) -> Result<&'a str, SiteNameError> {
-        self.word_with("-")
-    }
-
-    /// A word that may hold some characters beside letters and digits.
-    fn word_with(&mut self, others: &str) -> Result<&'a str, SiteNameError> {
         let rest = self.rest();
         let end = rest
-            .find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || others.contains(c)))
+            .find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c)))
             .unwrap_or(rest.len());
         if !rest.starts_with(|c: char| c.is_ascii_lowercase()) {
             return Err(self.error(SiteNameErrorKind::ExpectedWord));
@@ -257,9 +252,9 @@ impl<'a> Cursor<'a> {
 
     fn step(&mut self) -> Result<Step, SiteNameError> {
         let start = self.at;
-        self.word_with("-_")?;
+        self.word()?;
         while self.eat('.') {
-            self.word_with("-_")?;
+            self.word()?;
         }
         let operation = self.text[start..self.at].to_owned();
         let subject = self.subject()?;

@@ -48,7 +48,13 @@ struct Group<T> {
     cases: Vec<BTreeSet<usize>>,
 }
 
-fn add<T: PartialEq>(groups: &mut Vec<Group<T>>, what: T, profile: usize, case: usize, profiles: usize) {
+fn add<T: PartialEq>(
+    groups: &mut Vec<Group<T>>,
+    what: T,
+    profile: usize,
+    case: usize,
+    profiles: usize,
+) {
     let index = groups.iter().position(|group| group.what == what).unwrap_or_else(|| {
         groups.push(Group { what, cases: vec![BTreeSet::new(); profiles] });
         groups.len() - 1
@@ -185,8 +191,8 @@ fn expectation(ran: &Ran, notes: &mut Vec<String>) -> Expect {
     let has_matrix = !case.values.is_empty();
     let message = |text: &str| {
         let text = names.text(text);
-        let usable = text.len() <= limits::TEXT_BYTES_MAX
-            && !(has_matrix && !placeholders(&text).is_empty());
+        let usable =
+            text.len() <= limits::TEXT_BYTES_MAX && (!has_matrix || placeholders(&text).is_empty());
         usable.then_some(text)
     };
     let answers = outcome.answers.iter().map(|answer| {

@@ -50,7 +50,12 @@ impl Runner {
         Self::default()
     }
 
-    fn run(&self, plan: &Rc<Plan>, profile: &'static Profile, logs: bool) -> Result<Outcome, String> {
+    fn run(
+        &self,
+        plan: &Rc<Plan>,
+        profile: &'static Profile,
+        logs: bool,
+    ) -> Result<Outcome, String> {
         let options = Options { profile, logs, menus: self.menus.clone(), ..Options::default() };
         guarded(|| run(plan, &options))
     }

@@ -11,13 +11,13 @@ mod source;
 mod sweep;
 mod verdict;
 
-pub(crate) use sweep::root_of;
-pub(crate) use check::{answer_word, events_of, left};
 pub use bless::{Blessed, bless};
 pub use cases::{Cases, Ran, RunFailure, Runner};
+pub(crate) use check::{answer_word, events_of, left};
 pub use collect::{CollectError, Found, collect};
 pub use guard::{is_inside_run, note_panic};
 pub use names::{Names, event_word, state_word};
 pub use rewrite::rewrite;
 pub use source::{LoadError, Source, same_names};
+pub(crate) use sweep::root_of;
 pub use verdict::{ExitCode, Kind, Reason, Verdict};

@@ -103,11 +103,9 @@ pub fn same_names(sources: &[Source]) -> Vec<(String, String, String)> {
     let mut twice = Vec::new();
     for source in sources {
         match known.get(&*source.scenario.name) {
-            Some(first) => twice.push((
-                source.scenario.name.clone(),
-                (*first).to_owned(),
-                source.file.clone(),
-            )),
+            Some(first) => {
+                twice.push((source.scenario.name.clone(), (*first).to_owned(), source.file.clone()))
+            }
             None => {
                 known.insert(&source.scenario.name, &source.file);
             }

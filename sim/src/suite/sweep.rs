@@ -53,11 +53,7 @@ fn of_actor<'r>(
     recording: &'r Recording,
     actor: &'r str,
 ) -> impl Iterator<Item = &'r Happened> + 'r {
-    let phase = |name: &'static str| {
-        move |entry: &&RecordingEntry| {
-            !matches!(entry, RecordingEntry::Phase { name: n, .. } if *n == name)
-        }
-    };
+    let phase = |name: &'static str| move |entry: &&RecordingEntry| !matches!(entry, RecordingEntry::Phase { name: n, .. } if *n == name);
     let disturbed = recording.entries.iter().skip_while(phase("disturb"));
     disturbed.take_while(phase("reap")).filter_map(move |entry| match entry {
         RecordingEntry::Moment(happened) => {

@@ -40,6 +40,8 @@ pub enum Kind {
     OverBudget,
     /// The code under test panicked.
     Panicked,
+    /// The world that the file describes cannot be made.
+    NotSetUp,
 }
 
 impl Kind {
@@ -52,6 +54,7 @@ impl Kind {
             Kind::NeverBegan => "never-began",
             Kind::OverBudget => "over-budget",
             Kind::Panicked => "panicked",
+            Kind::NotSetUp => "not-set-up",
         }
     }
 
@@ -60,6 +63,7 @@ impl Kind {
             // A call that never answers is what "stuck" means.
             Kind::OverBudget | Kind::Violation(Id(5)) => ExitCode::Liveness,
             Kind::Panicked => ExitCode::Panicked,
+            Kind::NotSetUp => ExitCode::Data,
             _ => ExitCode::Failed,
         }
     }
@@ -90,11 +94,7 @@ impl Reason {
     }
 
     #[must_use]
-    pub(super) fn differs(
-        mut self,
-        expected: impl Into<String>,
-        found: impl Into<String>,
-    ) -> Self {
+    pub(super) fn differs(mut self, expected: impl Into<String>, found: impl Into<String>) -> Self {
         self.differs = Some((expected.into(), found.into()));
         self
     }

@@ -116,6 +116,8 @@ struct Parked {
     due: u64,
     /// Parked at; an abandon is never due earlier.
     since: u64,
+    /// Work of a call that waited for a moment: it goes before other work that is due.
+    urgent: bool,
     /// Order of parking.
     order: u64,
     task: Option<TaskId>,
@@ -149,6 +151,8 @@ pub struct ClientCall {
     pub deadline: Option<std::time::Duration>,
     pub cancel_after: Option<std::time::Duration>,
     pub token: CancelToken,
+    /// It begins when a moment was admitted, and then goes before other work that is due.
+    pub waited: bool,
     pub began: Option<u64>,
     pub answered: Option<u64>,
     /// When the client gave up: its deadline or its cancel, if that came before the answer.
@@ -952,6 +956,12 @@ impl Core {
         TaskId(number)
     }
 
+    /// Whether the current task serves a call that waited for a moment.
+    fn is_urgent(&self) -> bool {
+        let client = self.current.and_then(|task| self.tasks[task.0].client);
+        client.is_some_and(|call| self.calls[call].waited)
+    }
+
     /// The scenario's call whose task made a parked call.
     fn client_of(&self, at: usize) -> Option<usize> {
         self.parked[at].task.and_then(|task| self.tasks[task.0].client)
@@ -966,6 +976,7 @@ impl Core {
             stage,
             due,
             since: now,
+            urgent: self.is_urgent(),
             order: id.0,
             task: self.current,
             ctx: None,
@@ -1172,7 +1183,7 @@ impl Core {
     }
 
     /// The next moment: index, stage and time. Ordered by due time, replies before abandons, then
-    /// actor and order of parking.
+    /// urgency, actor and order of parking.
     fn pick(&self) -> Option<(usize, Stage, u64)> {
         let mut best: Option<(u64, bool, usize)> = None;
         for (i, parked) in self.parked.iter().enumerate() {
@@ -1200,8 +1211,9 @@ impl Core {
             by_time
                 .then_with(|| {
                     let (new, other) = (&self.parked[new.2], &self.parked[other]);
-                    let by_actor = new.site.actor.cmp_text(other.site.actor);
-                    by_actor.then(new.order.cmp(&other.order))
+                    let by_urgency = other.urgent.cmp(&new.urgent);
+                    let by_actor = || new.site.actor.cmp_text(other.site.actor);
+                    by_urgency.then_with(by_actor).then(new.order.cmp(&other.order))
                 })
                 .is_lt()
         });
@@ -1316,16 +1328,16 @@ impl Core {
         task
     }
 
-    fn park_cancel(&mut self, index: usize, due: u64, now: u64) {
+    fn park_cancel(&mut self, index: usize, due: u64, now: u64) -> &mut Parked {
         let site = Site {
             actor: self.calls[index].name,
             op: Op::Cancel,
             subject: Symbol::EMPTY,
             count: 1,
         };
-        let task = self.current.take();
-        self.park(site, Stage::Only, due, now, What::Cancel { call: index });
-        self.current = task;
+        let parked = self.park(site, Stage::Only, due, now, What::Cancel { call: index });
+        parked.task = None;
+        parked
     }
 
     fn cancel(&mut self, index: usize, code: Code, now: u64) {
@@ -1352,9 +1364,12 @@ impl Core {
                         subject: Symbol::EMPTY,
                         count: 1,
                     };
-                    self.park(site, Stage::Only, now, now, What::Begin { call: index });
+                    let begin = What::Begin { call: index };
+                    self.park(site, Stage::Only, now, now, begin).urgent = true;
                 }
-                Trigger::Cancel(index) => self.park_cancel(index, now, now),
+                Trigger::Cancel(index) => {
+                    self.park_cancel(index, now, now).urgent = true;
+                }
             }
         }
     }
@@ -1368,7 +1383,8 @@ impl Core {
             self.calls[index].answered = Some(now);
             self.parked.retain(|p| !matches!(p.what, What::Cancel { call } if call == index));
             let site = Site { actor, op: Op::Done, subject: Symbol::EMPTY, count: 1 };
-            self.park(site, Stage::Only, now, now, What::Done);
+            // The answer follows at once upon the reply that brought it.
+            self.park(site, Stage::Only, now, now, What::Done).urgent = true;
         }
     }
 }

@@ -4,9 +4,6 @@ use std::collections::BTreeMap;
 
 use shakedown_cri::ports::{Code, Error, Image, Mount, Record};
 
-/// The snapshotter of the node.
-pub const SNAPSHOTTER: &str = "overlayfs";
-
 #[derive(Default)]
 pub struct Metadata {
     pub records: BTreeMap<String, Record>,

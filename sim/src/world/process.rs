@@ -58,9 +58,8 @@ pub struct Process {
     pub written: [Vec<u8>; 2],
 }
 
-/// SIGKILL and SIGTERM, and what a process that dies of signal n exits with.
 pub const SIGKILL: u32 = 9;
-pub const SIGTERM: u32 = 15;
+/// A process that dies of signal n exits with this and n.
 const SIGNAL_EXIT_BASE: i32 = 128;
 
 impl World {
