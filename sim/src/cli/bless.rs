@@ -1,5 +1,10 @@
 //! `shakedown bless`
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "scenario files are real files, and no run is under way"
+)]
+
 use std::fs;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;

@@ -1,5 +1,10 @@
 //! Finds the scenario files behind the paths of a command line.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "scenario files are real files, and no run is under way"
+)]
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use shakedown_cri::cri::ContainerEvent;
 use shakedown_cri::ports::{
-    Containerd, Context, CreateTask, Error, EventSink, Exit, FifoEnd, Fs, FsCause, FsError, Image,
-    Metrics, Mount, Nri, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin, Ports, Record,
-    TaskInfo,
+    Containerd, Context, CreateTask, Errno, Error, EventSink, Exit, FifoEnd, Fs, FsCause, FsError,
+    Image, Metrics, Mount, Nri, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin, Ports,
+    Record, TaskInfo,
 };
 
 use super::clock::SimClock;
@@ -203,12 +203,19 @@ impl Fs for SimFs {
     }
 
     async fn create_temp(&self, parent: &str, prefix: &str) -> Result<(SimFile, String), FsError> {
-        let (boot, prefix, dir) = (self.boot, prefix.to_owned(), parent.to_owned());
+        let (boot, start, dir) = (self.boot, prefix.to_owned(), parent.to_owned());
         let wanted = format!("{parent}/{prefix}");
         let made = self.file(Op::FsCreateTemp, &wanted, move |world, _| {
-            world.fs.create_temp(boot, &dir, &prefix)
+            world.fs.create_temp(boot, &dir, &start)
         });
-        let (fd, path): (Fd, String) = made.await?;
+        let made = made.await.map_err(|mut error| {
+            // The name is drawn before anything can fail.
+            if error.path == wanted {
+                error.path = self.sim.with_world(|world| world.fs.temp_name(parent, prefix));
+            }
+            error
+        });
+        let (fd, path): (Fd, String) = made?;
         let subject = self.subject(&path);
         let file = SimFile { sim: self.sim.clone(), fd, path: Rc::from(&*path), subject };
         Ok((file, path))
@@ -228,11 +235,17 @@ impl Fs for SimFs {
     }
 
     async fn write(&self, file: &SimFile, data: &[u8]) -> Result<usize, FsError> {
-        let (fd, bytes) = (file.fd, data.to_vec());
+        let (fd, bytes, path) = (file.fd, data.to_vec(), file.path.clone());
         let call = self.sim.call(Op::FsWrite, file.subject, None, move |world| {
             let taken = if world.short_write { bytes.len() / 2 } else { bytes.len() };
             let result = world.fs.write(fd, &bytes[..taken]);
-            Flow::Done(result)
+            Flow::Done(match result {
+                // Go's File.Write goes on until all is written, and so learns why it cannot.
+                Ok(written) if written < taken => {
+                    Err(FsError::new("write", path.to_string(), Errno::ENOSPC))
+                }
+                other => other,
+            })
         });
         name_path(call.await, file.subject, &file.path)
     }
@@ -341,11 +354,12 @@ impl SimContainerd {
     fn metadata<T: std::hash::Hash + 'static>(
         &self,
         op: Op,
+        ctx: &Context,
         subject: &str,
         mut effect: impl FnMut(&mut World) -> Result<T, Error> + 'static,
     ) -> Call<Result<T, Error>> {
-        // Metadata reads do not look at the context (spec section 1.4).
-        self.sim.call(op, Symbol::of(subject), None, move |world| Flow::Done(effect(world)))
+        // The context ends only what hangs: metadata is read without looking at it (spec section 1.4).
+        self.sim.call(op, Symbol::of(subject), Some(ctx), move |world| Flow::Done(effect(world)))
     }
 
     fn task<T: std::hash::Hash + 'static, Fut: Future<Output = Result<T, Error>> + 'static>(
@@ -360,14 +374,14 @@ impl SimContainerd {
 }
 
 impl Containerd for SimContainerd {
-    async fn record_get(&self, _: &Context, id: &str) -> Result<Record, Error> {
+    async fn record_get(&self, ctx: &Context, id: &str) -> Result<Record, Error> {
         let key = id.to_owned();
-        self.metadata(Op::RecordInfo, id, move |world| world.metadata.get(&key)).await
+        self.metadata(Op::RecordInfo, ctx, id, move |world| world.metadata.get(&key)).await
     }
 
-    async fn record_create(&self, _: &Context, record: Record) -> Result<(), Error> {
+    async fn record_create(&self, ctx: &Context, record: Record) -> Result<(), Error> {
         let id = record.id.clone();
-        let create = self.metadata(Op::RecordCreate, &id, move |world| {
+        let create = self.metadata(Op::RecordCreate, ctx, &id, move |world| {
             let mut record = record.clone();
             record.created_at = world.wall();
             world.metadata.create(record)
@@ -375,31 +389,34 @@ impl Containerd for SimContainerd {
         create.await
     }
 
-    async fn record_delete(&self, _: &Context, id: &str) -> Result<(), Error> {
+    async fn record_delete(&self, ctx: &Context, id: &str) -> Result<(), Error> {
         let key = id.to_owned();
-        self.metadata(Op::RecordDelete, id, move |world| world.metadata.delete(&key)).await
+        self.metadata(Op::RecordDelete, ctx, id, move |world| world.metadata.delete(&key)).await
     }
 
-    async fn snapshot_prepare(&self, _: &Context, key: &str, image: &str) -> Result<(), Error> {
+    async fn snapshot_prepare(&self, ctx: &Context, key: &str, image: &str) -> Result<(), Error> {
         let (k, image) = (key.to_owned(), image.to_owned());
-        self.metadata(Op::SnapshotPrepare, key, move |world| world.metadata.prepare(&k, &image))
+        self.metadata(Op::SnapshotPrepare, ctx, key, move |world| {
+            world.metadata.prepare(&k, &image)
+        })
+        .await
+    }
+
+    async fn snapshot_mounts(&self, ctx: &Context, key: &str) -> Result<Vec<Mount>, Error> {
+        let k = key.to_owned();
+        self.metadata(Op::SnapshotMounts, ctx, key, move |world| world.metadata.mounts(&k)).await
+    }
+
+    async fn snapshot_remove(&self, ctx: &Context, key: &str) -> Result<(), Error> {
+        let k = key.to_owned();
+        self.metadata(Op::SnapshotRemove, ctx, key, move |world| world.metadata.remove_snapshot(&k))
             .await
     }
 
-    async fn snapshot_mounts(&self, _: &Context, key: &str) -> Result<Vec<Mount>, Error> {
-        let k = key.to_owned();
-        self.metadata(Op::SnapshotMounts, key, move |world| world.metadata.mounts(&k)).await
-    }
-
-    async fn snapshot_remove(&self, _: &Context, key: &str) -> Result<(), Error> {
-        let k = key.to_owned();
-        self.metadata(Op::SnapshotRemove, key, move |world| world.metadata.remove_snapshot(&k))
-            .await
-    }
-
-    async fn image_get(&self, _: &Context, reference: &str) -> Result<Image, Error> {
+    async fn image_get(&self, ctx: &Context, reference: &str) -> Result<Image, Error> {
         let wanted = reference.to_owned();
-        self.metadata(Op::ImageGet, reference, move |world| world.metadata.image(&wanted)).await
+        self.metadata(Op::ImageGet, ctx, reference, move |world| world.metadata.image(&wanted))
+            .await
     }
 
     async fn task_create(&self, ctx: &Context, request: CreateTask) -> Result<u32, Error> {
