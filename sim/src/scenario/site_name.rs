@@ -1,7 +1,7 @@
 //! The grammar of names of sites and moments.
 //!
 //! ```text
-//! moment    = site [ "." stage ] / actor ".done"
+//! moment    = site [ "." stage ] / actor "." ( "begin" / "cancel" / "done" )
 //! stage     = "effect" / "reply" / "abandon"
 //! site      = actor 1*( "/" step )
 //! step      = operation [ "(" subject ")" ] "#" number
@@ -40,6 +40,29 @@ impl Stage {
     }
 }
 
+/// A moment of a call of the file that is not one of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CallMoment {
+    /// It reaches the service.
+    Begin,
+    /// Its client cancels.
+    Cancel,
+    /// It has its answer.
+    Done,
+}
+
+impl CallMoment {
+    pub const ALL: [CallMoment; 3] = [CallMoment::Begin, CallMoment::Cancel, CallMoment::Done];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            CallMoment::Begin => "begin",
+            CallMoment::Cancel => "cancel",
+            CallMoment::Done => "done",
+        }
+    }
+}
+
 /// Who acts: a call (`start-1`), a background task (`exit-monitor(web)`), a part of the world
 /// (`process(web)`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,18 +89,18 @@ pub struct SiteName {
     pub steps: Vec<Step>,
 }
 
-/// A moment of a site (its only one if there is no stage), or the end of a call.
+/// A moment of a site (its only one if there is no stage), or of a call.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MomentName {
     At { site: SiteName, stage: Option<Stage> },
-    Done { actor: Actor },
+    OfCall { actor: Actor, moment: CallMoment },
 }
 
 impl MomentName {
     pub fn actor(&self) -> &Actor {
         match self {
             MomentName::At { site, .. } => &site.actor,
-            MomentName::Done { actor } => actor,
+            MomentName::OfCall { actor, .. } => actor,
         }
     }
 }
@@ -257,11 +280,11 @@ impl<'a> Cursor<'a> {
             let word = self.word()?;
             match Stage::ALL.into_iter().find(|stage| stage.name() == word) {
                 Some(stage) if !steps.is_empty() => Some(stage),
-                None if steps.is_empty() && word == "done" => {
-                    self.end()?;
-                    return Ok(MomentName::Done { actor });
-                }
                 _ if steps.is_empty() => {
+                    if let Some(moment) = CallMoment::ALL.into_iter().find(|m| m.name() == word) {
+                        self.end()?;
+                        return Ok(MomentName::OfCall { actor, moment });
+                    }
                     let range = before_stage..self.at;
                     return Err(SiteNameError { range, kind: SiteNameErrorKind::NoOperation });
                 }
@@ -313,7 +336,7 @@ impl FromStr for SiteName {
             MomentName::At { stage: Some(stage), .. } => {
                 not_a_site(text.len() - stage.name().len() - 1)
             }
-            MomentName::Done { .. } => not_a_site(text.len() - ".done".len()),
+            MomentName::OfCall { moment, .. } => not_a_site(text.len() - moment.name().len() - 1),
         }
     }
 }
@@ -353,7 +376,7 @@ impl fmt::Display for MomentName {
         match self {
             MomentName::At { site, stage: None } => site.fmt(f),
             MomentName::At { site, stage: Some(stage) } => write!(f, "{site}.{}", stage.name()),
-            MomentName::Done { actor } => write!(f, "{actor}.done"),
+            MomentName::OfCall { actor, moment } => write!(f, "{actor}.{}", moment.name()),
         }
     }
 }
