@@ -42,7 +42,7 @@ fn no_task(id: &str) -> Error {
 }
 
 fn is_closed(error: &Error) -> bool {
-    error.code == Code::Unavailable && error.message.contains("ttrpc: closed")
+    error.code == Code::Unknown && error.message.contains("ttrpc: closed")
 }
 
 impl World {
