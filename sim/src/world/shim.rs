@@ -298,7 +298,8 @@ async fn create_locked(
     let copied: Result<Vec<FifoId>, Error> = copied.await;
     let copies = copied.map_err(|error| match error.code {
         Code::Unknown if error.message.starts_with("failed to start io pipe copy") => error,
-        _ => copy_failed(&request.io.stdout, &error.message),
+        // The class of a context that ended, too, comes through.
+        code => Error { code, ..copy_failed(&request.io.stdout, &error.message) },
     })?;
     sim.with_world(|world| {
         let container = ShimContainer {
