@@ -1,5 +1,7 @@
 //! Finds the scenario files behind the paths of a command line.
 
+#![expect(clippy::disallowed_methods, reason = "finds scenario files before any run")]
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;

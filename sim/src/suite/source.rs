@@ -1,5 +1,7 @@
 //! A scenario file in memory.
 
+#![expect(clippy::disallowed_types, reason = "reads scenario files before any run")]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
