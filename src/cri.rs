@@ -231,7 +231,8 @@ pub trait RuntimeService {
     fn run(&self) -> LocalFuture<Result<(), Error>>;
 
     /// Takes over a sandbox that the world made: record, snapshot, pause task and directories are
-    /// there.
+    /// there. Of one that it has already it takes the configuration and the runtime handler only, as
+    /// when the node was configured otherwise since.
     fn adopt_sandbox(&self, sandbox: Sandbox) -> LocalFuture<Result<(), Error>>;
 
     /// Drops a sandbox from the service's store while its containers stay, as when a restart could

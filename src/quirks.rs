@@ -86,6 +86,10 @@ quirks! {
         what: "a task that the rollback cannot delete, or has no handle of, stays for good", fixed_1_7_24: false },
     IoWaitUnbounded { id: "io-wait-unbounded", part: Service, known: "containerd #2744", breaks: ["I5", "I6", "I7", "I8"],
         what: "deleting a task waits without limit for its output to be logged", fixed_1_7_24: false },
+    RecordDeletedFirst { id: "record-deleted-first", part: Service, known: "spec section 4.4", breaks: ["I9", "I16"],
+        what: "a removal that fails after it deleted the record is not taken up again", fixed_1_7_24: false },
+    StoppedEventUnordered { id: "stopped-event-unordered", part: Service, known: "spec section 5.3", breaks: ["I9"],
+        what: "STOPPED is sent after others can see the exit, and remove the container", fixed_1_7_24: false },
     StatusWaitsForCheckpoint { id: "status-waits-for-checkpoint", part: Service, known: "spec section 3.1", breaks: ["I13"],
         what: "reading a status waits for the disk while another call writes it", fixed_1_7_24: false },
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use shakedown_cri::Service;
 use shakedown_cri::config::{Config, RuntimeConfig};
-use shakedown_cri::cri::{ContainerState, RuntimeService, Sandbox, SandboxState};
+use shakedown_cri::cri::{ContainerState, RuntimeService, Sandbox, SandboxConfig, SandboxState};
 use shakedown_cri::ports::{CancelToken, Code, Context, Instant};
 use shakedown_cri::quirks::Profile;
 
 use super::client::{self, Answers, Reaped, Reaper, Unreaped};
-use super::compile::{CallPlan, Plan};
+use super::compile::{CallPlan, Plan, SandboxPlan};
 use super::outcome::{Answer, EventSeen, Leftovers, Outcome, Snapshot, StatusShot};
 use crate::engine;
 use crate::invariants::Judge;
@@ -88,6 +88,17 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
         crate::run::logs::with_logs(&sim, || engine::run(&sim, conductor.conduct()))
     } else {
         engine::run(&sim, conductor.conduct())
+    }
+}
+
+/// A sandbox as the service takes it over.
+fn sandbox_of(sandbox: &SandboxPlan) -> Sandbox {
+    Sandbox {
+        id: sandbox.id.clone(),
+        config: sandbox.config.clone(),
+        runtime_handler: sandbox.runtime_handler.clone(),
+        state: SandboxState::Ready,
+        created_at: crate::world::WALL_EPOCH,
     }
 }
 
@@ -187,11 +198,9 @@ impl Conductor {
             service.run().await.expect("the service comes up on an empty node");
             for sandbox in &plan.sandboxes {
                 let given = Sandbox {
-                    id: sandbox.id.clone(),
-                    config: sandbox.config.clone(),
-                    runtime_handler: sandbox.runtime_handler.clone(),
-                    state: SandboxState::Ready,
-                    created_at: crate::world::WALL_EPOCH,
+                    config: SandboxConfig { annotations: Vec::new(), ..sandbox.config.clone() },
+                    runtime_handler: String::new(),
+                    ..sandbox_of(sandbox)
                 };
                 service.adopt_sandbox(given).await.expect("a sandbox is taken over");
             }
@@ -221,6 +230,16 @@ impl Conductor {
             .await;
         }
         for sandbox in &self.plan.sandboxes {
+            // A handler that is not configured is refused by the creation of a container already:
+            // the pods get theirs when their containers are made.
+            let given = sandbox_of(sandbox);
+            if !given.runtime_handler.is_empty() || !given.config.annotations.is_empty() {
+                let service = self.service.clone();
+                self.task("setup", async move {
+                    service.adopt_sandbox(given).await.expect("a sandbox is described anew");
+                })
+                .await;
+            }
             let (service, id, state) = (self.service.clone(), sandbox.id.clone(), sandbox.state);
             if state == PlannedSandbox::Ready {
                 continue;

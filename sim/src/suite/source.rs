@@ -1,6 +1,9 @@
 //! A scenario file in memory.
 
-#![expect(clippy::disallowed_types, reason = "reads scenario files before any run")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "scenario files are real files, and no run is under way"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use shakedown_cri::cri::ContainerEvent;
 use shakedown_cri::ports::{
-    Containerd, Context, CreateTask, Error, EventSink, Exit, FifoEnd, Fs, FsCause, FsError, Image,
-    Metrics, Mount, Nri, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin, Ports, Record,
-    TaskInfo,
+    Containerd, Context, CreateTask, Errno, Error, EventSink, Exit, FifoEnd, Fs, FsCause, FsError,
+    Image, Metrics, Mount, Nri, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin, Ports,
+    Record, TaskInfo,
 };
 
 use super::clock::SimClock;
@@ -203,12 +203,19 @@ impl Fs for SimFs {
     }
 
     async fn create_temp(&self, parent: &str, prefix: &str) -> Result<(SimFile, String), FsError> {
-        let (boot, prefix, dir) = (self.boot, prefix.to_owned(), parent.to_owned());
+        let (boot, start, dir) = (self.boot, prefix.to_owned(), parent.to_owned());
         let wanted = format!("{parent}/{prefix}");
         let made = self.file(Op::FsCreateTemp, &wanted, move |world, _| {
-            world.fs.create_temp(boot, &dir, &prefix)
+            world.fs.create_temp(boot, &dir, &start)
         });
-        let (fd, path): (Fd, String) = made.await?;
+        let made = made.await.map_err(|mut error| {
+            // The name is drawn before anything can fail.
+            if error.path == wanted {
+                error.path = self.sim.with_world(|world| world.fs.temp_name(parent, prefix));
+            }
+            error
+        });
+        let (fd, path): (Fd, String) = made?;
         let subject = self.subject(&path);
         let file = SimFile { sim: self.sim.clone(), fd, path: Rc::from(&*path), subject };
         Ok((file, path))
@@ -228,11 +235,17 @@ impl Fs for SimFs {
     }
 
     async fn write(&self, file: &SimFile, data: &[u8]) -> Result<usize, FsError> {
-        let (fd, bytes) = (file.fd, data.to_vec());
+        let (fd, bytes, path) = (file.fd, data.to_vec(), file.path.clone());
         let call = self.sim.call(Op::FsWrite, file.subject, None, move |world| {
             let taken = if world.short_write { bytes.len() / 2 } else { bytes.len() };
             let result = world.fs.write(fd, &bytes[..taken]);
-            Flow::Done(result)
+            Flow::Done(match result {
+                // Go's File.Write goes on until all is written, and so learns why it cannot.
+                Ok(written) if written < taken => {
+                    Err(FsError::new("write", path.to_string(), Errno::ENOSPC))
+                }
+                other => other,
+            })
         });
         name_path(call.await, file.subject, &file.path)
     }

@@ -52,6 +52,8 @@ pub struct Process {
     dying: Option<Occurrence>,
     stdout: Option<FifoId>,
     stderr: Option<FifoId>,
+    /// Both its streams are its terminal, which the shim copies to stdout.
+    terminal: bool,
     /// Pieces of output that wait for room in their pipe, and how much of each is written.
     backlog: VecDeque<(usize, usize)>,
     /// Bytes written completely, per stream, for the check of logs.
@@ -80,6 +82,7 @@ impl World {
                 dying: None,
                 stdout: None,
                 stderr: None,
+                terminal: false,
                 backlog: VecDeque::new(),
                 written: [Vec::new(), Vec::new()],
             },
@@ -93,10 +96,12 @@ impl World {
         pid: u32,
         stdout: Option<FifoId>,
         stderr: Option<FifoId>,
+        terminal: bool,
     ) {
         if let Some(process) = self.processes.get_mut(&pid) {
             process.stdout = stdout;
             process.stderr = stderr;
+            process.terminal = terminal;
         }
     }
 
@@ -182,7 +187,8 @@ impl World {
             && let Some((piece, skip)) = process.backlog.front().copied()
             && let Some(output) = self.plans.get(&name).and_then(|plan| plan.output.get(piece))
         {
-            let fifo = if output.stderr { process.stderr } else { process.stdout };
+            let to_stderr = output.stderr && !process.terminal;
+            let fifo = if to_stderr { process.stderr } else { process.stdout };
             let rest = output.bytes.get(skip..).unwrap_or_default();
             let taken = match fifo {
                 // A stream that goes nowhere takes everything.
@@ -194,7 +200,7 @@ impl World {
                     FifoWrite::Broken(_) | FifoWrite::Closed => rest.len(),
                 },
             };
-            process.written[usize::from(output.stderr)].extend_from_slice(&rest[..taken]);
+            process.written[usize::from(to_stderr)].extend_from_slice(&rest[..taken]);
             if taken < rest.len() {
                 process.backlog[0].1 += taken;
                 break;

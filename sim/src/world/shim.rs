@@ -233,7 +233,7 @@ impl World {
                 }
             }
         }
-        self.attach_output(pid, writers[0], writers[1]);
+        self.attach_output(pid, writers[0], writers[1], io.terminal);
         self.wake_fifos();
         Ok(copies)
     }

@@ -166,7 +166,7 @@ impl FileSystem {
     }
 
     /// The next name that ends in a number; the caller tries again when it is taken.
-    pub(super) fn temp_name(&mut self, parent: &str, prefix: &str) -> String {
+    pub(in crate::world) fn temp_name(&mut self, parent: &str, prefix: &str) -> String {
         self.temp_names += 1;
         let mut path = join(parent, prefix);
         push_decimal(&mut path, self.temp_names);
