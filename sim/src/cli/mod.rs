@@ -1,5 +1,7 @@
 //! The command line: one command a file.
 
+#![expect(clippy::disallowed_methods, reason = "commands read and write files")]
+
 mod bless;
 mod diff;
 mod explain;

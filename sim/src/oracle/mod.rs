@@ -165,8 +165,8 @@ impl Fault {
             Fault::ShortWrite => {
                 (op != Op::FsWrite).then(|| format!("`{name}` is not a write to a file"))
             }
-            Fault::ConnectionClosed { .. } => (!matches!(layer, Layer::Nri)
-                && !(matches!(layer, Layer::Daemon) && op.name().starts_with("shim.")))
+            Fault::ConnectionClosed { .. } => (!(layer == Layer::Nri
+                || layer == Layer::Daemon && op.name().starts_with("shim.")))
             .then(|| format!("`{name}` goes over no connection that could break")),
             _ => None,
         }

@@ -255,9 +255,16 @@ pub(super) async fn create(
         world.changed.runtime = true;
     });
     let result = create_locked(&sim, &ctx, pod, &request, name).await;
+    let unmounted = request.id;
     sim.with_world(|world| {
         if let Some(shim) = world.shim_mut(pod) {
             shim.creating = false;
+        }
+        if result.is_err() {
+            // The shim takes its mount of the root file system down again, whatever became of the
+            // runtime's container.
+            world.mounts.remove(&unmounted);
+            world.changed.runtime = true;
         }
         world.wake(WaitKey::Shim(pod));
     });
