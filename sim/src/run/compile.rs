@@ -296,6 +296,7 @@ impl Plan {
                 },
                 connected: plugin.connected,
                 heard: Vec::new(),
+                heard_before: 0,
                 synchronized_running: Vec::new(),
             });
         }
