@@ -76,7 +76,7 @@ quirks! {
         what: "plugins hear Stop for a container that they never heard Start for", fixed_1_7_24: false },
     NriStopBeforeKill { id: "nri-stop-before-kill", part: Service, known: "spec section 1.3", breaks: ["I12"],
         what: "the rollback tells plugins Stop while the process still lives", fixed_1_7_24: false },
-    StopIgnoresStarting { id: "stop-ignores-starting", part: Service, known: "spec section 4.3", breaks: ["I14"],
+    StopIgnoresStarting { id: "stop-ignores-starting", part: Service, known: "spec section 4.3", breaks: ["I12", "I14"],
         what: "a stop during a start answers success and does nothing", fixed_1_7_24: false },
     PipesKeptOnEarlyFailure { id: "pipes-kept-on-early-failure", part: Service, known: "spec section 1.3", breaks: ["I1"],
         what: "a start that fails before the task's creation keeps the container's pipes", fixed_1_7_24: false },

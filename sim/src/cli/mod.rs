@@ -1,5 +1,7 @@
 //! The command line: one command a file.
 
+#![expect(clippy::disallowed_methods, reason = "commands read and write files")]
+
 mod bless;
 mod diff;
 mod explain;
@@ -7,6 +9,7 @@ mod output;
 mod run;
 mod select;
 mod sites;
+mod watchdog;
 
 use std::panic;
 use std::process;
@@ -53,6 +56,7 @@ enum Command {
 pub fn main() -> process::ExitCode {
     quiet_panics();
     log_to_stderr();
+    watchdog::start();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

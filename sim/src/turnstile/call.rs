@@ -52,6 +52,7 @@ impl PortError for Error {
                 Error::new(code, message.as_deref().unwrap_or("injected"))
             }
             Failure::Context(code) => Error::bare(*code),
+            // No class is mapped to it.
             Failure::ConnectionClosed => Error::unknown("ttrpc: closed"),
         }
     }
