@@ -1,5 +1,5 @@
 //! Two processes that differ in everything but their decisions print the same bytes.
-#![allow(
+#![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
     reason = "tests are no part of a run"

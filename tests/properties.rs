@@ -1,9 +1,4 @@
 //! What holds whatever the oracle decides.
-#![allow(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "tests are no part of a run"
-)]
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -134,10 +129,7 @@ fn script_of(outcome: &Outcome) -> Script {
         RecordingEntry::Fault { site, fault, .. } => Some((*site, fault.clone())),
         _ => None,
     };
-    Script {
-        faults: outcome.recording.entries.iter().filter_map(of).collect(),
-        holds: Vec::new(),
-    }
+    Script { faults: outcome.recording.entries.iter().filter_map(of).collect(), holds: Vec::new() }
 }
 
 fn profiles() -> impl Strategy<Value = &'static Profile> {
@@ -232,7 +224,10 @@ fn a_call_that_nothing_ends_is_judged_at_its_bound() {
     assert_eq!(outcome.faults, [shakedown::turnstile::Fate::Applied]);
     assert!(outcome.answers[0].result.is_none(), "{:?}", outcome.answers);
     let waiting: Vec<String> = outcome.waiting.iter().map(ToString::to_string).collect();
-    assert!(waiting.contains(&"start-1/fs.open(log:pod/web.log)#1.reply".to_owned()), "{waiting:?}");
+    assert!(
+        waiting.contains(&"start-1/fs.open(log:pod/web.log)#1.reply".to_owned()),
+        "{waiting:?}"
+    );
     let broken: Vec<u8> = outcome.judgement.violated().map(|finding| finding.id.0).collect();
     assert!(broken.contains(&5), "{broken:?}");
 }
