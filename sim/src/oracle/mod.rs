@@ -157,6 +157,11 @@ impl Fault {
             Fault::Hang { effect: Effect::Late(_) } | Fault::HangForever { effect: Effect::Late(_) } => {
                 Some("a hang has no late effect: delay the effect instead".to_owned())
             }
+            Fault::Cancel { effect: Effect::Late(_) } | Fault::Deadline { effect: Effect::Late(_) }
+                if !op.can_abandon() =>
+            {
+                Some(format!("`{name}` looks at no context, so nobody gives up on it early"))
+            }
             Fault::ShortWrite => {
                 (op != Op::FsWrite).then(|| format!("`{name}` is not a write to a file"))
             }

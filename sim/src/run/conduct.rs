@@ -7,7 +7,7 @@ use std::time::Duration;
 use shakedown_cri::Service;
 use shakedown_cri::config::{Config, RuntimeConfig};
 use shakedown_cri::cri::{ContainerState, RuntimeService, Sandbox, SandboxConfig, SandboxState};
-use shakedown_cri::ports::{CancelToken, Code, Context, Instant};
+use shakedown_cri::ports::{CancelToken, Code, Context, Error, Instant};
 use shakedown_cri::quirks::Profile;
 
 use super::client::{self, Answers, Reaped, Reaper, Unreaped};
@@ -18,7 +18,7 @@ use crate::invariants::Judge;
 use crate::oracle::{Menus, Oracle, Scripted, Seeded, Weights};
 use crate::scenario::{Action, InitialState, SandboxState as PlannedSandbox};
 use crate::turnstile::{ClientCall, Limits, Sim, Stop, Symbol};
-use crate::world::SimPorts;
+use crate::world::{FIRST_BOOT, SimPorts};
 
 /// How long the service may go on after reaping.
 const AFTERMATH: Duration = Duration::from_secs(150);
@@ -64,7 +64,7 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
         }
     }
     let sim = Sim::new(world, plan.script.clone(), oracle, options.menus.clone(), options.limits);
-    let ports = SimPorts::new(&sim, plan.roots.clone(), 1);
+    let ports = SimPorts::new(&sim, plan.roots.clone(), FIRST_BOOT);
     let mut config = Config {
         root_dir: plan.roots.root.clone(),
         state_dir: plan.roots.state.clone(),
@@ -306,11 +306,11 @@ impl Conductor {
             for (call, plan) in calls.iter().zip(&self.plan.calls) {
                 let begins = call.began.map(Instant).or(plan.at.map(|at| start.after(at)));
                 let Some(begins) = begins else { continue };
-                from = from.max(begins);
-                if call.answered.is_none()
-                    && let Some(deadline) = call.deadline
-                {
-                    from = from.max(begins.after(deadline));
+                from = from.max(begins.after(plan.grace()));
+                if call.answered.is_none() {
+                    for limit in [call.deadline, call.cancel_after].into_iter().flatten() {
+                        from = from.max(begins.after(limit));
+                    }
                 }
                 if let Some((at, _)) = call.cancelled {
                     from = from.max(Instant(at));
@@ -358,19 +358,20 @@ impl Conductor {
         let reaper = Reaper::new(self.sim.clone(), self.service.clone());
         let (plan, out, over) = (self.plan.clone(), found.clone(), done.clone());
         let service = self.service.clone();
+        let in_progress = self.in_progress();
         let future = async move {
             let fail = |step: String, error| out.borrow_mut().failed.push(Unreaped { step, error });
             for container in &plan.containers {
-                let ready = plan
-                    .sandbox(&container.sandbox)
-                    .is_some_and(|s| s.state == PlannedSandbox::Ready);
                 let created =
                     service.peek(&container.id).is_some_and(|p| p.state == ContainerState::Created);
-                let pod_stopped = plan
-                    .calls
-                    .iter()
-                    .any(|c| matches!(c.action, Action::StopPod { .. } | Action::RemovePod { .. }));
-                if ready && created && !pod_stopped {
+                let pod_stopped = plan.calls.iter().any(|c| match &c.action {
+                    Action::StopPod { sandbox } | Action::RemovePod { sandbox } => {
+                        *sandbox == container.sandbox
+                    }
+                    _ => false,
+                });
+                let busy = in_progress.contains(&container.name);
+                if created && plan.can_start(container) && !pod_stopped && !busy {
                     let result = reaper.start(&container.id).await;
                     out.borrow_mut().restarted.push((container.name.to_string(), result));
                 }
@@ -410,16 +411,30 @@ impl Conductor {
         loop {
             let horizon = self.sim.now().after(AFTERMATH);
             let stop = self.sim.run_until(Some(horizon.0)).await;
-            let over = done.get() || stop != Stop::Idle || self.sim.next_due().is_none();
-            if over {
-                if done.get() && stop == Stop::Idle {
-                    let horizon = self.sim.now().after(AFTERMATH);
-                    let stop = self.sim.run_until(Some(horizon.0)).await;
-                    return (found.take(), stop);
-                }
+            if stop != Stop::Idle {
+                return (found.take(), stop);
+            }
+            if done.get() {
+                let horizon = self.sim.now().after(AFTERMATH);
+                let stop = self.sim.run_until(Some(horizon.0)).await;
+                return (found.take(), stop);
+            }
+            if self.sim.next_due().is_none() {
+                let step = "the patient client".to_owned();
+                let error = Error::unknown("waits for what never comes");
+                found.borrow_mut().failed.push(Unreaped { step, error });
                 return (found.take(), stop);
             }
         }
+    }
+
+    /// Containers of which a call of the scenario is in progress.
+    fn in_progress(&self) -> Vec<Symbol> {
+        self.sim.with_calls(|calls| {
+            let pending = calls.iter().zip(&self.plan.calls);
+            let pending = pending.filter(|(c, _)| c.began.is_some() && c.answered.is_none());
+            pending.filter_map(|(_, plan)| self.plan.subject_of(&plan.action)).collect()
+        })
     }
 
     fn snapshot(&self) -> Snapshot {

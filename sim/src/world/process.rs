@@ -164,10 +164,16 @@ impl World {
         process.exited_at = Some(now);
         process.code = code;
         process.backlog.clear();
+        let (name, dying) = (process.name, process.dying.take());
         let pipes = [process.stdout.take(), process.stderr.take()];
         for fifo in pipes.into_iter().flatten() {
             self.fs.fifo_close(fifo);
         }
+        // What it would have done later is not awaited any more.
+        self.outbox.cancelled.extend(dying);
+        let pieces = self.plans.get(&name).map_or(0, |plan| plan.output.len());
+        let prints = (0..pieces).map(|piece| Occurrence::Print { pid, piece });
+        self.outbox.cancelled.extend(prints);
         self.wake_fifos();
         self.changed.runtime = true;
         self.shim_reaps(pid, code);
