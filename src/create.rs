@@ -151,7 +151,7 @@ impl<P: Ports> Service<P> {
             id: id.clone(),
             labels,
             image: meta.config.image.clone(),
-            runtime: sandbox_info.runtime,
+            runtime: sandbox_info.runtime.clone(),
             snapshotter: self.config.snapshotter.clone(),
             snapshot_key: id.clone(),
             spec,

@@ -93,9 +93,9 @@ impl<P: Ports> Service<P> {
             sandbox_id: container.meta.sandbox_id.clone(),
             pid: status.pid,
             removing: status.removing,
-            snapshot_key: record.snapshot_key,
-            snapshotter: record.snapshotter,
-            runtime: record.runtime,
+            snapshot_key: record.snapshot_key.clone(),
+            snapshotter: record.snapshotter.clone(),
+            runtime: record.runtime.clone(),
             config: container.meta.config.clone(),
             spec,
         })

@@ -49,7 +49,7 @@ impl<P: Ports> Record<P> {
     ///
     /// # Errors
     /// NotFound when it is gone; what the store answers.
-    pub async fn info(&self, ctx: &Context) -> Result<ports::Record, Error> {
+    pub async fn info(&self, ctx: &Context) -> Result<Rc<ports::Record>, Error> {
         let record = self.ports.containerd().record_get(ctx, self.id()).await;
         record.map_err(Error::across_rpc)
     }
@@ -59,7 +59,7 @@ impl<P: Ports> Record<P> {
     /// # Errors
     /// As [`Record::info`].
     pub async fn spec(&self, ctx: &Context) -> Result<Spec, Error> {
-        Ok(self.info(ctx).await?.spec)
+        Ok(self.info(ctx).await?.spec.clone())
     }
 
     /// Deletes the record after its snapshot (spec section 2.1).
@@ -132,7 +132,7 @@ impl<P: Ports> Record<P> {
             }
             let containerd = self.ports.containerd();
             request.rootfs = containerd.snapshot_mounts(ctx, &record.snapshot_key).await?;
-            let spec = self.spec(ctx).await?;
+            let spec = &self.info(ctx).await?.spec;
             if !spec.mount_label.is_empty() {
                 let option = format!("context={}", quote(&spec.mount_label));
                 for mount in &mut request.rootfs {

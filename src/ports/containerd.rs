@@ -2,6 +2,7 @@
 //! images and tasks. The client library on top of them (spec sections 2.1 to 2.6) is the service's.
 
 use std::future::Future;
+use std::rc::Rc;
 
 use super::{Context, Error};
 
@@ -116,7 +117,12 @@ pub struct Exit {
 /// Every error is as the daemon's service returns it, before the rewrite at the client boundary
 /// ([`Error::across_rpc`]).
 pub trait Containerd: Clone + 'static {
-    fn record_get(&self, ctx: &Context, id: &str) -> impl Future<Output = Result<Record, Error>>;
+    /// Of a record nothing changes after its creation: readers share it.
+    fn record_get(
+        &self,
+        ctx: &Context,
+        id: &str,
+    ) -> impl Future<Output = Result<Rc<Record>, Error>>;
     /// Sets `created_at`.
     fn record_create(
         &self,

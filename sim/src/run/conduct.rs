@@ -32,6 +32,8 @@ pub struct Options {
     pub limits: Limits,
     /// Record what the service logs.
     pub logs: bool,
+    /// Ask the invariants. Without them a run has no findings: for measuring what they cost.
+    pub judge: bool,
     pub menus: Rc<Menus>,
 }
 
@@ -42,6 +44,7 @@ impl Default for Options {
             seed: None,
             limits: Limits::default(),
             logs: false,
+            judge: true,
             menus: Rc::new(Menus::new()),
         }
     }
@@ -82,6 +85,7 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
         plan: plan.clone(),
         service,
         profile: options.profile,
+        judged: options.judge,
         answers: Rc::new(RefCell::new(vec![None; plan.calls.len()])),
     };
     if options.logs {
@@ -117,6 +121,7 @@ struct Conductor {
     plan: Rc<Plan>,
     service: Rc<dyn RuntimeService>,
     profile: &'static Profile,
+    judged: bool,
     answers: Answers,
 }
 
@@ -143,8 +148,10 @@ impl Conductor {
             self.plan.limit_disk(world);
             world.seen();
         });
-        judge.begin();
-        self.sim.set_observer(judge.observer());
+        if self.judged {
+            judge.begin();
+            self.sim.set_observer(judge.observer());
+        }
         let settled = self.disturb().await;
         let crashed = settled.stop != Stop::Idle;
         let quiet = self.snapshot();
@@ -153,17 +160,23 @@ impl Conductor {
         let mut reaped = None;
         let mut stop = settled.stop.clone();
         if !crashed {
-            judge.quiet(&quiet);
+            if self.judged {
+                judge.quiet(&quiet);
+            }
             let (found, last) = self.reap().await;
             reaping = found;
             stop = last;
             if stop == Stop::Idle {
                 let snapshot = self.snapshot();
-                judge.reaped(&snapshot, &reaping);
+                if self.judged {
+                    judge.reaped(&snapshot, &reaping);
+                }
                 reaped = Some(snapshot);
             }
         }
-        judge.stopped(&stop);
+        if self.judged {
+            judge.stopped(&stop);
+        }
         self.sim.take_observer();
         let judgement = judge.judgement();
         let (faults, holds) = self.sim.fates();

@@ -66,5 +66,7 @@ pub(super) fn with_logs<R>(sim: &Sim, run: impl FnOnce() -> R) -> R {
     SIM.set(Some(sim.clone()));
     let out = tracing::subscriber::with_default(Capture, run);
     SIM.set(None);
+    // Or the service would go on to format lines that nobody takes.
+    tracing::callsite::rebuild_interest_cache();
     out
 }

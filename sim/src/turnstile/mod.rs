@@ -9,7 +9,6 @@ mod sync;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -18,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use shakedown_cri::cri::LocalFuture;
 use shakedown_cri::ports::{CancelToken, Code, Context, Instant};
 
@@ -199,6 +198,8 @@ struct Core {
     script: Script,
     fates: Vec<Fate>,
     hold_fates: Vec<Fate>,
+    /// A moment was set aside at some time in this run.
+    any_held: bool,
     oracle: Box<dyn Oracle>,
     /// Whether the oracle is asked about faults.
     faults_allowed: bool,
@@ -296,10 +297,11 @@ impl Sim {
             parked: Vec::with_capacity(64),
             next_entry: 0,
             tasks: Vec::with_capacity(64),
-            counts: FxHashMap::default(),
+            counts: FxHashMap::with_capacity_and_hasher(256, FxBuildHasher),
             menus,
             fates: vec![Fate::NotReached; script.faults.len()],
             hold_fates: vec![Fate::NotReached; script.holds.len()],
+            any_held: false,
             script,
             oracle,
             faults_allowed: false,
@@ -1376,6 +1378,7 @@ impl Core {
             return false;
         }
         self.parked[at].held = Some((stage, option == 2));
+        self.any_held = true;
         self.recording.held(now, moment);
         true
     }
@@ -1431,6 +1434,9 @@ impl Core {
 
     /// After each admission, the oracle may let held moments go.
     fn reconsider_held(&mut self, after: Moment, now: u64) {
+        if !self.any_held {
+            return;
+        }
         for i in 0..self.parked.len() {
             let Some((stage, _)) = self.parked[i].held else { continue };
             let moment = Moment { site: self.parked[i].site, stage };
@@ -1629,19 +1635,11 @@ pub(crate) fn role_of(role: &str, subject: Symbol) -> Symbol {
         return Symbol::of(role);
     }
     thread_local! {
-        static ROLES: RefCell<BTreeMap<String, Vec<(Symbol, Symbol)>>> =
-            const { RefCell::new(BTreeMap::new()) };
+        static ROLES: RefCell<FxHashMap<(Symbol, Symbol), Symbol>> =
+            RefCell::new(FxHashMap::default());
     }
+    let role = Symbol::of(role);
     ROLES.with_borrow_mut(|roles| {
-        if !roles.contains_key(role) {
-            roles.insert(role.to_owned(), Vec::new());
-        }
-        let known = roles.get_mut(role).expect("just inserted");
-        if let Some((_, symbol)) = known.iter().find(|(s, _)| *s == subject) {
-            return *symbol;
-        }
-        let symbol = Symbol::of(&format!("{role}({subject})"));
-        known.push((subject, symbol));
-        symbol
+        *roles.entry((role, subject)).or_insert_with(|| Symbol::of(&format!("{role}({subject})")))
     })
 }

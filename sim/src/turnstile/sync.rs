@@ -236,43 +236,98 @@ impl<T> WriteGuard<T> for SimGuard<T> {
     }
 }
 
-/// A place in a lock's queue; leaving it lets others pass, and gives back what was taken but never
-/// handed over.
-struct Ticket<T> {
+/// A place in a lock's queue, as the turnstile keeps it.
+struct Place<T> {
     lock: Rc<LockState<T>>,
     ticket: u64,
-    taken: Rc<Cell<bool>>,
     write: bool,
+    taken: Cell<bool>,
+    delivered: Cell<bool>,
 }
 
-impl<T> Drop for Ticket<T> {
-    fn drop(&mut self) {
-        if self.taken.get() {
-            return self.lock.release(self.write);
+impl<T> Place<T> {
+    fn try_take(&self) -> bool {
+        let took = self.lock.try_take(self.ticket, self.write);
+        self.taken.set(took);
+        took
+    }
+}
+
+impl<T> Pending for Place<T> {
+    fn run(&self, _: &mut World, _: EntryId, _: Site) -> Ran {
+        if self.try_take() { Ran::Done } else { Ran::Wait(self.lock.key) }
+    }
+
+    /// Without a context the wait cannot fail.
+    fn fail(&self, _: &Failure, _: Site) {}
+
+    fn brought(&self) -> (u64, Option<String>) {
+        (0, None)
+    }
+
+    fn deliver(&self) {
+        self.delivered.set(true);
+    }
+}
+
+/// The taking of a lock: one moment.
+struct Taking<T> {
+    place: Rc<Place<T>>,
+    entry: Option<EntryId>,
+}
+
+impl<T: 'static> Future for Taking<T> {
+    type Output = SimGuard<T>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<SimGuard<T>> {
+        let place = self.place.clone();
+        let sim = &place.lock.sim;
+        let at_once = self.entry.is_none() && sim.is_direct() && place.try_take();
+        if !at_once {
+            if self.entry.is_none() {
+                let entry = sim.park_call(Op::Lock, place.lock.name, None, place.clone());
+                self.entry = Some(entry);
+                if !sim.goes_on(entry) {
+                    return Poll::Pending;
+                }
+            }
+            if !place.delivered.get() {
+                return Poll::Pending;
+            }
+            self.entry = Some(EntryId::NONE);
         }
-        self.lock.queue.borrow_mut().retain(|(other, _)| *other != self.ticket);
-        self.lock.sim.notify(self.lock.key);
+        // From here on the guard gives it back.
+        place.taken.set(false);
+        Poll::Ready(SimGuard { lock: place.lock.clone(), write: place.write })
+    }
+}
+
+/// Leaving the queue lets others pass, and gives back what was taken but never handed over.
+impl<T> Drop for Taking<T> {
+    fn drop(&mut self) {
+        let Place { lock, ticket, write, taken, .. } = &*self.place;
+        if let Some(entry) = self.entry
+            && entry != EntryId::NONE
+        {
+            lock.sim.forget(entry);
+        }
+        if taken.get() {
+            return lock.release(*write);
+        }
+        let waits = lock.queue.borrow().iter().any(|(other, _)| other == ticket);
+        if waits {
+            lock.queue.borrow_mut().retain(|(other, _)| other != ticket);
+            lock.sim.notify(lock.key);
+        }
     }
 }
 
 impl<T: 'static> SimLock<T> {
-    async fn take(&self, write: bool) -> SimGuard<T> {
+    fn take(&self, write: bool) -> Taking<T> {
         let lock = self.0.clone();
-        let taken = Rc::new(Cell::new(false));
-        let place = Ticket { ticket: lock.draw(), lock: lock.clone(), taken: taken.clone(), write };
-        let (state, ticket) = (lock.clone(), place.ticket);
-        let attempt = move || {
-            let took = state.try_take(ticket, write);
-            if took {
-                taken.set(true);
-            }
-            took
-        };
-        let single = lock.sim.single(Op::Lock, lock.name, None, lock.key, attempt);
-        // Without a context the wait cannot fail.
-        let _ = single.await;
-        place.taken.set(false);
-        SimGuard { lock: place.lock.clone(), write }
+        let ticket = lock.draw();
+        let (taken, delivered) = (Cell::new(false), Cell::new(false));
+        Taking { place: Rc::new(Place { lock, ticket, write, taken, delivered }), entry: None }
     }
 }
 

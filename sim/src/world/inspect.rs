@@ -1,5 +1,7 @@
 //! What an operator would find on the node.
 
+use std::rc::Rc;
+
 use shakedown_cri::ports::Record;
 
 use super::fs::{FileKind, WalkEntry};
@@ -27,7 +29,7 @@ impl World {
         self.shims.push(shim);
         self.pods.insert(id.clone(), number);
         self.metadata.snapshots.insert(id.clone(), record.image.clone());
-        self.metadata.records.insert(id.clone(), record);
+        self.metadata.records.insert(id.clone(), Rc::new(record));
         let pid = self.new_process(&id, Symbol::of(&id));
         self.start_process(pid);
         self.runtime.insert(id.clone(), pid);

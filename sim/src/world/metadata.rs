@@ -1,12 +1,13 @@
 //! containerd's metadata: container records, snapshots, images.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use shakedown_cri::ports::{Code, Error, Image, Mount, Record};
 
 #[derive(Default)]
 pub struct Metadata {
-    pub records: BTreeMap<String, Record>,
+    pub records: BTreeMap<String, Rc<Record>>,
     /// Key to the image it was made from.
     pub snapshots: BTreeMap<String, String>,
     pub images: Vec<Image>,
@@ -21,7 +22,7 @@ fn missing_snapshot(key: &str) -> Error {
 }
 
 impl Metadata {
-    pub fn get(&self, id: &str) -> Result<Record, Error> {
+    pub fn get(&self, id: &str) -> Result<Rc<Record>, Error> {
         self.records.get(id).cloned().ok_or_else(|| missing_record(id))
     }
 
@@ -30,7 +31,7 @@ impl Metadata {
             let text = format!("container {:?}: already exists", record.id);
             return Err(Error::new(Code::AlreadyExists, text));
         }
-        self.records.insert(record.id.clone(), record);
+        self.records.insert(record.id.clone(), Rc::new(record));
         Ok(())
     }
 

@@ -377,15 +377,16 @@ impl SimContainerd {
 }
 
 impl Containerd for SimContainerd {
-    async fn record_get(&self, ctx: &Context, id: &str) -> Result<Record, Error> {
+    async fn record_get(&self, ctx: &Context, id: &str) -> Result<Rc<Record>, Error> {
         let key = id.to_owned();
         self.metadata(Op::RecordInfo, ctx, id, move |world| world.metadata.get(&key)).await
     }
 
     async fn record_create(&self, ctx: &Context, record: Record) -> Result<(), Error> {
         let id = record.id.clone();
+        let mut record = Some(record);
         let create = self.metadata(Op::RecordCreate, ctx, &id, move |world| {
-            let mut record = record.clone();
+            let mut record = record.take().expect("an effect happens once");
             record.created_at = world.wall();
             world.metadata.create(record)
         });
@@ -514,10 +515,12 @@ pub struct SimEvents {
 impl EventSink for SimEvents {
     async fn send(&self, event: ContainerEvent) -> bool {
         let subject = Symbol::of(&event.container_id);
+        let mut event = Some(event);
         let call = self.sim.call(Op::EventSend, subject, None, move |world| {
             let fits = world.events.len() < EVENT_CHANNEL_CAPACITY;
             if fits {
-                world.events.push(SentEvent { at: world.now, event: event.clone() });
+                let event = event.take().expect("an effect happens once");
+                world.events.push(SentEvent { at: world.now, event });
                 world.changed.events = true;
             }
             Flow::Done(fits)
