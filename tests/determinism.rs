@@ -1,9 +1,5 @@
 //! Two processes that differ in everything but their decisions print the same bytes.
-#![allow(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "tests are no part of a run"
-)]
+#![expect(clippy::disallowed_types, reason = "tests are no part of a run")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,9 +1,4 @@
 //! What holds whatever the oracle decides.
-#![allow(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "tests are no part of a run"
-)]
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;

@@ -1,6 +1,6 @@
 //! The service on a real runtime, clock and directory: its ports are ports. Only containerd and NRI
 //! are played.
-#![allow(
+#![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
     reason = "tests are no part of a run"

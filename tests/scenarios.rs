@@ -2,11 +2,7 @@
 //!
 //! A file with few cases is kept with whole reports, a file with many with one line for each case.
 //! What another profile than the first does differently is kept as a difference of lines.
-#![allow(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "tests are no part of a run"
-)]
+#![expect(clippy::disallowed_methods, reason = "tests are no part of a run")]
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

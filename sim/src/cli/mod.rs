@@ -1,7 +1,5 @@
 //! The command line: one command a file.
 
-#![expect(clippy::disallowed_methods, reason = "commands read and write files")]
-
 mod bless;
 mod diff;
 mod explain;
