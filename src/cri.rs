@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::ports::{Context, Error, Spec};
+use crate::store::Resources;
 
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -138,6 +139,7 @@ pub struct ContainerStatus {
     pub labels: Vec<(String, String)>,
     pub annotations: Vec<(String, String)>,
     pub log_path: String,
+    pub resources: Option<Resources>,
     /// Present when the request was verbose.
     pub info: Option<VerboseInfo>,
 }
@@ -150,6 +152,7 @@ pub struct VerboseInfo {
     pub snapshot_key: String,
     pub snapshotter: String,
     pub runtime: String,
+    pub config: ContainerConfig,
     pub spec: Spec,
 }
 
@@ -231,7 +234,8 @@ pub trait RuntimeService {
     fn run(&self) -> LocalFuture<Result<(), Error>>;
 
     /// Takes over a sandbox that the world made: record, snapshot, pause task and directories are
-    /// there.
+    /// there. Of one that it has already it takes the configuration and the runtime handler only, as
+    /// when the node was configured otherwise since.
     fn adopt_sandbox(&self, sandbox: Sandbox) -> LocalFuture<Result<(), Error>>;
 
     /// Drops a sandbox from the service's store while its containers stay, as when a restart could

@@ -1,6 +1,6 @@
 //! RemoveContainer (spec section 4.4), and the removal of directories that it shares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::cri::{ContainerState, EventKind};
@@ -113,28 +113,32 @@ impl<P: Ports> Service<P> {
         if let Err(error) = fs.unmount_all(dir).await {
             debug!(%error, "failed to do initial unmount of {dir}");
         }
+        let mut vanished: BTreeSet<String> = BTreeSet::new();
         let mut tries: BTreeMap<String, u32> = BTreeMap::new();
         loop {
             let Err(error) = fs.remove_tree(dir).await else { return Ok(()) };
-            if error.is(Errno::ENOENT) && error.path == dir {
-                return Ok(());
+            if error.is(Errno::ENOENT) {
+                if error.path == dir {
+                    return Ok(());
+                }
+                // Something below went away while it was being removed: once more, not for ever.
+                if !vanished.insert(error.path.clone()) {
+                    return Err(error.into());
+                }
+                continue;
             }
-            // Something below went away while it was being removed: once more, but not for ever.
-            let vanished = error.is(Errno::ENOENT);
-            if !vanished && !error.is(Errno::EBUSY) {
+            if !error.is(Errno::EBUSY) {
                 return Err(error.into());
             }
-            if !vanished && let Err(error) = fs.unmount(&error.path).await {
+            if let Err(error) = fs.unmount(&error.path).await {
                 return Err(Error::from(error).wrap(format!("error while removing {dir}")));
             }
             let count = tries.entry(error.path.clone()).or_default();
-            if *count == if vanished { 1 } else { MAX_BUSY_RETRIES } {
+            if *count == MAX_BUSY_RETRIES {
                 return Err(error.into());
             }
             *count += 1;
-            if !vanished {
-                self.ports.runtime().sleep(BUSY_RETRY_PAUSE).await;
-            }
+            self.ports.runtime().sleep(BUSY_RETRY_PAUSE).await;
         }
     }
 }

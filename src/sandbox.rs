@@ -11,16 +11,21 @@ use crate::store::{Sandbox, SandboxMetadata, SandboxStatus};
 use tracing::{info, trace};
 
 impl<P: Ports> Service<P> {
-    /// Takes over a sandbox that is there already, and watches its pause process when it is ready.
+    /// Takes over a sandbox that is there already, and watches its pause process when it is ready. One
+    /// that is known is described anew.
     ///
     /// # Errors
-    /// AlreadyExists when its id is known; an id that the store refuses.
+    /// An id that the store refuses.
     pub(crate) async fn adopt(&self, sandbox: cri::Sandbox) -> Result<(), Error> {
         let cri::Sandbox { id, config, runtime_handler, state, created_at } = sandbox;
         let cached = ports::Record { id: id.clone(), ..ports::Record::default() };
         let record = Record::new(self.ports.clone(), self.quirks, cached);
         let status = SandboxStatus { pid: 0, created_at, exited_at: 0, exit_status: 0, state };
         let meta = SandboxMetadata { id, config, runtime_handler };
+        if let Ok(known) = self.sandboxes.get(&meta.id).await {
+            self.sandboxes.delete(&meta.id).await;
+            return self.sandboxes.add(known.with_metadata(meta)).await;
+        }
         let sandbox = Sandbox::new(&self.ports, meta, status, record);
         self.sandboxes.add(sandbox.clone()).await?;
         if state == SandboxState::Ready {

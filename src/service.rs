@@ -85,14 +85,25 @@ impl<P: Ports> Service<P> {
         what: impl Fn() -> String + 'static,
         call: impl AsyncFnOnce(Self) -> Result<T, Error> + 'static,
     ) -> LocalFuture<Result<T, Error>> {
+        self.serve_with(loudness, what, String::new, call)
+    }
+
+    /// As [`Service::serve`]; `detail` stands in the request's line of the log only.
+    fn serve_with<T: 'static>(
+        &self,
+        loudness: Loudness,
+        what: impl Fn() -> String + 'static,
+        detail: impl Fn() -> String + 'static,
+        call: impl AsyncFnOnce(Self) -> Result<T, Error> + 'static,
+    ) -> LocalFuture<Result<T, Error>> {
         let service = self.clone();
         Box::pin(async move {
             if !service.initialized.get() {
                 return Err(Error::unknown("server is not initialized yet"));
             }
             match loudness {
-                Loudness::Info => info!("{}", what()),
-                Loudness::Trace => trace!("{}", what()),
+                Loudness::Info => info!("{}{}", what(), detail()),
+                Loudness::Trace => trace!("{}{}", what(), detail()),
             }
             let result = call(service).await;
             match (&result, loudness) {
@@ -158,9 +169,10 @@ impl<P: Ports> RuntimeService for Service<P> {
         timeout: i64,
     ) -> LocalFuture<Result<(), Error>> {
         let named = id.clone();
-        self.serve(
+        self.serve_with(
             Loudness::Info,
-            move || format!("StopContainer for {} with timeout {timeout} (s)", quote(&named)),
+            move || format!("StopContainer for {}", quote(&named)),
+            move || format!(" with timeout {timeout} (s)"),
             async move |service| service.stop(&ctx, &id, timeout).await,
         )
     }

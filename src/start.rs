@@ -186,7 +186,7 @@ impl<P: Ports> Service<P> {
             && (self.nri_enabled() || self.quirks.has(Quirk::NriAbsentCrash))
         {
             let ctx = self.defer_context();
-            let views = self.nri_views(Some(sandbox), container).await;
+            let views = self.nri_stop_views(Some(sandbox), container).await;
             if self.nri_mode() == NriMode::Absent {
                 crashed = true;
             } else if let Err(error) = self.nri_relay_stop(&ctx, views).await {

@@ -29,8 +29,8 @@ impl<P: Ports> Service<P> {
         let mut image_ref = meta.image_ref.clone();
         match self.ports.containerd().image_get(ctx, &meta.image_ref).await {
             Ok(known) => {
-                if let Some(name) = known.tags.first().or(known.digests.first()) {
-                    image.clone_from(name);
+                if let Some(tag) = known.tags.first() {
+                    image.clone_from(tag);
                 }
                 if let Some(digest) = known.digests.first() {
                     image_ref.clone_from(digest);
@@ -60,6 +60,7 @@ impl<P: Ports> Service<P> {
             labels: meta.config.labels.clone(),
             annotations: meta.config.annotations.clone(),
             log_path: meta.log_path.clone(),
+            resources: stored.resources,
             info: None,
         };
         if status.created_at == 0 {
@@ -95,6 +96,7 @@ impl<P: Ports> Service<P> {
             snapshot_key: record.snapshot_key.clone(),
             snapshotter: record.snapshotter.clone(),
             runtime: record.runtime.clone(),
+            config: container.meta.config.clone(),
             spec,
         })
     }

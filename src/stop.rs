@@ -117,13 +117,14 @@ impl<P: Ports> Service<P> {
             let name = self.stop_signal(ctx, container).await?;
             let signal = parse_signal(&name)
                 .map_err(|e| e.wrap(format!("failed to parse stop signal {}", quote(&name))))?;
-            if container.stop_signal_sent.replace(true) {
+            if container.stop_signal_sent.is_set() {
                 info!(
                     "Skipping the sending of signal {name} to container {}: \
                      an earlier stop with a timeout has sent it",
                     quote(id)
                 );
             } else {
+                container.stop_signal_sent.set();
                 info!("Stop container {} with signal {name}", quote(id));
                 match task.kill(ctx, signal, false).await {
                     Err(error) if !error.is_not_found() => {

@@ -1,5 +1,10 @@
 //! The simulated filesystem against a real one: random calls on both must succeed or fail alike,
 //! with the same error numbers, and leave the same tree behind.
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests are no part of a run"
+)]
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,10 @@
 //! The service on a real runtime, clock and directory: its ports are ports. Only containerd and NRI
 //! are played.
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "tests are no part of a run"
+)]
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -58,7 +58,7 @@ impl<P: Ports> Service<P> {
         sandbox: Option<&Sandbox<P>>,
         container: &Container<P>,
     ) -> Result<(), Error> {
-        let views = self.nri_views(sandbox, container).await;
+        let views = self.nri_stop_views(sandbox, container).await;
         self.nri_relay_stop(ctx, views).await
     }
 
@@ -150,6 +150,16 @@ impl<P: Ports> Service<P> {
         };
         let container = self.container_view(container).await;
         Views { pod: pod.unwrap_or_else(|| nameless_pod(&container)), container }
+    }
+
+    /// The container's view first: a pod that is gone is known only by the id in its annotations.
+    pub(crate) async fn nri_stop_views(
+        &self,
+        sandbox: Option<&Sandbox<P>>,
+        container: &Container<P>,
+    ) -> Views {
+        let view = self.container_view(container).await;
+        self.with_pod(sandbox, view).await
     }
 
     async fn with_pod(&self, sandbox: Option<&Sandbox<P>>, container: NriContainer) -> Views {

@@ -1,6 +1,5 @@
 //! The container object, and the store of all of them (spec sections 3.2 and 3.3).
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -19,8 +18,8 @@ pub struct Container<P: Ports> {
     pub io: Option<Rc<ContainerIo<P>>>,
     /// Set once the end is on disk.
     pub stopped: <P::Runtime as Runtime>::Signal,
-    /// The stop signal was sent, or is about to be.
-    pub stop_signal_sent: Rc<Cell<bool>>,
+    /// Set when the stop signal was sent, or is about to be.
+    pub stop_signal_sent: <P::Runtime as Runtime>::Signal,
 }
 
 impl<P: Ports> Clone for Container<P> {
@@ -47,18 +46,13 @@ impl<P: Ports> Container<P> {
         record: Record<P>,
         io: Option<Rc<ContainerIo<P>>>,
     ) -> Self {
-        let stopped = ports.runtime().signal(Name::new("stopped", &meta.id));
+        let runtime = ports.runtime();
+        let stopped = runtime.signal(Name::new("stopped", &meta.id));
+        let stop_signal_sent = runtime.signal(Name::new("stop-signal-sent", &meta.id));
         if state == ContainerState::Exited {
             stopped.set();
         }
-        Container {
-            meta: Rc::new(meta),
-            status,
-            record,
-            io,
-            stopped,
-            stop_signal_sent: Rc::default(),
-        }
+        Container { meta: Rc::new(meta), status, record, io, stopped, stop_signal_sent }
     }
 
     pub fn id(&self) -> &str {

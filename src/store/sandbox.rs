@@ -57,6 +57,12 @@ impl<P: Ports> Sandbox<P> {
         Sandbox { meta: Rc::new(meta), record, stopped, status }
     }
 
+    /// The same sandbox, described otherwise.
+    #[must_use]
+    pub fn with_metadata(&self, meta: SandboxMetadata) -> Self {
+        Sandbox { meta: Rc::new(meta), ..self.clone() }
+    }
+
     pub fn id(&self) -> &str {
         &self.meta.id
     }

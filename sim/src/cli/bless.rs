@@ -1,5 +1,10 @@
 //! `shakedown bless`
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "scenario files are real files, and no run is under way"
+)]
+
 use std::fs;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
@@ -16,10 +21,11 @@ const EXPLANATION: &str = "\
 Example:
   shakedown bless scenarios/start/task-create-fails.toml --yes
 
-All cases are run. Answers, statuses, events, logs and what is left become [[expect]] entries, shared by the cases
-that came out alike; invariants that broke become [[violation]] entries, with the cause that the file gave them, or
-with a quirk of the profile and a `because` that begins with `to be checked`. Orders stay. The rest of the file stays
-as it is. Look at the difference: what is blessed is not thereby right.";
+All cases are run. Answers, statuses, events, logs and what is left become [[expect]] entries,
+shared by the cases that came out alike; invariants that broke become [[violation]] entries, with
+the cause that the file gave them, or with a quirk of the profile and a `because` that begins with
+`to be checked`. Orders stay, and so does the rest of the file. Look at the difference: what is
+blessed is not thereby right.";
 
 /// Writes the expectations of a file from what happened, after showing the difference.
 #[derive(clap::Args)]

@@ -7,6 +7,7 @@ mod output;
 mod run;
 mod select;
 mod sites;
+mod watchdog;
 
 use std::panic;
 use std::process;
@@ -53,6 +54,7 @@ enum Command {
 pub fn main() -> process::ExitCode {
     quiet_panics();
     log_to_stderr();
+    watchdog::start();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -10,7 +10,7 @@ use super::output::{BAD, BOLD, DIM, Failure, GOOD, Output};
 use super::select::{self, Selection};
 use crate::invariants::Id;
 use crate::report::{self, Detail, Report};
-use crate::suite::{ExitCode, Ran, Reason, RunFailure, Runner, Source};
+use crate::suite::{ExitCode, Reason, RunFailure, Runner, Source};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,8 +21,8 @@ Examples:
   shakedown run FILE --case NAME --timeline         one case, every moment of it
   shakedown run --tag smoke --format json           for machines
 
-A case that fails is shown with the reason, the place in its file, and the command that replays it alone.
-A single case is shown with its report.";
+A case that fails is shown with the reason, the place in its file, and the command that replays it
+alone. Cases that fail for the same reason are shown together. A single case is shown with its report.";
 
 /// Runs scenarios and judges them.
 #[derive(clap::Args)]
@@ -142,8 +142,30 @@ struct Row {
     failed: usize,
     /// Invariants that broke, as expected or not.
     violated: BTreeSet<Id>,
-    /// Failed cases, rendered.
-    failures: Vec<String>,
+    failures: Vec<Failed>,
+}
+
+/// Cases that failed for the same reasons.
+struct Failed {
+    profile: &'static str,
+    /// At least one.
+    cases: Vec<String>,
+    /// None: the harness broke, and said so.
+    reasons: Vec<Reason>,
+}
+
+impl Row {
+    fn fail(&mut self, case: String, profile: &'static str, reasons: Vec<Reason>) {
+        self.failed += 1;
+        let alike = |failed: &&mut Failed| {
+            let pairs = failed.reasons.iter().zip(&reasons);
+            failed.reasons.len() == reasons.len() && pairs.into_iter().all(|(a, b)| a.is_like(b))
+        };
+        match self.failures.iter_mut().find(alike) {
+            Some(failed) => failed.cases.push(case),
+            None => self.failures.push(Failed { profile, cases: vec![case], reasons }),
+        }
+    }
 }
 
 fn run_selection(
@@ -161,8 +183,7 @@ fn run_selection(
             Err(failure) => {
                 let name = cases.name(*index);
                 tally.add(broken(&name, &failure));
-                row.failed += 1;
-                row.failures.push(format!("{BAD}FAIL{BAD:#}  {BOLD}{name}{BOLD:#}\n"));
+                row.fail(name, cases.profile.name, Vec::new());
                 continue;
             }
         };
@@ -175,8 +196,7 @@ fn run_selection(
         if ran.verdict.passed() {
             row.passed += 1;
         } else {
-            row.failed += 1;
-            row.failures.push(failed(cases.source, &ran));
+            row.fail(ran.case.name, cases.profile.name, ran.verdict.reasons);
         }
     }
     Ok(row)
@@ -203,11 +223,11 @@ fn text(
             output.line(format_args!("{GOOD}ok{GOOD:#}    {label} ({cases}){violated}"))?;
         } else {
             for failure in &row.failures {
-                output.line(format_args!("{failure}"))?;
+                output.write(format_args!("{}", shown(selection.cases.source, failure)))?;
             }
             if row.passed > 0 {
                 let cases = counted(row.passed);
-                output.line(format_args!("{GOOD}ok{GOOD:#}    {label} (the other {cases})"))?;
+                output.line(format_args!("{GOOD}ok{GOOD:#}    {label} ({cases})"))?;
             }
         }
     }
@@ -256,7 +276,8 @@ fn side_by_side(
             let violated = ids(&row.violated);
             let space = if violated.is_empty() { "" } else { "  " };
             line.push(format!("{verdict}{space}{violated}"));
-            failures.extend(row.failures);
+            let source = selection.cases.source;
+            failures.extend(row.failures.iter().map(|failure| shown(source, failure)));
         }
         table.push(line);
     }
@@ -283,17 +304,19 @@ fn side_by_side(
     summary(output, tally)
 }
 
-/// Why a case failed, where in its file, and how to see more.
-fn failed(source: &Source, ran: &Ran) -> String {
-    let Ran { case, outcome, .. } = ran;
-    let profile = outcome.profile.name;
-    let name = report::plain(&case.name);
-    let mut text = format!("{BAD}FAIL{BAD:#}  {BOLD}{name}{BOLD:#}  {DIM}{profile}{DIM:#}\n");
-    for reason in &ran.verdict.reasons {
+/// Which cases failed, why, where in their file, and how to see more.
+fn shown(source: &Source, failed: &Failed) -> String {
+    let profile = failed.profile;
+    let mut text = String::new();
+    for case in &failed.cases {
+        let case = report::plain(case);
+        text.push_str(&format!("{BAD}FAIL{BAD:#}  {BOLD}{case}{BOLD:#}  {DIM}{profile}{DIM:#}\n"));
+    }
+    for reason in &failed.reasons {
         text.push_str(&rendered(source, reason));
         text.push('\n');
     }
-    let (file, case) = (quoted(&source.file), quoted(&case.name));
+    let (file, case) = (quoted(&source.file), quoted(&failed.cases[0]));
     text.push_str(&format!(
         "replay: shakedown run {file} --case {case} --profile {profile} --timeline\n"
     ));

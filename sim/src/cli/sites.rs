@@ -9,9 +9,9 @@ use crate::suite::ExitCode;
 use crate::turnstile::{Op, Stage};
 
 const EXPLANATION: &str = "\
-A site is ACTOR/OPERATION(SUBJECT)#N: the N-th such call of the actor on the subject, from 1. Its moments are the
-site with `.effect`, `.reply` or `.abandon`, or the site alone. The sites of a run are in
-`shakedown run FILE --case NAME --timeline`.";
+A site is ACTOR/OPERATION(SUBJECT)#N: the N-th such call of the actor on the subject, from 1. Its
+moments are the site with `.effect`, `.reply` or `.abandon`, or the site alone. The sites of a run
+are in `shakedown run FILE --case NAME --timeline`.";
 
 /// Lists every operation that can be disturbed: its moments and its kinds of fault.
 #[derive(clap::Args)]
@@ -114,22 +114,28 @@ fn kinds(op: Op, menus: &Menus) -> Vec<Kind> {
 
 fn text(rows: &[Row], output: &mut Output) -> Result<(), Failure> {
     let classes: Vec<&str> = shakedown_cri::ports::Code::ALL.iter().map(|c| c.name()).collect();
-    let mut layer = "";
-    for row in rows {
-        if row.layer != layer {
-            let space = if layer.is_empty() { "" } else { "\n" };
-            layer = row.layer;
-            output.line(format_args!("{space}{BOLD}{layer}{BOLD:#}"))?;
+    let faults = |row: &Row| {
+        let kinds: Vec<String> = row.faults.iter().map(|kind| kind_text(kind, &classes)).collect();
+        kinds.join(", ")
+    };
+    for (number, layer) in rows.chunk_by(|a, b| a.layer == b.layer).enumerate() {
+        let space = if number == 0 { "" } else { "\n" };
+        output.line(format_args!("{space}{BOLD}{}{BOLD:#}", layer[0].layer))?;
+        let shared = faults(&layer[0]);
+        let is_shared = layer.len() > 1 && layer.iter().all(|row| faults(row) == shared);
+        if is_shared && !shared.is_empty() {
+            output.line(format_args!("  each: {shared}"))?;
         }
-        let moments: Vec<&str> =
-            row.moments.iter().map(|m| if m.is_empty() { "the site" } else { m }).collect();
-        let (operation, what) = (row.operation, row.what);
-        output.line(format_args!("  {operation:18}{what}  {DIM}{}{DIM:#}", moments.join(" ")))?;
-        if row.faults.is_empty() {
-            continue;
+        for row in layer {
+            let moments = row.moments.iter().map(|m| if m.is_empty() { "the site" } else { m });
+            let moments = moments.collect::<Vec<_>>().join(" ");
+            let (operation, what) = (row.operation, row.what);
+            output.line(format_args!("  {operation:18}{what}  {DIM}{moments}{DIM:#}"))?;
+            let own = faults(row);
+            if !is_shared && !own.is_empty() {
+                output.line(format_args!("  {:18}  {own}", ""))?;
+            }
         }
-        let faults: Vec<String> = row.faults.iter().map(|kind| kind_text(kind, &classes)).collect();
-        output.line(format_args!("  {:18}  {}", "", faults.join(", ")))?;
     }
     output.line(format_args!("\n{BOLD}faults{BOLD:#}"))?;
     for line in [

@@ -5,6 +5,7 @@ use shakedown_cri::cri::ContainerState;
 use super::judge::{CallFact, Kind, View};
 use super::{Id, Invariant, Notes};
 use crate::run::Snapshot;
+use crate::scenario::InitialState;
 
 #[derive(Default)]
 pub struct AsIfSerial;
@@ -59,7 +60,11 @@ impl Invariant for AsIfSerial {
                 && view.plan.calls.iter().all(|c| {
                     c.deadline.is_none() && c.cancel_after.is_none() && c.cancel_when.is_none()
                 });
-            let startable = !subject.started_in_setup;
+            // One that was there from the start, and that nothing of its world keeps from starting.
+            let startable = !subject.started_in_setup
+                && view.plan.containers.get(index).is_some_and(|container| {
+                    container.state == InitialState::Created && view.plan.can_start(container)
+                });
             if concurrent && all_answered && undisturbed && startable {
                 notes.judge(won.len() == 1, view, || {
                     format!("none of the concurrent starts of {} won", subject.name)

@@ -23,8 +23,10 @@ impl Invariant for Bounded {
     fn quiet(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
         for (call, plan) in view.calls.iter().zip(&view.plan.calls) {
             let Some((began, _)) = call.began else { continue };
-            let gave_up = plan.deadline.map_or(began, |d| Instant(began).after(d).0);
-            let gave_up = gave_up.max(plan.cancel_after.map_or(0, |d| Instant(began).after(d).0));
+            // A client that has not given up yet may be patient for as long as it said.
+            let patience = [plan.deadline, plan.cancel_after].into_iter().flatten().min();
+            let patient = Instant(began).after(patience.unwrap_or_default().max(plan.grace()));
+            let gave_up = call.gave_up.unwrap_or(patient.0);
             let from = Instant(gave_up.max(view.last_fault_at));
             let limit = from.after(view.plan.bound);
             let late = match call.answered {

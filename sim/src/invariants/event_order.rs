@@ -25,6 +25,14 @@ impl EventOrder {
 
     fn complete(view: &View<'_>, notes: &mut Notes) {
         for (index, subject) in view.subjects.iter().enumerate() {
+            let starting = view.calls.iter().any(|call| {
+                call.kind == Kind::Start && call.subject == Some(index) && call.in_progress()
+            });
+            if Self::sent(view, index, EventKind::Started) && !starting && !view.reaping {
+                notes.judge(view.was_started(index), view, || {
+                    format!("STARTED was sent, but no start of {} succeeded", subject.name)
+                });
+            }
             if view.was_started(index) {
                 notes.judge(Self::sent(view, index, EventKind::Started), view, || {
                     format!("{} was started, but no STARTED event was sent", subject.name)
@@ -91,7 +99,12 @@ impl Invariant for EventOrder {
                         format!("STOPPED was sent while the process of {name} lives")
                     });
                 }
-                _ => {}
+                EventKind::Deleted => {
+                    notes.judge(view.subjects[index].peek.is_none(), view, || {
+                        format!("DELETED was sent, but {name} is still there")
+                    });
+                }
+                EventKind::Created => {}
             }
         }
         self.seen = events.len();

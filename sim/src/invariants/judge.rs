@@ -74,6 +74,8 @@ pub struct CallFact {
     pub began: Option<(u64, u64)>,
     pub answered: Option<(u64, u64)>,
     pub result: Option<Result<(), Error>>,
+    /// When the client gave up, if that was before the answer.
+    pub gave_up: Option<u64>,
     /// A start that went beyond looking: files, pipes, tasks or plugins of its own.
     pub claimed: bool,
 }
@@ -114,6 +116,8 @@ pub struct View<'a> {
     pub last_fault_at: u64,
     /// Something of a subject's status changed with this moment.
     pub status_changed: bool,
+    /// The background tasks that belong to no container or sandbox, of when the setup was done.
+    pub residents: &'a [Symbol],
     sim: &'a Sim,
     owners: &'a RefCell<FxHashMap<Symbol, Owner>>,
 }
@@ -178,6 +182,16 @@ impl View<'_> {
         self.world.processes.values().filter(of_it)
     }
 
+    /// Background tasks of the service that have not ended and were not there before the containers,
+    /// without what serves the clients' calls.
+    pub fn background_tasks(&self) -> Vec<Symbol> {
+        let of_client = |task: &Symbol| self.calls.iter().any(|call| call.name == *task);
+        let inner = |task: &Symbol| task.text().contains('/');
+        let mut tasks = self.sim.service_tasks();
+        tasks.retain(|task| !self.residents.contains(task) && !of_client(task) && !inner(task));
+        tasks
+    }
+
     /// Whether a fault was decided on at a site for which `of` says yes.
     pub fn faults_struck(&self, of: impl Fn(Site) -> bool) -> bool {
         self.sim.with_recording(|recording| {
@@ -193,6 +207,7 @@ struct State {
     subjects: Vec<Subject>,
     calls: Vec<CallFact>,
     invariants: Vec<(Box<dyn Invariant>, Notes)>,
+    residents: Vec<Symbol>,
     reaping: bool,
     reaped: Option<Reaped>,
     moments: u64,
@@ -253,6 +268,7 @@ fn call_fact(call: &crate::run::CallPlan, plan: &Plan) -> CallFact {
         began: None,
         answered: None,
         result: None,
+        gave_up: None,
         claimed: false,
     }
 }
@@ -268,6 +284,7 @@ impl Judge {
             subjects: plan.containers.iter().map(Subject::new).collect(),
             calls: plan.calls.iter().map(|call| call_fact(call, &plan)).collect(),
             invariants: all().into_iter().map(|i| (i, Notes::default())).collect(),
+            residents: Vec::new(),
             reaping: false,
             reaped: None,
             moments: 0,
@@ -286,6 +303,8 @@ impl Judge {
     /// The setup is done: what it made is the ground that is judged from.
     pub fn begin(&self) {
         let mut state = self.0.state.borrow_mut();
+        let tasks = self.0.sim.service_tasks().into_iter();
+        state.residents = tasks.filter(|task| !task.text().contains('(')).collect();
         for subject in &mut state.subjects {
             subject.peek = self.0.service.peek(&subject.id);
             subject.before.clone_from(&subject.peek);
@@ -338,6 +357,7 @@ impl Judge {
             reaped: None,
             last_fault_at: 0,
             status_changed: changed,
+            residents: &state.residents,
             sim: &self.0.sim,
             owners: &self.0.owners,
         };
@@ -357,6 +377,11 @@ impl Judge {
             for subject in &mut state.subjects {
                 subject.peek = self.0.service.peek(&subject.id);
             }
+            self.0.sim.with_calls(|clients| {
+                for (call, client) in state.calls.iter_mut().zip(clients) {
+                    call.gave_up = client.gave_up(now);
+                }
+            });
             let view = View {
                 now,
                 moment: None,
@@ -368,6 +393,7 @@ impl Judge {
                 reaped: state.reaped.as_ref(),
                 last_fault_at,
                 status_changed: false,
+                residents: &state.residents,
                 sim: &self.0.sim,
                 owners: &self.0.owners,
             };

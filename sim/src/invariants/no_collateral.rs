@@ -29,8 +29,7 @@ impl Invariant for NoCollateral {
                     && now.state != ContainerState::Running
                 {
                     let lives = view.process_lives(index);
-                    let restarted = view.calls.iter().any(|c| c.failed_start().is_some());
-                    notes.judge(!lives || restarted, view, || {
+                    notes.judge(!lives, view, || {
                         format!(
                             "{} was declared {} while its process lives",
                             subject.name, now.state
@@ -69,7 +68,7 @@ impl Invariant for NoCollateral {
                 if let Some(process) = view.processes(index).last()
                     && process.state == ProcessState::Dead
                     && !asked
-                    && !subject.started_in_setup
+                    && !subject.exited_in_setup
                 {
                     notes.judge(planned == Some(process.code), view, || {
                         format!(

@@ -73,6 +73,14 @@ impl Invariant for NothingLeft {
         notes.judge(snapshot.left.0.is_empty(), view, || {
             format!("left behind: {}", snapshot.left.0.join(", "))
         });
+        let open: Vec<&str> = view.world.open_descriptors().collect();
+        notes
+            .judge(open.is_empty(), view, || format!("descriptors left open: {}", open.join(", ")));
+        let tasks = view.background_tasks();
+        notes.judge(tasks.is_empty(), view, || {
+            let names: Vec<_> = tasks.iter().map(ToString::to_string).collect();
+            format!("background tasks left: {}", names.join(", "))
+        });
         for (index, subject) in view.subjects.iter().enumerate() {
             let Some(plan) = view.plan.containers.get(index) else { continue };
             let Some(path) = &plan.log_path else { continue };

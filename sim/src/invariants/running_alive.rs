@@ -24,6 +24,11 @@ impl Invariant for RunningMeansAlive {
                 notes.judge(view.process_lives(index), view, || {
                     format!("{} is RUNNING, but its process does not live", subject.name)
                 });
+                let known = view.world.tasks.pod(&subject.id).is_some()
+                    && view.world.task_state(&subject.id).is_some();
+                notes.judge(known, view, || {
+                    format!("{} is RUNNING, but it has no task", subject.name)
+                });
             }
         }
     }

@@ -157,11 +157,16 @@ impl Fault {
             Fault::Hang { effect: Effect::Late(_) } | Fault::HangForever { effect: Effect::Late(_) } => {
                 Some("a hang has no late effect: delay the effect instead".to_owned())
             }
+            Fault::Cancel { effect: Effect::Late(_) } | Fault::Deadline { effect: Effect::Late(_) }
+                if !op.can_abandon() =>
+            {
+                Some(format!("`{name}` looks at no context, so nobody gives up on it early"))
+            }
             Fault::ShortWrite => {
                 (op != Op::FsWrite).then(|| format!("`{name}` is not a write to a file"))
             }
-            Fault::ConnectionClosed { .. } => (!matches!(layer, Layer::Nri)
-                && !(matches!(layer, Layer::Daemon) && op.name().starts_with("shim.")))
+            Fault::ConnectionClosed { .. } => (!(layer == Layer::Nri
+                || layer == Layer::Daemon && op.name().starts_with("shim.")))
             .then(|| format!("`{name}` goes over no connection that could break")),
             _ => None,
         }

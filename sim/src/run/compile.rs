@@ -58,6 +58,18 @@ pub struct CallPlan {
     pub span: std::ops::Range<usize>,
 }
 
+impl CallPlan {
+    /// How long the call may take by what it asks for: a stop waits for its process.
+    pub fn grace(&self) -> Duration {
+        match self.action {
+            file::Action::Stop { timeout, .. } => {
+                Duration::from_secs(u64::try_from(timeout).unwrap_or(0))
+            }
+            _ => Duration::ZERO,
+        }
+    }
+}
+
 /// Everything that a run needs of its case.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -241,6 +253,47 @@ impl Plan {
         self.containers.iter().find(|c| *c.name.text() == *name)
     }
 
+    /// The container that a call speaks of by its name.
+    pub fn subject_of(&self, action: &file::Action) -> Option<Symbol> {
+        match action {
+            file::Action::Create { container } => Some(Symbol::of(container)),
+            file::Action::Start { target }
+            | file::Action::Stop { target, .. }
+            | file::Action::Remove { target }
+            | file::Action::Status { target, .. } => match target {
+                file::Target::Container(name) => Some(Symbol::of(name)),
+                file::Target::Literal(id) => {
+                    self.containers.iter().find(|c| c.id.starts_with(&**id)).map(|c| c.name)
+                }
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether a start of the container can succeed on the node as the scenario has it, without any
+    /// fault: nothing of its world stands in the way.
+    pub fn can_start(&self, container: &ContainerPlan) -> bool {
+        let Some(sandbox) = self.sandbox(&container.sandbox) else { return false };
+        let of_file = self.world.containers.iter().find(|c| *c.name == *container.name.text());
+        let plain = of_file.is_some_and(|c| {
+            !c.process.executable_missing && !matches!(c.pid_mode, PidMode::Target(_))
+        });
+        let handler = &sandbox.runtime_handler;
+        let untrusted = !sandbox.config.annotations.is_empty();
+        let runtime = handler.is_empty() || handler == "runc" || self.runtimes.contains(handler);
+        let disk = &self.world.disk;
+        sandbox.state == file::SandboxState::Ready
+            && plain
+            && runtime
+            && !untrusted
+            && disk.size.is_none()
+            && disk.max_open_files.is_none()
+            && !self.world.paths.iter().any(|path| {
+                let log = container.log_path.as_deref().unwrap_or_default();
+                path.kind != file::PathKind::Removed && log.starts_with(&path.path)
+            })
+    }
+
     pub fn sandbox(&self, name: &str) -> Option<&SandboxPlan> {
         self.sandboxes.iter().find(|s| s.name == name)
     }
@@ -296,6 +349,7 @@ impl Plan {
                 },
                 connected: plugin.connected,
                 heard: Vec::new(),
+                heard_before: 0,
                 synchronized_running: Vec::new(),
             });
         }

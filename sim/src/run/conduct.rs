@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use shakedown_cri::Service;
 use shakedown_cri::config::{Config, RuntimeConfig};
-use shakedown_cri::cri::{ContainerState, RuntimeService, Sandbox, SandboxState};
-use shakedown_cri::ports::{CancelToken, Code, Context, Instant};
+use shakedown_cri::cri::{ContainerState, RuntimeService, Sandbox, SandboxConfig, SandboxState};
+use shakedown_cri::ports::{CancelToken, Code, Context, Error, Instant};
 use shakedown_cri::quirks::Profile;
 
 use super::client::{self, Answers, Reaped, Reaper, Unreaped};
-use super::compile::{CallPlan, Plan};
+use super::compile::{CallPlan, Plan, SandboxPlan};
 use super::outcome::{Answer, EventSeen, Leftovers, Outcome, Snapshot, StatusShot};
 use crate::engine;
 use crate::invariants::Judge;
 use crate::oracle::{Menus, Oracle, Scripted, Seeded, Weights};
 use crate::scenario::{Action, InitialState, SandboxState as PlannedSandbox};
 use crate::turnstile::{ClientCall, Limits, Sim, Stop, Symbol};
-use crate::world::SimPorts;
+use crate::world::{FIRST_BOOT, SimPorts};
 
 /// How long the service may go on after reaping.
 const AFTERMATH: Duration = Duration::from_secs(150);
@@ -67,7 +67,7 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
         }
     }
     let sim = Sim::new(world, plan.script.clone(), oracle, options.menus.clone(), options.limits);
-    let ports = SimPorts::new(&sim, plan.roots.clone(), 1);
+    let ports = SimPorts::new(&sim, plan.roots.clone(), FIRST_BOOT);
     let mut config = Config {
         root_dir: plan.roots.root.clone(),
         state_dir: plan.roots.state.clone(),
@@ -92,6 +92,17 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
         crate::run::logs::with_logs(&sim, || engine::run(&sim, conductor.conduct()))
     } else {
         engine::run(&sim, conductor.conduct())
+    }
+}
+
+/// A sandbox as the service takes it over.
+fn sandbox_of(sandbox: &SandboxPlan) -> Sandbox {
+    Sandbox {
+        id: sandbox.id.clone(),
+        config: sandbox.config.clone(),
+        runtime_handler: sandbox.runtime_handler.clone(),
+        state: SandboxState::Ready,
+        created_at: crate::world::WALL_EPOCH,
     }
 }
 
@@ -200,11 +211,9 @@ impl Conductor {
             service.run().await.expect("the service comes up on an empty node");
             for sandbox in &plan.sandboxes {
                 let given = Sandbox {
-                    id: sandbox.id.clone(),
-                    config: sandbox.config.clone(),
-                    runtime_handler: sandbox.runtime_handler.clone(),
-                    state: SandboxState::Ready,
-                    created_at: crate::world::WALL_EPOCH,
+                    config: SandboxConfig { annotations: Vec::new(), ..sandbox.config.clone() },
+                    runtime_handler: String::new(),
+                    ..sandbox_of(sandbox)
                 };
                 service.adopt_sandbox(given).await.expect("a sandbox is taken over");
             }
@@ -234,6 +243,16 @@ impl Conductor {
             .await;
         }
         for sandbox in &self.plan.sandboxes {
+            // A handler that is not configured is refused by the creation of a container already:
+            // the pods get theirs when their containers are made.
+            let given = sandbox_of(sandbox);
+            if !given.runtime_handler.is_empty() || !given.config.annotations.is_empty() {
+                let service = self.service.clone();
+                self.task("setup", async move {
+                    service.adopt_sandbox(given).await.expect("a sandbox is described anew");
+                })
+                .await;
+            }
             let (service, id, state) = (self.service.clone(), sandbox.id.clone(), sandbox.state);
             if state == PlannedSandbox::Ready {
                 continue;
@@ -300,11 +319,11 @@ impl Conductor {
             for (call, plan) in calls.iter().zip(&self.plan.calls) {
                 let begins = call.began.map(Instant).or(plan.at.map(|at| start.after(at)));
                 let Some(begins) = begins else { continue };
-                from = from.max(begins);
-                if call.answered.is_none()
-                    && let Some(deadline) = call.deadline
-                {
-                    from = from.max(begins.after(deadline));
+                from = from.max(begins.after(plan.grace()));
+                if call.answered.is_none() {
+                    for limit in [call.deadline, call.cancel_after].into_iter().flatten() {
+                        from = from.max(begins.after(limit));
+                    }
                 }
                 if let Some((at, _)) = call.cancelled {
                     from = from.max(Instant(at));
@@ -317,8 +336,9 @@ impl Conductor {
     fn add_call(&self, index: usize, call: &CallPlan, start: Instant) {
         let (plan, service, answers) =
             (self.plan.clone(), self.service.clone(), self.answers.clone());
+        let sim = self.sim.clone();
         let make = move |ctx: Context| -> shakedown_cri::cri::LocalFuture<()> {
-            let future = client::call(&plan, &service, ctx, &plan.calls[index].action);
+            let future = client::call(&sim, &plan, &service, ctx, &plan.calls[index].action);
             Box::pin(async move {
                 let answer = future.await;
                 answers.borrow_mut()[index] = Some(answer);
@@ -352,19 +372,20 @@ impl Conductor {
         let reaper = Reaper::new(self.sim.clone(), self.service.clone());
         let (plan, out, over) = (self.plan.clone(), found.clone(), done.clone());
         let service = self.service.clone();
+        let in_progress = self.in_progress();
         let future = async move {
             let fail = |step: String, error| out.borrow_mut().failed.push(Unreaped { step, error });
             for container in &plan.containers {
-                let ready = plan
-                    .sandbox(&container.sandbox)
-                    .is_some_and(|s| s.state == PlannedSandbox::Ready);
                 let created =
                     service.peek(&container.id).is_some_and(|p| p.state == ContainerState::Created);
-                let pod_stopped = plan
-                    .calls
-                    .iter()
-                    .any(|c| matches!(c.action, Action::StopPod { .. } | Action::RemovePod { .. }));
-                if ready && created && !pod_stopped {
+                let pod_stopped = plan.calls.iter().any(|c| match &c.action {
+                    Action::StopPod { sandbox } | Action::RemovePod { sandbox } => {
+                        *sandbox == container.sandbox
+                    }
+                    _ => false,
+                });
+                let busy = in_progress.contains(&container.name);
+                if created && plan.can_start(container) && !pod_stopped && !busy {
                     let result = reaper.start(&container.id).await;
                     out.borrow_mut().restarted.push((container.name.to_string(), result));
                 }
@@ -404,16 +425,30 @@ impl Conductor {
         loop {
             let horizon = self.sim.now().after(AFTERMATH);
             let stop = self.sim.run_until(Some(horizon.0)).await;
-            let over = done.get() || stop != Stop::Idle || self.sim.next_due().is_none();
-            if over {
-                if done.get() && stop == Stop::Idle {
-                    let horizon = self.sim.now().after(AFTERMATH);
-                    let stop = self.sim.run_until(Some(horizon.0)).await;
-                    return (found.take(), stop);
-                }
+            if stop != Stop::Idle {
+                return (found.take(), stop);
+            }
+            if done.get() {
+                let horizon = self.sim.now().after(AFTERMATH);
+                let stop = self.sim.run_until(Some(horizon.0)).await;
+                return (found.take(), stop);
+            }
+            if self.sim.next_due().is_none() {
+                let step = "the patient client".to_owned();
+                let error = Error::unknown("waits for what never comes");
+                found.borrow_mut().failed.push(Unreaped { step, error });
                 return (found.take(), stop);
             }
         }
+    }
+
+    /// Containers of which a call of the scenario is in progress.
+    fn in_progress(&self) -> Vec<Symbol> {
+        self.sim.with_calls(|calls| {
+            let pending = calls.iter().zip(&self.plan.calls);
+            let pending = pending.filter(|(c, _)| c.began.is_some() && c.answered.is_none());
+            pending.filter_map(|(_, plan)| self.plan.subject_of(&plan.action)).collect()
+        })
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -20,4 +20,6 @@ pub use matrix::{Case, Expansion, ResolvedAxis, TooManyCases, baseline, expand};
 pub use model::*;
 pub use parse::{Vocabulary, name_of, parse, parse_bytes, parse_with};
 pub use print::print;
-pub use site_name::{Actor, MomentName, SiteName, SiteNameError, SiteNameErrorKind, Stage, Step};
+pub use site_name::{
+    Actor, ClientEvent, MomentName, SiteName, SiteNameError, SiteNameErrorKind, Stage, Step,
+};

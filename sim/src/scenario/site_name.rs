@@ -1,7 +1,7 @@
 //! The grammar of names of sites and moments.
 //!
 //! ```text
-//! moment    = site [ "." stage ] / actor ".done"
+//! moment    = site [ "." stage ] / actor "." ( "begin" / "cancel" / "done" )
 //! stage     = "effect" / "reply" / "abandon"
 //! site      = actor 1*( "/" step )
 //! step      = operation [ "(" subject ")" ] "#" number
@@ -66,18 +66,40 @@ pub struct SiteName {
     pub steps: Vec<Step>,
 }
 
-/// A moment of a site (its only one if there is no stage), or the end of a call.
+/// A moment of a site (its only one if there is no stage), or a moment of a call's client.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MomentName {
     At { site: SiteName, stage: Option<Stage> },
-    Done { actor: Actor },
+    Client { actor: Actor, event: ClientEvent },
+}
+
+/// What a call's client does or sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClientEvent {
+    /// The call reaches the service.
+    Begin,
+    Cancel,
+    /// The service answers.
+    Done,
+}
+
+impl ClientEvent {
+    pub const ALL: [ClientEvent; 3] = [ClientEvent::Begin, ClientEvent::Cancel, ClientEvent::Done];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            ClientEvent::Begin => "begin",
+            ClientEvent::Cancel => "cancel",
+            ClientEvent::Done => "done",
+        }
+    }
 }
 
 impl MomentName {
     pub fn actor(&self) -> &Actor {
         match self {
             MomentName::At { site, .. } => &site.actor,
-            MomentName::Done { actor } => actor,
+            MomentName::Client { actor, .. } => actor,
         }
     }
 }
@@ -257,11 +279,12 @@ impl<'a> Cursor<'a> {
             let word = self.word()?;
             match Stage::ALL.into_iter().find(|stage| stage.name() == word) {
                 Some(stage) if !steps.is_empty() => Some(stage),
-                None if steps.is_empty() && word == "done" => {
-                    self.end()?;
-                    return Ok(MomentName::Done { actor });
-                }
                 _ if steps.is_empty() => {
+                    let known = ClientEvent::ALL.into_iter().find(|event| event.name() == word);
+                    if let Some(event) = known {
+                        self.end()?;
+                        return Ok(MomentName::Client { actor, event });
+                    }
                     let range = before_stage..self.at;
                     return Err(SiteNameError { range, kind: SiteNameErrorKind::NoOperation });
                 }
@@ -313,7 +336,7 @@ impl FromStr for SiteName {
             MomentName::At { stage: Some(stage), .. } => {
                 not_a_site(text.len() - stage.name().len() - 1)
             }
-            MomentName::Done { .. } => not_a_site(text.len() - ".done".len()),
+            MomentName::Client { event, .. } => not_a_site(text.len() - event.name().len() - 1),
         }
     }
 }
@@ -353,7 +376,7 @@ impl fmt::Display for MomentName {
         match self {
             MomentName::At { site, stage: None } => site.fmt(f),
             MomentName::At { site, stage: Some(stage) } => write!(f, "{site}.{}", stage.name()),
-            MomentName::Done { actor } => write!(f, "{actor}.done"),
+            MomentName::Client { actor, event } => write!(f, "{actor}.{}", event.name()),
         }
     }
 }
@@ -370,6 +393,8 @@ mod tests {
             "start-1/lock(status(web))#2",
             "boot2:exit-monitor(web)/task.delete(web)#1.abandon",
             "remove-1.done",
+            "start-1.begin",
+            "start-1/nri.post_start(web,audit)#1.reply",
             "log-stdout(web)/fs.write(/var/log/pods/a/web.log)#12",
         ] {
             assert_eq!(text.parse::<MomentName>().unwrap().to_string(), text);

@@ -191,8 +191,8 @@ fn expectation(ran: &Ran, notes: &mut Vec<String>) -> Expect {
     let has_matrix = !case.values.is_empty();
     let message = |text: &str| {
         let text = names.text(text);
-        let usable = text.len() <= limits::TEXT_BYTES_MAX
-            && !(has_matrix && !placeholders(&text).is_empty());
+        let usable =
+            text.len() <= limits::TEXT_BYTES_MAX && (!has_matrix || placeholders(&text).is_empty());
         usable.then_some(text)
     };
     let answers = outcome.answers.iter().map(|answer| {

@@ -57,7 +57,7 @@ impl Runner {
         logs: bool,
     ) -> Result<Outcome, String> {
         let options = Options { profile, logs, menus: self.menus.clone(), ..Options::default() };
-        guarded(|| run(plan, &options))
+        guarded(&plan.case, || run(plan, &options))
     }
 
     /// Expands a file. A file with a sweep is run once for the sweep's values.

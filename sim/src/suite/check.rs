@@ -33,6 +33,11 @@ impl Subject<'_> {
 pub(super) fn check(subject: &Subject<'_>) -> Verdict {
     let mut verdict = Verdict::default();
     let reasons = &mut verdict.reasons;
+    if let Some(reason) = not_set_up(subject) {
+        // Nothing else that is missing says anything.
+        reasons.push(reason);
+        return verdict;
+    }
     stop(subject, reasons);
     decisions(subject, reasons);
     for (call, why) in &subject.outcome.never_began {
@@ -61,6 +66,18 @@ fn disturbance(subject: &Subject<'_>) -> Range<usize> {
     let disturbed = plan.fault_spans.iter().chain(&plan.hold_spans).next();
     let call = || plan.calls.last().map(|call| call.span.clone());
     disturbed.cloned().or_else(call).unwrap_or(0..0)
+}
+
+/// The run ended while the world was made ready, by one of the actors that do so.
+fn not_set_up(subject: &Subject<'_>) -> Option<Reason> {
+    let Stop::Panicked { actor, message } = &subject.outcome.stop else { return None };
+    let is_call = subject.plan.calls.iter().any(|call| *call.name.text() == **actor);
+    if is_call || !(actor == "setup" || actor.starts_with("setup-")) {
+        return None;
+    }
+    let message = Names::new(subject.plan).text(message);
+    let what = format!("the world of the file cannot be set up: {message}");
+    Some(Reason::new(Kind::NotSetUp, &(0..0), what))
 }
 
 fn stop(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
@@ -203,7 +220,7 @@ fn violations(subject: &Subject<'_>, verdict: &mut Verdict) {
             let finding =
                 outcome.judgement.findings.iter().find(|f| f.id.to_string() == *invariant);
             let why = match finding {
-                Some(finding) => format!("it held, and was evaluated {} times", finding.evaluated),
+                Some(finding) => format!("it held (evaluations: {})", finding.evaluated),
                 None => "nothing judges it".to_owned(),
             };
             let what = format!("{invariant} was expected to be violated: {why}");

@@ -1,5 +1,10 @@
 //! Finds the scenario files behind the paths of a command line.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "scenario files are real files, and no run is under way"
+)]
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
@@ -90,7 +95,8 @@ pub fn collect(paths: &[PathBuf]) -> Result<Vec<Found>, CollectError> {
             walk(path, 0, &mut below)?;
             for file in below {
                 let label = label(file.strip_prefix(path).unwrap_or(&file), &file)?;
-                add(Found { path: file, label })?;
+                let path = file.strip_prefix("./").unwrap_or(&file).to_owned();
+                add(Found { path, label })?;
             }
         } else if about.is_file() {
             let name = path.file_name().map_or(path.as_path(), Path::new);

@@ -1,5 +1,10 @@
 //! A scenario file in memory.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "scenario files are real files, and no run is under way"
+)]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;

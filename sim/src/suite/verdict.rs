@@ -40,6 +40,8 @@ pub enum Kind {
     OverBudget,
     /// The code under test panicked.
     Panicked,
+    /// The world that the file describes cannot be made.
+    NotSetUp,
 }
 
 impl Kind {
@@ -52,6 +54,7 @@ impl Kind {
             Kind::NeverBegan => "never-began",
             Kind::OverBudget => "over-budget",
             Kind::Panicked => "panicked",
+            Kind::NotSetUp => "not-set-up",
         }
     }
 
@@ -60,6 +63,7 @@ impl Kind {
             // A call that never answers is what "stuck" means.
             Kind::OverBudget | Kind::Violation(Id(5)) => ExitCode::Liveness,
             Kind::Panicked => ExitCode::Panicked,
+            Kind::NotSetUp => ExitCode::Data,
             _ => ExitCode::Failed,
         }
     }
@@ -81,6 +85,12 @@ pub struct Reason {
 impl Reason {
     pub(super) fn new(kind: Kind, span: &Range<usize>, what: impl Into<String>) -> Self {
         Reason { kind, span: span.clone(), what: what.into(), differs: None, help: None }
+    }
+
+    /// Whether two cases failed for the same reason, wherever in the run it showed.
+    pub fn is_like(&self, other: &Reason) -> bool {
+        (self.kind, &self.span, &self.what, &self.differs)
+            == (other.kind, &other.span, &other.what, &other.differs)
     }
 
     #[must_use]

@@ -52,7 +52,8 @@ impl PortError for Error {
                 Error::new(code, message.as_deref().unwrap_or("injected"))
             }
             Failure::Context(code) => Error::bare(*code),
-            Failure::ConnectionClosed => Error::new(Code::Unavailable, "ttrpc: closed"),
+            // No class is mapped to it.
+            Failure::ConnectionClosed => Error::unknown("ttrpc: closed"),
         }
     }
 }

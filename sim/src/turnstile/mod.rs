@@ -123,11 +123,18 @@ struct Parked {
     ctx: Option<Context>,
     what: What,
     fault: Option<Fault>,
+    /// How long the reply takes once it is there, nanoseconds.
+    reply_delay: u64,
     wait: Option<WaitKey>,
     /// Nobody awaits it any more; its effect still happens.
     orphan: bool,
     /// Set aside: the stage that is, and whether it survives jumps of time.
     held: Option<(Stage, bool)>,
+    /// The stage that was set aside and let go: that happens once.
+    let_go: Option<Stage>,
+    /// The context ended while nothing of the call itself was due: the caller goes on before anything
+    /// else happens.
+    prompt: bool,
     /// Never delivered: an unended hang.
     hangs: bool,
 }
@@ -156,6 +163,15 @@ pub struct ClientCall {
     pub answered: Option<u64>,
     /// When the client gave up: its deadline or its cancel, if that came before the answer.
     pub cancelled: Option<(u64, Code)>,
+}
+
+impl ClientCall {
+    /// When the client gave up by `now`, if that was before the answer: its deadline or its cancel.
+    pub fn gave_up(&self, now: u64) -> Option<u64> {
+        let deadline = (self.began.zip(self.deadline)).map(|(at, d)| Instant(at).after(d).0);
+        let gave_up = deadline.into_iter().chain(self.cancelled.map(|(at, _)| at)).min()?;
+        (gave_up <= self.answered.unwrap_or(now)).then_some(gave_up)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -241,6 +257,14 @@ struct Shared {
 /// A handle to one run.
 #[derive(Clone)]
 pub struct Sim(Rc<Shared>);
+
+/// What goes first at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    PromptAbandon,
+    Main,
+    Abandon,
+}
 
 enum Step {
     Poll(TaskId),
@@ -374,9 +398,14 @@ impl Sim {
         self.0.direct.get()
     }
 
-    /// From here on the oracle is asked about faults, or no longer.
+    /// From here on the oracle is asked about faults and holds, or no longer: then nothing stays set
+    /// aside.
     pub fn allow_faults(&self, allowed: bool) {
-        self.0.core.borrow_mut().faults_allowed = allowed;
+        let mut core = self.0.core.borrow_mut();
+        core.faults_allowed = allowed;
+        if !allowed {
+            core.release_held(self.0.now.get(), true, "the faults were over");
+        }
     }
 
     /// When a fault was last decided on.
@@ -469,13 +498,10 @@ impl Sim {
         }
         if let Some(at) = core.parked.iter().position(|p| p.id == id) {
             let parked = &mut core.parked[at];
-            let stays = matches!(parked.what, What::Call { .. })
-                && parked.stage == Stage::Effect
-                && parked.due != NEVER;
-            if stays {
+            if parked.is_on_its_way() {
                 parked.orphan = true;
             } else {
-                core.parked.swap_remove(at);
+                core.unpark(at);
             }
         }
     }
@@ -488,36 +514,31 @@ impl Sim {
         let Some(at) = core.parked.iter().position(|p| p.id == id) else { return false };
         let parked = &mut core.parked[at];
         if parked.orphan {
-            core.parked.swap_remove(at);
+            core.unpark(at);
             return false;
         }
         if parked.stage != Stage::Reply {
             return false;
         }
         let fault = parked.fault.clone();
-        let site = parked.site;
+        parked.due = now.saturating_add(parked.reply_delay);
         match fault {
             Some(Fault::Hang { .. } | Fault::HangForever { .. }) => {
+                parked.due = NEVER;
                 parked.hangs = true;
                 true
             }
-            Some(Fault::Delay { by, of: DelayOf::Reply }) => {
-                parked.due = now.saturating_add(nanos(by));
-                true
-            }
-            Some(fault) if failure_of(&fault).is_some() => {
-                parked.due = now;
+            Some(fault) => {
                 if let (What::Call { pending, .. }, Some(failure)) =
                     (&parked.what, failure_of(&fault))
                 {
-                    pending.fail(&failure, site);
+                    pending.fail(&failure, parked.site);
+                    return false;
                 }
-                false
-            }
-            _ => {
-                parked.due = now;
+                core.end_after_effect(at, &fault, now);
                 true
             }
+            None => true,
         }
     }
 
@@ -749,7 +770,7 @@ impl Sim {
                 }
             }
             Stage::Reply => {
-                let parked = core.parked.swap_remove(at);
+                let parked = core.unpark(at);
                 let What::Call { pending, .. } = &parked.what else {
                     unreachable!("only calls have replies")
                 };
@@ -760,11 +781,9 @@ impl Sim {
                 parked.task
             }
             Stage::Abandon => {
-                let code = core.parked[at]
-                    .ctx
-                    .as_ref()
-                    .and_then(Context::end)
-                    .map_or(Code::Cancelled, |e| e.1);
+                let ctx = core.parked[at].ctx.as_ref();
+                let code =
+                    ctx.and_then(|ctx| end_for(site.op, ctx)).map_or(Code::Cancelled, |e| e.1);
                 let failure = Failure::Context(code);
                 let task = core.parked[at].task;
                 let pending = match &core.parked[at].what {
@@ -775,8 +794,8 @@ impl Sim {
                 pending.deliver();
                 let (payload, error) = pending.brought();
                 let parked = &mut core.parked[at];
-                let lands = parked.stage == Stage::Effect
-                    && parked.due != NEVER
+                // The runtime's process is killed when the time of its request is up.
+                let lands = parked.is_on_its_way()
                     && !(code == Code::DeadlineExceeded && site.op.layer() == Layer::Shim);
                 let served = parked.stage == Stage::Reply && parked.due == NEVER && !parked.hangs;
                 if lands || served {
@@ -787,7 +806,7 @@ impl Sim {
                         parked.ctx = None;
                     }
                 } else {
-                    core.parked.swap_remove(at);
+                    core.unpark(at);
                 }
                 let digest = self.0.world.borrow().digest();
                 core.happened(moment, payload, error.as_deref(), now, digest);
@@ -812,7 +831,7 @@ impl Sim {
                 }
                 Ran::Done => {
                     core.take_from(&mut world, now);
-                    let parked = core.parked.swap_remove(at);
+                    let parked = core.unpark(at);
                     pending.deliver();
                     core.happened(moment, 0, None, now, world.digest());
                     return parked.task;
@@ -820,7 +839,7 @@ impl Sim {
                 Ran::Serve(_) => unreachable!("a single moment has no handler"),
             }
         }
-        let parked = core.parked.swap_remove(at);
+        let parked = core.unpark(at);
         let mut world = self.0.world.borrow_mut();
         match parked.what {
             What::Spawn { task } | What::Woken { task } => {
@@ -900,6 +919,26 @@ fn failure_of(fault: &Fault) -> Option<Failure> {
     }
 }
 
+/// When the context ends for a call, as far as is known now. A shim is told the deadline of a request,
+/// but not that it was cancelled (spec section 1.4).
+pub(crate) fn end_for(op: Op, ctx: &Context) -> Option<(Instant, Code)> {
+    if op.layer() != Layer::Shim {
+        return ctx.end();
+    }
+    let struck = ctx.cancel_token().and_then(CancelToken::ended);
+    let struck = struck.filter(|(_, code)| *code == Code::DeadlineExceeded);
+    let known = ctx.deadline().map(|at| (at, Code::DeadlineExceeded));
+    [struck, known].into_iter().flatten().min_by_key(|(at, _)| *at)
+}
+
+/// As what the client's context ends by a fault.
+fn code_of(fault: &Fault) -> Code {
+    match fault {
+        Fault::Deadline { .. } => Code::DeadlineExceeded,
+        _ => Code::Cancelled,
+    }
+}
+
 impl Parked {
     /// When its abandon is due.
     fn abandon_due(&self) -> u64 {
@@ -915,15 +954,35 @@ impl Parked {
         if !abandons {
             return NEVER;
         }
-        match self.ctx.as_ref().and_then(Context::end) {
+        match self.ctx.as_ref().and_then(|ctx| end_for(self.site.op, ctx)) {
             Some((at, _)) => at.0.max(self.since),
             None => NEVER,
         }
     }
 
+    /// When its effect, its reply or its one moment is due. Setting an abandon aside keeps no reply up.
+    fn main_due(&self) -> u64 {
+        match self.held {
+            Some((stage, _)) if stage != Stage::Abandon => NEVER,
+            _ => self.due,
+        }
+    }
+
     fn earliest(&self) -> u64 {
-        let main = if self.held.is_some() { NEVER } else { self.due };
-        main.min(self.abandon_due())
+        let abandon = match self.held {
+            Some((Stage::Abandon, _)) => NEVER,
+            _ => self.abandon_due(),
+        };
+        self.main_due().min(abandon)
+    }
+
+    /// The request was made and will have its effect, whoever waits for it: it is only slow, or waits
+    /// for the shim's lock.
+    fn is_on_its_way(&self) -> bool {
+        let waits = self.wait.is_some() && !self.site.op.waits();
+        matches!(self.what, What::Call { .. })
+            && self.stage == Stage::Effect
+            && (self.due != NEVER || waits)
     }
 }
 
@@ -984,9 +1043,12 @@ impl Core {
             ctx: None,
             what,
             fault: None,
+            reply_delay: 0,
             wait: None,
             orphan: false,
             held: None,
+            let_go: None,
+            prompt: false,
             hangs: false,
         });
         self.parked.last_mut().expect("just pushed")
@@ -1006,7 +1068,7 @@ impl Core {
         let site = self.count(actor, op, subject);
         if op.is_single() {
             let due = if op == Op::Sleep { due } else { now };
-            let fault = if op == Op::Lock { self.decide(site, now) } else { None };
+            let fault = if op == Op::Lock { self.decide(site, now).pop() } else { None };
             let parked = self.park(site, Stage::Only, due, now, What::Single { pending });
             parked.ctx = ctx.filter(Context::can_end);
             if fault.is_some() {
@@ -1016,84 +1078,155 @@ impl Core {
             }
             return parked.id;
         }
-        let fault = self.decide(site, now);
+        let faults = self.decide(site, now);
         // A request under a context that is over is written to the shim all the same, but its
         // answer is not waited for (spec section 1.4, step 14).
-        let dead = op.layer() == Layer::Daemon
+        let dead = op.asks_shim()
             && ctx.as_ref().and_then(Context::end).is_some_and(|(at, _)| at.0 <= now);
-        let fault_of_context = Some(Fault::Hang { effect: Effect::Done });
-        let client = self.current.and_then(|task| self.tasks[task.0].client);
-        let what = What::Call { pending: pending.clone(), abandons: op.can_abandon() };
+        let what = What::Call { pending, abandons: op.can_abandon() };
         let parked = self.park(site, Stage::Effect, now, now, what);
         parked.ctx = ctx.filter(Context::can_end);
         let id = parked.id;
-        let Some(fault) = fault else {
-            if dead {
-                parked.fault = fault_of_context;
-            }
-            return id;
-        };
-        parked.fault = Some(fault.clone());
-        match &fault {
-            Fault::Delay { by, of: DelayOf::Effect } => {
-                parked.due = now.saturating_add(nanos(*by));
-            }
-            Fault::Hang { effect: Effect::None } | Fault::HangForever { effect: Effect::None } => {
-                parked.stage = Stage::Reply;
-                parked.due = NEVER;
-                parked.hangs = true;
-            }
-            Fault::Error { effect: Effect::None, .. }
-            | Fault::ConnectionClosed { effect: Effect::None } => {
-                if let Some(failure) = failure_of(&fault) {
-                    pending.fail(&failure, site);
-                }
-                parked.stage = Stage::Reply;
-            }
-            Fault::Error { effect: Effect::Late(by), .. }
-            | Fault::ConnectionClosed { effect: Effect::Late(by) } => {
-                self.late_effect(id, now.saturating_add(nanos(*by)), failure_of(&fault), now);
-            }
-            Fault::Cancel { effect } | Fault::Deadline { effect } => {
-                let code = match fault {
-                    Fault::Cancel { .. } => Code::Cancelled,
-                    _ => Code::DeadlineExceeded,
-                };
-                match client {
-                    Some(call) => {
-                        self.cancel(call, code, now);
-                        self.end_here(id, *effect, code, now);
-                    }
-                    None => {
-                        let actor = actor.to_string();
-                        self.refuse_fault(site, format!(
-                            "`{actor}` does not serve a client's call: there is no request that could be cancelled"
-                        ));
-                    }
-                }
-            }
-            _ => {}
+        if dead {
+            parked.fault = Some(Fault::Hang { effect: Effect::Done });
+        }
+        if !faults.is_empty() {
+            self.strike(id, faults, now);
         }
         id
     }
 
-    /// The client's context ends while the call `id` is awaited, and ends the await if the call
-    /// looks at its context.
-    fn end_here(&mut self, id: EntryId, effect: Effect, code: Code, now: u64) {
+    /// Lets a call that was just made meet its faults: delays, and one of another kind.
+    fn strike(&mut self, id: EntryId, faults: Vec<Fault>, now: u64) {
         let Some(parked) = self.parked.iter_mut().find(|p| p.id == id) else { return };
-        let What::Call { pending, abandons: true } = &parked.what else { return };
-        let pending = pending.clone();
-        if parked.ctx.as_ref().and_then(Context::end).is_none() {
+        let site = parked.site;
+        let mut main = None;
+        let mut refused = Vec::new();
+        let mut delays = Vec::new();
+        for fault in faults {
+            match fault {
+                Fault::Delay { .. } => delays.push(fault),
+                fault if main.is_none() => main = Some(fault),
+                fault => refused.push(fault),
+            }
+        }
+        for delay in &delays {
+            if let Fault::Delay { by, of } = delay {
+                match of {
+                    DelayOf::Effect => parked.due = parked.due.saturating_add(nanos(*by)),
+                    DelayOf::Reply => {
+                        parked.reply_delay = parked.reply_delay.saturating_add(nanos(*by));
+                    }
+                }
+            }
+        }
+        let (due, reply_delay) = (parked.due, parked.reply_delay);
+        let Some(main) = main else { return };
+        let (kind, hangs) =
+            (main.kind(), matches!(main, Fault::Hang { .. } | Fault::HangForever { .. }));
+        for fault in refused {
+            self.refuse_fault(
+                site,
+                &fault,
+                format!("the site has a fault of kind `{kind}` already"),
+            );
+        }
+        for delay in delays.into_iter().filter(|_| hangs) {
+            let of_reply = matches!(delay, Fault::Delay { of: DelayOf::Reply, .. });
+            if of_reply || main.effect() == Effect::None {
+                self.refuse_fault(
+                    site,
+                    &delay,
+                    format!("the site has a `{kind}`, which has no end"),
+                );
+            }
+        }
+        self.strike_main(id, &main, due, reply_delay, now);
+    }
+
+    fn strike_main(&mut self, id: EntryId, fault: &Fault, due: u64, reply_delay: u64, now: u64) {
+        let Some(parked) = self.parked.iter_mut().find(|p| p.id == id) else { return };
+        let site = parked.site;
+        let What::Call { pending, abandons } = &parked.what else { return };
+        let (pending, abandons) = (pending.clone(), *abandons);
+        parked.fault = Some(fault.clone());
+        // What a plugin answers, or leaves unanswered, it has heard.
+        let heard = site.op.layer() == Layer::Nri;
+        match fault {
+            Fault::Hang { effect: Effect::None } | Fault::HangForever { effect: Effect::None }
+                if !heard =>
+            {
+                parked.stage = Stage::Reply;
+                parked.due = NEVER;
+                parked.hangs = true;
+            }
+            Fault::Error { effect: Effect::None, .. } if heard => {}
+            Fault::Error { effect: Effect::None, .. }
+            | Fault::ConnectionClosed { effect: Effect::None } => {
+                parked.stage = Stage::Reply;
+                parked.due = due.saturating_add(reply_delay);
+                if let Some(failure) = failure_of(fault) {
+                    pending.fail(&failure, site);
+                }
+            }
+            Fault::Error { effect: Effect::Late(by), .. }
+            | Fault::ConnectionClosed { effect: Effect::Late(by) } => {
+                let at = due.saturating_add(nanos(*by));
+                self.late_effect(id, at, failure_of(fault), now.saturating_add(reply_delay));
+            }
+            Fault::Cancel { effect } | Fault::Deadline { effect } => {
+                let code = code_of(fault);
+                let Some(call) = self.current.and_then(|task| self.tasks[task.0].client) else {
+                    let why = format!(
+                        "`{}` does not serve a client's call: there is no request that could be \
+                         cancelled",
+                        site.actor
+                    );
+                    return self.refuse_fault(site, fault, why);
+                };
+                let blind =
+                    !abandons || site.op.layer() == Layer::Shim && code != Code::DeadlineExceeded;
+                // See `end_after_effect`.
+                let after = match effect {
+                    Effect::None => heard,
+                    Effect::Done => heard || blind,
+                    Effect::Late(_) => false,
+                };
+                if !after {
+                    self.cancel(call, code, now);
+                    self.end_here(id, *effect, code, fault, now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The client's context ended while the call `id` is awaited, which ends the await if the call
+    /// looks at that context.
+    fn end_here(&mut self, id: EntryId, effect: Effect, code: Code, fault: &Fault, now: u64) {
+        let Some(parked) = self.parked.iter_mut().find(|p| p.id == id) else { return };
+        if parked.abandon_due() > now {
+            if matches!(effect, Effect::Late(_)) {
+                let why = format!(
+                    "`{}` does not look at the client's context here, so it ends as always",
+                    parked.site.op.name()
+                );
+                let site = parked.site;
+                self.refuse_fault(site, fault, why);
+            }
             return;
         }
         match effect {
             Effect::None => {
-                pending.fail(&Failure::Context(code), parked.site);
+                parked.fault = Some(Fault::Hang { effect });
                 parked.stage = Stage::Reply;
+                parked.due = NEVER;
+                parked.hangs = true;
+                parked.prompt = true;
             }
             // The effect goes first; the reply never comes, so the abandon ends the await.
             Effect::Done => {
-                parked.fault = Some(Fault::Hang { effect: Effect::Done });
+                parked.fault = Some(Fault::Hang { effect });
             }
             Effect::Late(by) => {
                 let at = now.saturating_add(nanos(by));
@@ -1102,8 +1235,23 @@ impl Core {
         }
     }
 
-    /// Splits a call: the caller gets the failure now, the effect happens at `at`.
-    fn late_effect(&mut self, id: EntryId, at: u64, failure: Option<Failure>, now: u64) {
+    /// The client's context ends once a call was done: one that does not look at it, and so is answered
+    /// as always, or one to a plugin, whose answer is not waited for.
+    fn end_after_effect(&mut self, at: usize, fault: &Fault, now: u64) {
+        if matches!(fault, Fault::Cancel { .. } | Fault::Deadline { .. })
+            && let Some(call) = self.client_of(at)
+        {
+            self.cancel(call, code_of(fault), now);
+            let parked = &mut self.parked[at];
+            if parked.abandon_due() <= now {
+                parked.due = NEVER;
+                parked.hangs = true;
+            }
+        }
+    }
+
+    /// Splits a call: the caller gets the failure at `reply_at`, the effect happens at `at`.
+    fn late_effect(&mut self, id: EntryId, at: u64, failure: Option<Failure>, reply_at: u64) {
         let Some(index) = self.parked.iter().position(|p| p.id == id) else { return };
         let (site, task) = (self.parked[index].site, self.parked[index].task);
         let What::Call { pending, abandons } = &self.parked[index].what else { return };
@@ -1117,41 +1265,45 @@ impl Core {
         effect.orphan = true;
         effect.task = None;
         effect.what = What::Call { pending: Rc::new(EffectOnly(pending.clone())), abandons };
-        let reply =
-            self.park(site, Stage::Reply, now, now, What::Call { pending, abandons: false });
+        let what = What::Call { pending, abandons: false };
+        let reply = self.park(site, Stage::Reply, reply_at, reply_at, what);
         reply.task = task;
     }
 
-    /// Asks the oracle which fault a call meets.
-    fn decide(&mut self, site: Site, now: u64) -> Option<Fault> {
+    /// Asks the oracle which faults a call meets. A scenario may have several for one site: the rest
+    /// of them is offered until the oracle wants no more.
+    fn decide(&mut self, site: Site, now: u64) -> Vec<Fault> {
+        let mut struck = Vec::new();
         if !self.faults_allowed {
-            return None;
+            return struck;
         }
-        let own: Vec<Fault> = if self.script.faults.is_empty() {
-            Vec::new()
-        } else {
-            let of_site = self.script.faults.iter().filter(|(s, _)| *s == site);
-            of_site.map(|(_, fault)| fault.clone()).collect()
-        };
+        let of_site = |(i, (s, _)): (usize, &(Site, Fault))| (*s == site).then_some(i);
+        let mut rest: Vec<usize> =
+            self.script.faults.iter().enumerate().filter_map(of_site).collect();
         let menus = self.menus.clone();
-        let menu = Menu { standard: menus.of(site.op), own: &own };
-        let option = self.oracle.choose(&Choice::Fault { site, menu });
-        let fault = menu.get(option)?.clone();
-        for (i, (s, _)) in self.script.faults.iter().enumerate() {
-            if *s == site {
-                self.fates[i] = Fate::Applied;
+        let mut standard = menus.of(site.op);
+        loop {
+            let own: Vec<Fault> = rest.iter().map(|i| self.script.faults[*i].1.clone()).collect();
+            let menu = Menu { standard, own: &own };
+            let option = self.oracle.choose(&Choice::Fault { site, menu });
+            let Some(fault) = menu.get(option) else { break };
+            self.last_fault_at = now;
+            self.recording.fault(now, site, fault.clone());
+            struck.push(fault.clone());
+            let Some(own) = option.checked_sub(1 + standard.len()) else { break };
+            self.fates[rest.remove(own)] = Fate::Applied;
+            if rest.is_empty() {
+                break;
             }
+            standard = &[];
         }
-        self.last_fault_at = now;
-        self.recording.fault(now, site, fault.clone());
-        Some(fault)
+        struck
     }
 
-    fn refuse_fault(&mut self, site: Site, reason: String) {
-        for (i, (s, _)) in self.script.faults.iter().enumerate() {
-            if *s == site {
-                self.fates[i] = Fate::Refused(reason.clone());
-            }
+    fn refuse_fault(&mut self, site: Site, fault: &Fault, reason: String) {
+        let of_it = |(s, f): &(Site, Fault)| *s == site && f == fault;
+        if let Some(at) = self.script.faults.iter().position(of_it) {
+            self.fates[at] = Fate::Refused(reason);
         }
     }
 
@@ -1159,57 +1311,56 @@ impl Core {
     fn after_effect(&mut self, at: usize, now: u64) {
         let parked = &mut self.parked[at];
         if parked.orphan {
-            self.parked.swap_remove(at);
+            self.unpark(at);
             return;
         }
         parked.stage = Stage::Reply;
         parked.wait = None;
-        parked.due = now;
-        match &parked.fault {
-            Some(Fault::Delay { by, of: DelayOf::Reply }) => {
-                parked.due = now.saturating_add(nanos(*by));
-            }
+        parked.due = now.saturating_add(parked.reply_delay);
+        match parked.fault.clone() {
             Some(Fault::Hang { .. } | Fault::HangForever { .. }) => {
                 parked.due = NEVER;
                 parked.hangs = true;
             }
             Some(fault) => {
                 if let (Some(failure), What::Call { pending, .. }) =
-                    (failure_of(fault), &parked.what)
+                    (failure_of(&fault), &parked.what)
                 {
                     pending.fail(&failure, parked.site);
                 }
+                self.end_after_effect(at, &fault, now);
             }
             None => {}
         }
     }
 
-    /// The next moment: index, stage and time. Ordered by due time, replies before abandons, then
-    /// urgency, actor and order of parking.
+    /// The next moment: index, stage and time. Ordered by due time, replies before abandons (except
+    /// where there is none to wait for), then urgency, actor and order of parking.
     fn pick(&self) -> Option<(usize, Stage, u64)> {
-        let mut best: Option<(u64, bool, usize)> = None;
+        let mut best: Option<(u64, Rank, usize)> = None;
         for (i, parked) in self.parked.iter().enumerate() {
-            let due = if parked.held.is_none() { parked.due } else { NEVER };
+            let due = parked.main_due();
             if due != NEVER {
-                self.prefer(&mut best, (due, false, i));
+                self.prefer(&mut best, (due, Rank::Main, i));
             }
             if parked.ctx.is_some() {
                 let due = parked.abandon_due();
                 let held = matches!(parked.held, Some((Stage::Abandon, _)));
                 if due != NEVER && !held {
-                    self.prefer(&mut best, (due, true, i));
+                    let rank = if parked.prompt { Rank::PromptAbandon } else { Rank::Abandon };
+                    self.prefer(&mut best, (due, rank, i));
                 }
             }
         }
-        best.map(|(due, abandon, i)| {
-            (i, if abandon { Stage::Abandon } else { self.parked[i].stage }, due)
+        best.map(|(due, rank, i)| {
+            (i, if rank == Rank::Main { self.parked[i].stage } else { Stage::Abandon }, due)
         })
     }
 
-    /// Keeps the earlier of two candidates: due time, whether it is an abandon, index.
-    fn prefer(&self, best: &mut Option<(u64, bool, usize)>, new: (u64, bool, usize)) {
-        let earlier = best.is_none_or(|(due, abandon, other)| {
-            let by_time = (new.0, new.1).cmp(&(due, abandon));
+    /// Keeps the earlier of two candidates: due time, rank, index.
+    fn prefer(&self, best: &mut Option<(u64, Rank, usize)>, new: (u64, Rank, usize)) {
+        let earlier = best.is_none_or(|(due, rank, other)| {
+            let by_time = (new.0, new.1).cmp(&(due, rank));
             by_time
                 .then_with(|| {
                     let (new, other) = (&self.parked[new.2], &self.parked[other]);
@@ -1226,7 +1377,7 @@ impl Core {
 
     /// Asks whether the moment is set aside, and does it.
     fn set_aside(&mut self, at: usize, stage: Stage, now: u64) -> bool {
-        if !self.faults_allowed {
+        if !self.faults_allowed || self.parked[at].let_go == Some(stage) {
             return false;
         }
         let moment = Moment { site: self.parked[at].site, stage };
@@ -1249,6 +1400,7 @@ impl Core {
             {
                 let moment = Moment { site: self.parked[i].site, stage };
                 self.parked[i].held = None;
+                self.parked[i].let_go = Some(stage);
                 self.recording.let_go(now, moment, why);
                 self.set_hold_fate(moment, Fate::Refused(format!("it was let go early: {why}")));
                 released = true;
@@ -1265,6 +1417,29 @@ impl Core {
         }
     }
 
+    /// Takes an entry out. A moment of it that was set aside will not happen any more.
+    fn unpark(&mut self, at: usize) -> Parked {
+        let parked = self.parked.swap_remove(at);
+        if let Some((stage, _)) = parked.held {
+            let why = "it was overtaken: its call ended otherwise while it was set aside";
+            let moment = Moment { site: parked.site, stage };
+            self.set_hold_fate(moment, Fate::Refused(why.to_owned()));
+        }
+        parked
+    }
+
+    /// Takes out all entries for which `of` says yes.
+    fn unpark_all(&mut self, of: impl Fn(&Parked) -> bool) {
+        let mut at = 0;
+        while at < self.parked.len() {
+            if of(&self.parked[at]) {
+                self.unpark(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
     /// After each admission, the oracle may let held moments go.
     fn reconsider_held(&mut self, after: Moment, now: u64) {
         if !self.any_held {
@@ -1275,6 +1450,7 @@ impl Core {
             let moment = Moment { site: self.parked[i].site, stage };
             if self.oracle.choose(&Choice::Keep { moment, after }) == 0 {
                 self.parked[i].held = None;
+                self.parked[i].let_go = Some(stage);
                 self.recording.let_go(now, moment, "its time came");
                 self.set_hold_fate(moment, Fate::Applied);
             }
@@ -1296,7 +1472,7 @@ impl Core {
             }
         }
         for occurrence in outbox.cancelled.drain(..) {
-            self.parked.retain(|p| !matches!(&p.what, What::Occurrence(o) if *o == occurrence));
+            self.unpark_all(|p| matches!(&p.what, What::Occurrence(o) if *o == occurrence));
         }
         let scheduled = std::mem::take(&mut outbox.scheduled);
         for (due, actor, op, occurrence) in scheduled {
@@ -1352,6 +1528,11 @@ impl Core {
             call.cancelled = Some((now, code));
         }
         call.token.end(Instant(now), code);
+        for parked in &mut self.parked {
+            if parked.ctx.is_some() && parked.main_due() > now && parked.abandon_due() <= now {
+                parked.prompt = true;
+            }
+        }
     }
 
     fn triggered(&mut self, moment: Moment, now: u64) {
@@ -1387,7 +1568,7 @@ impl Core {
             && self.calls[index].name == actor
         {
             self.calls[index].answered = Some(now);
-            self.parked.retain(|p| !matches!(p.what, What::Cancel { call } if call == index));
+            self.unpark_all(|p| matches!(p.what, What::Cancel { call } if call == index));
             let site = Site { actor, op: Op::Done, subject: Symbol::EMPTY, count: 1 };
             // The answer follows at once upon the reply that brought it.
             self.park(site, Stage::Only, now, now, What::Done).urgent = true;

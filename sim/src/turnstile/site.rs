@@ -163,11 +163,20 @@ impl Op {
         matches!(self.layer(), Layer::Client)
     }
 
-    /// Whether a deadline or cancel of the caller can end the await (spec section 1.4): in-process
-    /// metadata reads and files do not look at the context.
+    /// Whether a deadline or cancel of the caller can end the await (spec section 1.4): metadata
+    /// reads, files and what the daemon does by itself do not look at the context.
     pub const fn can_abandon(self) -> bool {
-        matches!(self.layer(), Layer::Daemon | Layer::Shim | Layer::Nri)
-            || matches!(self, Op::Receive | Op::Signal)
+        match self.layer() {
+            Layer::Daemon => !matches!(self, Op::BundleCreate | Op::MetricsRegister),
+            Layer::Shim | Layer::Nri => true,
+            _ => matches!(self, Op::Receive | Op::Signal),
+        }
+    }
+
+    /// Whether the call is a request to a shim that runs already.
+    pub(super) const fn asks_shim(self) -> bool {
+        matches!(self.layer(), Layer::Daemon)
+            && !matches!(self, Op::BundleCreate | Op::MetricsRegister | Op::ShimConnect)
     }
 
     /// Whether the call can wait for something that others bring about.

@@ -163,28 +163,32 @@ struct LockState<T> {
 }
 
 impl<T> LockState<T> {
-    fn enqueue(&self, write: bool) -> u64 {
+    fn draw(&self) -> u64 {
         let ticket = self.next_ticket.get();
         self.next_ticket.set(ticket + 1);
-        self.queue.borrow_mut().push((ticket, write));
         ticket
     }
 
+    /// Whoever finds the lock taken waits in the queue from then on; whoever has not come to try does
+    /// not stand in anybody's way.
     fn try_take(&self, ticket: u64, write: bool) -> bool {
+        let mut queue = self.queue.borrow_mut();
+        let ahead = queue.iter().position(|(t, _)| *t == ticket).unwrap_or(queue.len());
         let free = if write {
             !self.writing.get() && self.readers.get() == 0
         } else {
             // A writer that waits goes before readers that came after it.
-            let queue = self.queue.borrow();
-            !self.writing.get() && !queue.iter().any(|(other, w)| *w && *other < ticket)
+            !self.writing.get() && !queue[..ahead].iter().any(|(_, writes)| *writes)
         };
         if free {
-            self.queue.borrow_mut().retain(|(other, _)| *other != ticket);
+            queue.retain(|(other, _)| *other != ticket);
             if write {
                 self.writing.set(true);
             } else {
                 self.readers.set(self.readers.get() + 1);
             }
+        } else if ahead == queue.len() {
+            queue.push((ticket, write));
         }
         free
     }
@@ -321,7 +325,7 @@ impl<T> Drop for Taking<T> {
 impl<T: 'static> SimLock<T> {
     fn take(&self, write: bool) -> Taking<T> {
         let lock = self.0.clone();
-        let ticket = lock.enqueue(write);
+        let ticket = lock.draw();
         let (taken, delivered) = (Cell::new(false), Cell::new(false));
         Taking { place: Rc::new(Place { lock, ticket, write, taken, delivered }), entry: None }
     }

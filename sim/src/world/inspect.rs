@@ -5,8 +5,9 @@ use std::rc::Rc;
 use shakedown_cri::ports::Record;
 
 use super::fs::{FileKind, WalkEntry};
+use super::ports::FIRST_BOOT;
 use super::process::ProcessState;
-use super::shim::{InitState, Shim, ShimContainer};
+use super::shim::{InitState, SHIM_OWNER, Shim, ShimContainer};
 use super::{World, ports::short_path};
 use crate::run::Plan;
 use crate::turnstile::Symbol;
@@ -42,6 +43,12 @@ impl World {
     /// The state of a task that the task service or a shim knows of.
     pub fn task_state(&self, id: &str) -> Option<InitState> {
         self.shims.iter().find_map(|shim| shim.containers.get(id)).map(|c| c.state)
+    }
+
+    /// Paths of the descriptors that the daemon and the shims have open.
+    pub fn open_descriptors(&self) -> impl Iterator<Item = &str> {
+        let daemon = self.fs.open_fds(FIRST_BOOT);
+        daemon.chain(self.fs.open_fds(SHIM_OWNER)).map(|fd| fd.path)
     }
 
     /// Everything of the plan's containers and sandboxes that is on the node, sorted. What belongs

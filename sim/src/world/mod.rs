@@ -22,7 +22,7 @@ use shakedown_cri::cri::ContainerEvent;
 pub use clock::SimClock;
 pub use metadata::Metadata;
 pub use nri::{NriWorld, PluginState, Relayed};
-pub use ports::{Roots, SimContainerd, SimEvents, SimFs, SimMetrics, SimNri, SimPorts};
+pub use ports::{FIRST_BOOT, Roots, SimContainerd, SimEvents, SimFs, SimMetrics, SimNri, SimPorts};
 pub use process::{Process, ProcessOutput, ProcessPlan, ProcessState};
 pub use shim::{InitState, Shim, ShimContainer};
 pub use task_service::TaskTable;

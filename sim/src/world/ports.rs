@@ -16,6 +16,9 @@ use super::fs::{Fd, FifoId, FifoRead};
 use super::{EVENT_CHANNEL_CAPACITY, SentEvent, WaitKey, World, task_service};
 use crate::turnstile::{Call, Flow, Op, Sim, SimRuntime, Symbol};
 
+/// The number of the daemon's first start.
+pub const FIRST_BOOT: u32 = 1;
+
 /// Where the service keeps its directories, for the short names of paths.
 #[derive(Clone, Debug)]
 pub struct Roots {

@@ -164,10 +164,16 @@ impl World {
         process.exited_at = Some(now);
         process.code = code;
         process.backlog.clear();
+        let (name, dying) = (process.name, process.dying.take());
         let pipes = [process.stdout.take(), process.stderr.take()];
         for fifo in pipes.into_iter().flatten() {
             self.fs.fifo_close(fifo);
         }
+        // What it would have done later is not awaited any more.
+        self.outbox.cancelled.extend(dying);
+        let pieces = self.plans.get(&name).map_or(0, |plan| plan.output.len());
+        let prints = (0..pieces).map(|piece| Occurrence::Print { pid, piece });
+        self.outbox.cancelled.extend(prints);
         self.wake_fifos();
         self.changed.runtime = true;
         self.shim_reaps(pid, code);
@@ -201,11 +207,14 @@ impl World {
                 },
             };
             process.written[usize::from(to_stderr)].extend_from_slice(&rest[..taken]);
-            if taken < rest.len() {
-                process.backlog[0].1 += taken;
+            if taken == rest.len() {
+                process.backlog.pop_front();
+            } else if taken == 0 {
                 break;
+            } else {
+                // The rest is tried at once, so that it waits for room.
+                process.backlog[0].1 += taken;
             }
-            process.backlog.pop_front();
         }
         self.wake_fifos();
     }

@@ -11,10 +11,12 @@ use shakedown_cri::ports::{
 use super::fs::FifoId;
 use super::process::{ProcessState, SIGKILL};
 use super::{Occurrence, WaitKey, World};
-use crate::turnstile::{Flow, Op, Sim, Symbol, role_of};
+use crate::turnstile::{Flow, Op, Sim, Symbol, end_for, role_of};
 
 /// How long the copy of the output may wait for its pipes (spec section 2.8).
 const COPY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a deletion waits for the copy of the output to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The owner of the descriptors that shims hold.
 pub const SHIM_OWNER: u32 = 1_000_000;
@@ -74,20 +76,12 @@ fn not_created() -> Error {
 }
 
 fn connection_closed() -> Error {
-    Error::new(Code::Unavailable, "ttrpc: closed")
+    Error::unknown("ttrpc: closed")
 }
 
-/// The context that reaches a shim with a request: its deadline travels, a cancel does not.
-fn forwarded(ctx: &Context, now: shakedown_cri::ports::Instant) -> Context {
-    match ctx.deadline() {
-        Some(deadline) => Context::background().with_timeout(now, deadline.since(now)),
-        None => Context::background(),
-    }
-}
-
-/// The runtime is not run when the request's time is up.
-fn time_is_up(ctx: &Context, now: u64) -> Option<Error> {
-    ctx.end().filter(|(at, _)| at.0 <= now).map(|(_, code)| Error::bare(code))
+/// The runtime `op` is not run when the request's time is up.
+fn time_is_up(op: Op, ctx: &Context, now: u64) -> Option<Error> {
+    end_for(op, ctx).filter(|(at, _)| at.0 <= now).map(|(_, code)| Error::bare(code))
 }
 
 impl World {
@@ -140,7 +134,7 @@ impl World {
         }
     }
 
-    /// runc delete --force: whatever there is goes.
+    /// runc delete --force, or without force of what does not run: whatever there is goes.
     pub(super) fn runtime_delete(&mut self, id: &str) {
         if let Some(pid) = self.runtime.remove(id) {
             let alive = self.processes.get(&pid).is_some_and(|p| p.state != ProcessState::Dead);
@@ -253,7 +247,6 @@ pub(super) async fn create(
     request: CreateTask,
     name: Symbol,
 ) -> Result<u32, Error> {
-    let ctx = forwarded(&ctx, sim.now());
     sim.with_world(|world| {
         if let Some(shim) = world.shim_mut(pod) {
             shim.creating = true;
@@ -262,9 +255,16 @@ pub(super) async fn create(
         world.changed.runtime = true;
     });
     let result = create_locked(&sim, &ctx, pod, &request, name).await;
+    let unmounted = request.id;
     sim.with_world(|world| {
         if let Some(shim) = world.shim_mut(pod) {
             shim.creating = false;
+        }
+        if result.is_err() {
+            // The shim takes its mount of the root file system down again, whatever became of the
+            // runtime's container.
+            world.mounts.remove(&unmounted);
+            world.changed.runtime = true;
         }
         world.wake(WaitKey::Shim(pod));
     });
@@ -280,7 +280,7 @@ async fn create_locked(
 ) -> Result<u32, Error> {
     let (id, up) = (request.id.clone(), ctx.clone());
     let made = sim.call(Op::RuntimeCreate, Symbol::EMPTY, Some(ctx), move |world| {
-        if let Some(error) = time_is_up(&up, world.now) {
+        if let Some(error) = time_is_up(Op::RuntimeCreate, &up, world.now) {
             return Flow::Done(Err(error));
         }
         if world.plans.get(&name).is_some_and(|plan| plan.executable_missing) {
@@ -305,7 +305,8 @@ async fn create_locked(
     let copied: Result<Vec<FifoId>, Error> = copied.await;
     let copies = copied.map_err(|error| match error.code {
         Code::Unknown if error.message.starts_with("failed to start io pipe copy") => error,
-        _ => copy_failed(&request.io.stdout, &error.message),
+        // The class of a context that ended, too, comes through.
+        code => Error { code, ..copy_failed(&request.io.stdout, &error.message) },
     })?;
     sim.with_world(|world| {
         let container = ShimContainer {
@@ -326,7 +327,6 @@ async fn create_locked(
 
 /// Start in the shim: `runc start`.
 pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Result<(), Error> {
-    let ctx = forwarded(&ctx, sim.now());
     let state = sim.with_world(|world| world.shim_container(pod, &id).map(|c| c.state))?;
     let word = match state {
         InitState::Created => None,
@@ -338,7 +338,7 @@ pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Resul
     }
     let (up, container) = (ctx.clone(), id.clone());
     let started = sim.call(Op::RuntimeStart, Symbol::EMPTY, Some(&ctx), move |world| {
-        if let Some(error) = time_is_up(&up, world.now) {
+        if let Some(error) = time_is_up(Op::RuntimeStart, &up, world.now) {
             return Flow::Done(Err(error));
         }
         let Some(pid) = world.runtime.get(&container).copied() else {
@@ -380,15 +380,12 @@ pub(super) async fn kill(
     signal: u32,
     all: bool,
 ) -> Result<(), Error> {
-    let ctx = forwarded(&ctx, sim.now());
-    sim.with_world(|world| world.shim_container(pod, &id).map(|_| ())).map_err(|error| {
-        if error.code == Code::NotFound {
-            Error::new(Code::NotFound, "cannot kill a deleted process: not found")
-        } else {
-            error
-        }
-    })?;
+    sim.with_world(|world| world.shim_container(pod, &id).map(|_| ()))?;
+    let up = ctx.clone();
     let killed = sim.call(Op::RuntimeKill, Symbol::EMPTY, Some(&ctx), move |world| {
+        if let Some(error) = time_is_up(Op::RuntimeKill, &up, world.now) {
+            return Flow::Done(Err(error));
+        }
         let Some(pid) = world.runtime.get(&id).copied() else {
             return Flow::Done(Err(Error::new(Code::NotFound, "no such container: not found")));
         };
@@ -405,15 +402,25 @@ pub(super) async fn kill(
 
 /// Delete in the shim: waits for the copy of the output, `runc delete`, unmounts.
 pub(super) async fn delete(sim: Sim, ctx: Context, pod: u32, id: String) -> Result<Exit, Error> {
-    let ctx = forwarded(&ctx, sim.now());
     let known = sim.with_world(|world| world.shim_container(pod, &id).map(|c| c.state));
     match known {
         Ok(InitState::Running) => return Err(Error::unknown("cannot delete a running process")),
         Ok(InitState::Created | InitState::Stopped) => {}
         Err(error) => return Err(error),
     }
-    let container = id.clone();
+    let drain_ctx = ctx.with_timeout(sim.now(), DRAIN_TIMEOUT);
+    let drained = sim.call(Op::IoDrain, Symbol::EMPTY, Some(&drain_ctx), |_| Flow::Done(Ok(())));
+    // What is not copied by then is lost, and the deletion goes on.
+    let _: Result<(), Error> = drained.await;
+    let (container, up) = (id.clone(), ctx.clone());
     let deleted = sim.call(Op::RuntimeDelete, Symbol::EMPTY, Some(&ctx), move |world| {
+        if let Some(error) = time_is_up(Op::RuntimeDelete, &up, world.now) {
+            return Flow::Done(Err(error));
+        }
+        if world.has_live_process(&container) {
+            let text = format!("cannot delete container {container} that is not stopped: running");
+            return Flow::Done(Err(Error::unknown(text)));
+        }
         world.runtime_delete(&container);
         Flow::Done(Ok(()))
     });

@@ -42,7 +42,7 @@ fn no_task(id: &str) -> Error {
 }
 
 fn is_closed(error: &Error) -> bool {
-    error.code == Code::Unavailable && error.message.contains("ttrpc: closed")
+    error.message == "ttrpc: closed"
 }
 
 impl World {
@@ -80,6 +80,7 @@ impl Peer {
         result
     }
 
+    /// A closed connection counts as NotFound here.
     async fn state(&self, ctx: &Context) -> Result<TaskInfo, Error> {
         let (pod, id) = (self.pod, self.id.clone());
         let ctx = ctx.with_timeout(self.sim.now(), STATE_TIMEOUT);
@@ -91,6 +92,7 @@ impl Peer {
                 }
             });
         self.checked(call.await)
+            .map_err(|error| if is_closed(&error) { Error::bare(Code::NotFound) } else { error })
     }
 
     async fn pid(&self, ctx: &Context) -> Result<u32, Error> {
@@ -153,16 +155,21 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
     if sim.with_world(|world| world.tasks.pod(&id)).is_some() {
         return Err(Error::new(Code::AlreadyExists, format!("task {id}: already exists")));
     }
-    let bundle = id.clone();
-    let made = sim.call(Op::BundleCreate, Symbol::EMPTY, None, move |world| {
+    let (bundle, up) = (id.clone(), ctx.clone());
+    let had_bundle = sim.with_world(|world| world.bundles.contains(&id));
+    let made = sim.call(Op::BundleCreate, Symbol::EMPTY, Some(&ctx), move |world| {
         if !world.bundles.insert(bundle.clone()) {
             let root = "/run/containerd/io.containerd.runtime.v2.task/k8s.io";
             return Flow::Done(Err(Error::unknown(format!("mkdir {root}/{bundle}: file exists"))));
         }
         Flow::Done(Ok(()))
     });
-    made.await?;
-    let up = ctx.clone();
+    if let Err(error) = made.await {
+        if !had_bundle {
+            sim.with_world(|world| world.bundles.remove(&id));
+        }
+        return Err(error);
+    }
     let joined = sim.call(Op::ShimConnect, Symbol::EMPTY, Some(&ctx), move |world| {
         match ended(&up, world.now) {
             Some(error) => Flow::Done(Err(error.wrap("").wrap("start failed"))),
@@ -190,8 +197,8 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
         clean_up_failed_create(&peer).await;
         return Err(error.wrap("failed to create shim task"));
     }
-    let registered =
-        sim.call(Op::MetricsRegister, Symbol::EMPTY, None, |_| Flow::Done(Ok::<(), Error>(())));
+    let registered = sim
+        .call(Op::MetricsRegister, Symbol::EMPTY, Some(&ctx), |_| Flow::Done(Ok::<(), Error>(())));
     registered.await.map_err(|error| error.wrap("monitor task"))?;
     peer.pid(&ctx).await.map_err(|error| error.wrap("failed to get task pid"))
 }
@@ -204,30 +211,31 @@ async fn clean_up_failed_create(peer: &Peer) {
         world.changed.runtime = true;
     });
     let ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
-    let deleted = peer.delete(&ctx).await;
-    match deleted {
-        // The shim never knew it: the bundle's delete makes sure of the runtime's side.
-        Err(error) if error.code == Code::NotFound => {
-            sim.with_world(|world| world.clean_up_failed_create(pod, id));
-        }
-        // Time is up: a last shutdown, then the connection is closed, which runs the dead-shim
-        // handler.
-        Err(error) if error.code == Code::DeadlineExceeded => {
-            let ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
+    match peer.delete(&ctx).await {
+        Ok(_) => peer.shut_down(&ctx).await,
+        // The connection is closed after a last shutdown, for which there is time again if it was up:
+        // then the dead-shim handler runs.
+        Err(error) => {
+            let ctx = match error.code {
+                Code::DeadlineExceeded => {
+                    Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT)
+                }
+                _ => ctx,
+            };
             peer.shut_down(&ctx).await;
-            sim.with_world(|world| world.clean_up_failed_create(pod, id));
-            return;
+            sim.with_world(|world| {
+                world.clean_up_failed_create(pod, id);
+                world.bundles.remove(id);
+            });
         }
-        _ => {}
     }
-    peer.shut_down(&ctx).await;
 }
 
 pub(super) async fn get(sim: Sim, ctx: Context, id: String) -> Result<TaskInfo, Error> {
     let peer = Peer::of(&sim, &id)?;
     match peer.state(&ctx).await {
         Ok(info) => Ok(info),
-        Err(error) if error.code == Code::NotFound || is_closed(&error) => Err(no_task(&id)),
+        Err(error) if error.code == Code::NotFound => Err(error),
         // Every other error is only logged, and the task is in an unknown state.
         Err(_) => {
             Ok(TaskInfo { status: TaskStatus::Unknown, pid: 0, io: IoPaths::default(), exit: None })

@@ -260,7 +260,7 @@ impl<'t> Parser<'t, '_> {
                 }
                 match &moment {
                     MomentName::At { site, .. } => self.check_site(text, site),
-                    MomentName::Done { actor } => self.check_actor(actor, true),
+                    MomentName::Client { actor, .. } => self.check_actor(actor, true),
                 }
             }
             Wants::Site => {

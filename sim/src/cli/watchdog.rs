@@ -1,0 +1,44 @@
+//! Ends the process when a run does not come back: code under test that loops without an await
+//! cannot be interrupted from inside its thread.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a watchdog needs a thread and real time; no run sees either"
+)]
+
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use crate::suite::{ExitCode, run_under_way};
+
+/// Real time that one run may take. The longest runs of the corpus take milliseconds, and the budget
+/// of moments ends a run that awaits anything within seconds.
+const LIMIT_SECONDS: u32 = 120;
+
+/// Watches from a thread of its own, as long as the process lives.
+pub fn start() {
+    thread::spawn(|| {
+        let mut seen = None;
+        let mut seconds = 0;
+        loop {
+            thread::sleep(Duration::from_secs(1));
+            let now = run_under_way();
+            if now.is_none() || now != seen {
+                seen = now;
+                seconds = 0;
+                continue;
+            }
+            seconds += 1;
+            if seconds >= LIMIT_SECONDS
+                && let Some((_, case)) = now
+            {
+                eprintln!(
+                    "error: {case} has not come back for {LIMIT_SECONDS} s of real time: the code under \
+                     test loops without awaiting anything"
+                );
+                process::exit(ExitCode::Liveness as i32);
+            }
+        }
+    });
+}
