@@ -84,7 +84,7 @@ quirks! {
         what: "when the failure status cannot be written the container stays as it was", fixed_1_7_24: false },
     RollbackDeleteNotRetried { id: "rollback-delete-not-retried", part: Service, known: "containerd #11037", breaks: ["I1", "I2", "I3", "I6"],
         what: "a task that the rollback cannot delete, or has no handle of, stays for good", fixed_1_7_24: false },
-    IoWaitUnbounded { id: "io-wait-unbounded", part: Service, known: "containerd #2744", breaks: ["I4", "I5", "I6", "I7", "I8"],
+    IoWaitUnbounded { id: "io-wait-unbounded", part: Service, known: "containerd #2744", breaks: ["I5", "I6", "I7", "I8"],
         what: "deleting a task waits without limit for its output to be logged", fixed_1_7_24: false },
     RecordDeletedFirst { id: "record-deleted-first", part: Service, known: "spec section 4.4", breaks: ["I9", "I16"],
         what: "a removal that fails after it deleted the record is not taken up again", fixed_1_7_24: false },
