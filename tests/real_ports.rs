@@ -82,8 +82,8 @@ impl FakeContainerd {
 }
 
 impl Containerd for FakeContainerd {
-    async fn record_get(&self, _: &Context, id: &str) -> Result<Record, Error> {
-        let record = self.records.borrow().get(id).cloned();
+    async fn record_get(&self, _: &Context, id: &str) -> Result<Rc<Record>, Error> {
+        let record = self.records.borrow().get(id).cloned().map(Rc::new);
         record.ok_or_else(|| Error::new(Code::NotFound, format!("container {id:?}")))
     }
 

@@ -15,7 +15,8 @@ pub struct NriTruthful {
 }
 
 fn count(state: &PluginState, container: &str, event: NriEvent, upto: usize) -> usize {
-    state.heard[..upto].iter().filter(|h| h.container == container && h.event == event).count()
+    let heard = state.heard.get(state.heard_before..upto).unwrap_or_default();
+    heard.iter().filter(|h| h.container == container && h.event == event).count()
 }
 
 /// Starts that the plugin knows of: relayed to it, or told by a synchronisation.

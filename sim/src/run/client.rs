@@ -29,6 +29,7 @@ pub(super) fn target_id(plan: &Plan, target: &Target) -> String {
 
 /// Makes one call of the scenario.
 pub(super) fn call(
+    sim: &Sim,
     plan: &Plan,
     service: &Rc<dyn RuntimeService>,
     ctx: Context,
@@ -70,7 +71,17 @@ pub(super) fn call(
         Action::RemovePod { sandbox } => {
             nothing(service.remove_pod_sandbox(ctx, sandbox_id(sandbox)))
         }
-        Action::ConnectPlugin { plugin } => nothing(service.connect_plugin(plugin.clone())),
+        Action::ConnectPlugin { plugin } => {
+            let (sim, service, plugin) = (sim.clone(), service.clone(), plugin.clone());
+            Box::pin(async move {
+                sim.with_world(|world| world.connect_plugin(&plugin));
+                let answer = service.connect_plugin(plugin.clone()).await;
+                if answer.is_err() {
+                    sim.with_world(|world| world.close_plugin(&plugin));
+                }
+                answer.map(|()| Reply::Nothing)
+            })
+        }
     }
 }
 

@@ -349,6 +349,7 @@ impl Plan {
                 },
                 connected: plugin.connected,
                 heard: Vec::new(),
+                heard_before: 0,
                 synchronized_running: Vec::new(),
             });
         }

@@ -336,8 +336,9 @@ impl Conductor {
     fn add_call(&self, index: usize, call: &CallPlan, start: Instant) {
         let (plan, service, answers) =
             (self.plan.clone(), self.service.clone(), self.answers.clone());
+        let sim = self.sim.clone();
         let make = move |ctx: Context| -> shakedown_cri::cri::LocalFuture<()> {
-            let future = client::call(&plan, &service, ctx, &plan.calls[index].action);
+            let future = client::call(&sim, &plan, &service, ctx, &plan.calls[index].action);
             Box::pin(async move {
                 let answer = future.await;
                 answers.borrow_mut()[index] = Some(answer);

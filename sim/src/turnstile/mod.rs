@@ -1186,14 +1186,16 @@ impl Core {
                 };
                 let blind =
                     !abandons || site.op.layer() == Layer::Shim && code != Code::DeadlineExceeded;
-                // What does not look at the context is done before it ends, see
-                // `end_after_effect`.
-                if *effect == Effect::Done && blind {
-                    return;
+                // See `end_after_effect`.
+                let after = match effect {
+                    Effect::None => heard,
+                    Effect::Done => heard || blind,
+                    Effect::Late(_) => false,
+                };
+                if !after {
+                    self.cancel(call, code, now);
+                    self.end_here(id, *effect, code, fault, now);
                 }
-                self.cancel(call, code, now);
-                let effect = if heard && *effect == Effect::None { Effect::Done } else { *effect };
-                self.end_here(id, effect, code, fault, now);
             }
             _ => {}
         }
@@ -1233,12 +1235,18 @@ impl Core {
         }
     }
 
-    /// The client's context ends once a call was done that does not look at it.
+    /// The client's context ends once a call was done: one that does not look at it, and so is answered
+    /// as always, or one to a plugin, whose answer is not waited for.
     fn end_after_effect(&mut self, at: usize, fault: &Fault, now: u64) {
         if matches!(fault, Fault::Cancel { .. } | Fault::Deadline { .. })
             && let Some(call) = self.client_of(at)
         {
             self.cancel(call, code_of(fault), now);
+            let parked = &mut self.parked[at];
+            if parked.abandon_due() <= now {
+                parked.due = NEVER;
+                parked.hangs = true;
+            }
         }
     }
 

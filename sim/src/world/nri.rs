@@ -23,6 +23,8 @@ pub struct PluginState {
     /// The connection is open. What happens after it closed is not the plugin's to know.
     pub connected: bool,
     pub heard: Vec<Relayed>,
+    /// How much of `heard` came over earlier connections.
+    pub heard_before: usize,
     /// Containers that the plugin was told of by a synchronisation, as running.
     pub synchronized_running: Vec<String>,
 }
@@ -71,7 +73,19 @@ impl World {
         Ok(NriReply::default())
     }
 
-    pub(super) fn close_plugin(&mut self, name: &str) {
+    /// A plugin opens its connection. It knows nothing of what it heard over an earlier one.
+    pub fn connect_plugin(&mut self, name: &str) {
+        for state in self.nri.plugins.iter_mut().filter(|state| !state.connected) {
+            if state.plugin.name == name {
+                state.connected = true;
+                state.heard_before = state.heard.len();
+                state.synchronized_running.clear();
+                self.changed.plugins = true;
+            }
+        }
+    }
+
+    pub fn close_plugin(&mut self, name: &str) {
         for state in &mut self.nri.plugins {
             if state.plugin.name == name {
                 state.connected = false;

@@ -207,11 +207,14 @@ impl World {
                 },
             };
             process.written[usize::from(to_stderr)].extend_from_slice(&rest[..taken]);
-            if taken < rest.len() {
-                process.backlog[0].1 += taken;
+            if taken == rest.len() {
+                process.backlog.pop_front();
+            } else if taken == 0 {
                 break;
+            } else {
+                // The rest is tried at once, so that it waits for room.
+                process.backlog[0].1 += taken;
             }
-            process.backlog.pop_front();
         }
         self.wake_fifos();
     }
