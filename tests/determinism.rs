@@ -78,8 +78,8 @@ fn all_profiles() -> String {
 }
 
 #[test]
-fn the_corpus_as_text() {
-    same_bytes(&[SCENARIOS, "--profile", &all_profiles()]);
+fn a_folder_as_text() {
+    same_bytes(&[&format!("{SCENARIOS}/start"), "--profile", &all_profiles()]);
 }
 
 #[test]

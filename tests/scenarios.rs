@@ -10,7 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use shakedown::report::{Detail, Report, text};
-use shakedown::suite::{Ran, Runner, Source, collect};
+use shakedown::suite::{Ran, Runner, Source, collect, state_word};
+use shakedown_cri::cri::ContainerState;
 use shakedown_cri::quirks::Profile;
 use similar::TextDiff;
 
@@ -25,19 +26,30 @@ fn sources() -> Vec<Source> {
     found.iter().map(|one| Source::read(one).unwrap_or_else(|error| panic!("{error}"))).collect()
 }
 
-/// A case in a line: verdict, and which invariants broke.
-fn short(name: &str, ran: &Ran) -> String {
+/// A case in a line: verdict, answers, statuses once quiet, and which invariants broke.
+fn short(values: &str, ran: &Ran) -> String {
     let verdict = if ran.verdict.passed() { "passed" } else { "FAILED" };
-    let answers = ran.outcome.answers.iter().map(|answer| match &answer.result {
-        None => format!("{} none", answer.call),
-        Some(Ok(_)) => format!("{} ok", answer.call),
-        Some(Err(error)) => format!("{} {}", answer.call, error.code.name()),
-    });
-    let answers = answers.collect::<Vec<_>>().join(", ");
-    let broken: Vec<String> =
-        ran.outcome.judgement.violated().map(|finding| finding.id.to_string()).collect();
-    let broken = if broken.is_empty() { String::new() } else { format!("; {}", broken.join(" ")) };
-    format!("{verdict} {name}: {answers}{broken}\n")
+    let mut parts = Vec::new();
+    for answer in &ran.outcome.answers {
+        let word = match &answer.result {
+            None => "none",
+            Some(Ok(_)) => "ok",
+            Some(Err(error)) => error.code.name(),
+        };
+        parts.push(format!("{} {word}", answer.call));
+    }
+    for shot in &ran.outcome.quiet.statuses {
+        let status = match &shot.status {
+            None => "gone".to_owned(),
+            Some(peek) if peek.state == ContainerState::Exited => {
+                format!("exited {} {}", peek.exit_code, peek.reason)
+            }
+            Some(peek) => state_word(peek.state).to_owned(),
+        };
+        parts.push(format!("{} {}", shot.container, status.trim_end()));
+    }
+    parts.extend(ran.outcome.judgement.violated().map(|finding| finding.id.to_string()));
+    format!("{verdict} {values}: {}\n", parts.join(", "))
 }
 
 /// The report of a file under one profile. Adds the cases that failed.
@@ -57,17 +69,24 @@ fn page(
             failed.push(format!("{name} in {}: {}", profile.name, why.join("; ")));
         }
         if cases.len() > WHOLE_REPORTS_MAX {
-            page.push_str(&short(&name, &ran));
+            let values = name.strip_prefix(&source.scenario.name).unwrap_or(&name);
+            page.push_str(&short(values, &ran));
         } else {
-            let report = text(&Report::new(source, &ran, Detail::Brief));
             if !page.is_empty() {
                 page.push('\n');
             }
-            // The digest of a run is in the report, so a change of any moment shows here.
-            page.push_str(&report);
+            page.push_str(&text(&Report::new(source, &ran, Detail::Brief)));
         }
     }
     page
+}
+
+/// The one line that always differs.
+fn without_profile(page: &str) -> String {
+    page.lines()
+        .filter(|line| !line.starts_with("profile "))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 fn snapshot_name(source: &Source) -> String {
@@ -84,19 +103,18 @@ fn reports() {
     settings.set_omit_expression(true);
     for source in sources() {
         let mut kept = String::new();
-        let mut first: Option<String> = None;
+        let mut first = String::new();
         for profile in Profile::ALL {
             let page = page(&runner, &source, profile, &mut wrong);
-            match &first {
-                None => {
-                    kept.push_str(&page);
-                    first = Some(page);
-                }
-                Some(first) => {
-                    let diff = TextDiff::from_lines(first, &page);
-                    let differences = diff.unified_diff().context_radius(0).to_string();
-                    let _ = write!(kept, "\n== {} ==\n{differences}", profile.name);
-                }
+            if kept.is_empty() {
+                first = without_profile(&page);
+                kept = page;
+            } else {
+                let page = without_profile(&page);
+                let diff = TextDiff::from_lines(&first, &page);
+                let differences = diff.unified_diff().context_radius(0).to_string();
+                let differences = if first == page { "no difference\n" } else { &differences };
+                let _ = write!(kept, "\n== {} ==\n{differences}", profile.name);
             }
         }
         let compared = catch_unwind(AssertUnwindSafe(|| {
