@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use shakedown_cri::ports::Exit;
+
 use super::fs::{FifoId, FifoWrite};
 use super::{Occurrence, World};
 use crate::turnstile::{Op, Symbol};
@@ -52,6 +54,8 @@ pub struct Process {
     dying: Option<Occurrence>,
     stdout: Option<FifoId>,
     stderr: Option<FifoId>,
+    /// The read ends of its pipes that the shim holds open.
+    copies: Vec<FifoId>,
     /// Both its streams are its terminal, which the shim copies to stdout.
     terminal: bool,
     /// Pieces of output that wait for room in their pipe, and how much of each is written.
@@ -82,6 +86,7 @@ impl World {
                 dying: None,
                 stdout: None,
                 stderr: None,
+                copies: Vec::new(),
                 terminal: false,
                 backlog: VecDeque::new(),
                 written: [Vec::new(), Vec::new()],
@@ -91,18 +96,29 @@ impl World {
         pid
     }
 
+    /// `ends`: of stdout and stderr, the end to write to and the one to read from.
     pub(super) fn attach_output(
         &mut self,
         pid: u32,
-        stdout: Option<FifoId>,
-        stderr: Option<FifoId>,
+        ends: [Option<[FifoId; 2]>; 2],
         terminal: bool,
     ) {
-        if let Some(process) = self.processes.get_mut(&pid) {
-            process.stdout = stdout;
-            process.stderr = stderr;
-            process.terminal = terminal;
-        }
+        let alive = |p: &&mut Process| p.state != ProcessState::Dead;
+        let Some(process) = self.processes.get_mut(&pid).filter(alive) else {
+            for fifo in ends.into_iter().flatten().flatten() {
+                self.fs.fifo_close(fifo);
+            }
+            return;
+        };
+        [process.stdout, process.stderr] = ends.map(|ends| ends.map(|[writer, _]| writer));
+        process.copies = ends.into_iter().flatten().map(|[_, reader]| reader).collect();
+        process.terminal = terminal;
+    }
+
+    /// How the process ended, if it did.
+    pub(super) fn exit_of(&self, pid: u32) -> Option<Exit> {
+        let process = self.processes.get(&pid).filter(|p| p.state == ProcessState::Dead)?;
+        Some(Exit { code: process.code, at: self.wall() })
     }
 
     /// The user's program begins.
@@ -166,7 +182,8 @@ impl World {
         process.backlog.clear();
         let (name, dying) = (process.name, process.dying.take());
         let pipes = [process.stdout.take(), process.stderr.take()];
-        for fifo in pipes.into_iter().flatten() {
+        let copies = std::mem::take(&mut process.copies);
+        for fifo in pipes.into_iter().flatten().chain(copies) {
             self.fs.fifo_close(fifo);
         }
         // What it would have done later is not awaited any more.

@@ -8,7 +8,6 @@ use shakedown_cri::ports::{
     Code, Context, CreateTask, Error, Exit, FifoEnd, IoPaths, TaskInfo, TaskStatus,
 };
 
-use super::fs::FifoId;
 use super::process::{ProcessState, SIGKILL};
 use super::{Occurrence, WaitKey, World};
 use crate::turnstile::{Flow, Op, Sim, Symbol, end_for, role_of};
@@ -35,8 +34,6 @@ pub struct ShimContainer {
     pub pid: u32,
     pub io: IoPaths,
     pub exit: Option<Exit>,
-    /// The ends of the output pipes that the shim holds open to read.
-    copies: Vec<FifoId>,
     /// The daemon's connection for this container broke.
     pub lost: bool,
 }
@@ -49,7 +46,6 @@ impl ShimContainer {
             pid,
             io: IoPaths::default(),
             exit: None,
-            copies: Vec::new(),
             lost: false,
         }
     }
@@ -121,15 +117,11 @@ impl World {
                 if container.pid == pid && container.exit.is_none() {
                     container.state = InitState::Stopped;
                     container.exit = Some(exit);
-                    found = Some((shim.number, std::mem::take(&mut container.copies)));
+                    found = Some(shim.number);
                 }
             }
         }
-        if let Some((pod, copies)) = found {
-            for fifo in copies {
-                self.fs.fifo_close(fifo);
-            }
-            self.wake_fifos();
+        if let Some(pod) = found {
             self.wake(WaitKey::Shim(pod));
         }
     }
@@ -145,16 +137,14 @@ impl World {
         }
     }
 
-    /// The shim forgets a container: pipes closed, root file system unmounted.
+    /// The shim forgets a container: root file system unmounted. Its pipes were closed when the
+    /// process ended.
     fn forget_container(&mut self, pod: u32, id: &str) {
-        if let Some(container) = self.shim_mut(pod).and_then(|shim| shim.containers.remove(id)) {
-            for fifo in container.copies {
-                self.fs.fifo_close(fifo);
-            }
+        if let Some(shim) = self.shim_mut(pod) {
+            shim.containers.remove(id);
         }
         self.mounts.remove(id);
         self.changed.runtime = true;
-        self.wake_fifos();
         self.wake(WaitKey::Shim(pod));
     }
 
@@ -202,34 +192,42 @@ impl World {
         Ok(TaskInfo { status, pid: container.pid, io: container.io.clone(), exit: container.exit })
     }
 
-    /// Opens both ends of each output pipe and hands the write ends to the process.
-    fn open_copies(&mut self, io: &IoPaths, pid: u32) -> Result<Vec<FifoId>, Error> {
-        let mut copies = Vec::new();
-        let mut writers = [None, None];
+    /// Opens both ends of each output pipe for the process: it writes, the shim keeps the other end
+    /// open.
+    fn open_copies(&mut self, io: &IoPaths, pid: u32) -> Result<(), Error> {
+        let mut opened = [None, None];
+        let mut failed = None;
         for (slot, path) in [&io.stdout, &io.stderr].into_iter().enumerate() {
             if path.is_empty() || (slot == 1 && io.terminal) {
                 continue;
             }
-            let opened = (self.fs.join_fifo(SHIM_OWNER, path, FifoEnd::Write))
-                .and_then(|w| Ok((w, self.fs.join_fifo(SHIM_OWNER, path, FifoEnd::Read)?)));
-            match opened {
-                Ok((writer, reader)) => {
-                    writers[slot] = Some(writer);
-                    copies.push(reader);
-                }
+            let ends = self.fs.join_fifo(SHIM_OWNER, path, FifoEnd::Write).and_then(|writer| {
+                let reader = self.fs.join_fifo(SHIM_OWNER, path, FifoEnd::Read);
+                reader.inspect_err(|_| self.fs.fifo_close(writer)).map(|reader| [writer, reader])
+            });
+            match ends {
+                Ok(ends) => opened[slot] = Some(ends),
                 Err(error) => {
-                    for fifo in writers.into_iter().flatten().chain(copies) {
-                        self.fs.fifo_close(fifo);
-                    }
-                    self.wake_fifos();
                     let os = error.errno().map_or("failed", |errno| errno.text());
-                    return Err(copy_failed(path, os));
+                    failed = Some(copy_failed(path, os));
+                    break;
                 }
             }
         }
-        self.attach_output(pid, writers[0], writers[1], io.terminal);
+        let result = match failed {
+            Some(error) => {
+                for fifo in opened.into_iter().flatten().flatten() {
+                    self.fs.fifo_close(fifo);
+                }
+                Err(error)
+            }
+            None => {
+                self.attach_output(pid, opened, io.terminal);
+                Ok(())
+            }
+        };
         self.wake_fifos();
-        Ok(copies)
+        result
     }
 }
 
@@ -302,19 +300,19 @@ async fn create_locked(
     let copied = sim.call(Op::IoCopy, Symbol::EMPTY, Some(&copy_ctx), move |world| {
         Flow::Done(world.open_copies(&io, pid))
     });
-    let copied: Result<Vec<FifoId>, Error> = copied.await;
-    let copies = copied.map_err(|error| match error.code {
+    copied.await.map_err(|error: Error| match error.code {
         Code::Unknown if error.message.starts_with("failed to start io pipe copy") => error,
         // The class of a context that ended, too, comes through.
         code => Error { code, ..copy_failed(&request.io.stdout, &error.message) },
     })?;
     sim.with_world(|world| {
+        // The daemon's cleanup may have been there first.
+        let exit = world.exit_of(pid);
         let container = ShimContainer {
-            state: InitState::Created,
+            state: if exit.is_some() { InitState::Stopped } else { InitState::Created },
             pid,
             io: request.io.clone(),
-            exit: None,
-            copies: copies.clone(),
+            exit,
             lost: false,
         };
         if let Some(shim) = world.shim_mut(pod) {
