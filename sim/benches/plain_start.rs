@@ -1,5 +1,6 @@
 //! What one plain start costs: a node is set up, a container is made and started, everything is
 //! reaped, all invariants are asked, all moments go into the digest. See `docs/benchmarks.md`.
+#![expect(clippy::disallowed_methods, reason = "the floor is madsim by itself")]
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
