@@ -213,7 +213,7 @@ pub struct ContainerEvent {
 }
 
 /// What a client would be told of a container, read without waiting and without a trace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Peek {
     pub state: ContainerState,
     pub pid: u32,
@@ -224,6 +224,22 @@ pub struct Peek {
     pub started_at: i64,
     pub finished_at: i64,
 }
+
+impl PartialEq for Peek {
+    fn eq(&self, other: &Self) -> bool {
+        // Peeks are compared after every moment, and most have no texts. A comparison of nothing with
+        // nothing reads through two dangling pointers under an empty mask in some C libraries, for
+        // which some processors take a hundred times as long as for one that reads.
+        let same = |a: &str, b: &str| a.len() == b.len() && (a.is_empty() || a == b);
+        let numbers =
+            |p: &Peek| (p.state, p.pid, p.exit_code, p.created_at, p.started_at, p.finished_at);
+        numbers(self) == numbers(other)
+            && same(&self.reason, &other.reason)
+            && same(&self.message, &other.message)
+    }
+}
+
+impl Eq for Peek {}
 
 /// The code under test: a CRI runtime service, as far as the harness calls it.
 ///

@@ -4,7 +4,7 @@
 use shakedown_cri::cri::{ContainerState, EventKind};
 
 use super::judge::{Kind, View};
-use super::{Id, Invariant, Notes};
+use super::{Id, Invariant, Notes, Watch};
 use crate::run::Snapshot;
 use crate::turnstile::Happened;
 use crate::world::ProcessState;
@@ -70,10 +70,11 @@ impl Invariant for EventOrder {
         "event-order"
     }
 
+    fn watches(&self) -> Watch {
+        Watch::EVENTS
+    }
+
     fn moment(&mut self, view: &View<'_>, _: &Happened, notes: &mut Notes) {
-        if !view.world.changed.events {
-            return;
-        }
         let events = &view.world.events;
         for at in self.seen..events.len() {
             let event = &events[at].event;

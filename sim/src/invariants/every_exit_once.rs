@@ -4,7 +4,7 @@
 use shakedown_cri::cri::ContainerState;
 
 use super::judge::View;
-use super::{Id, Invariant, Notes};
+use super::{Id, Invariant, Notes, Watch};
 use crate::run::Snapshot;
 use crate::turnstile::Happened;
 use crate::world::ProcessState;
@@ -62,10 +62,11 @@ impl Invariant for EveryExitOnce {
         "every-exit-once"
     }
 
+    fn watches(&self) -> Watch {
+        Watch::STATUS
+    }
+
     fn moment(&mut self, view: &View<'_>, _: &Happened, _: &mut Notes) {
-        if !view.status_changed {
-            return;
-        }
         self.reported.resize(view.subjects.len(), Vec::new());
         for (index, subject) in view.subjects.iter().enumerate() {
             let was = subject.before.as_ref().map(|peek| peek.state);

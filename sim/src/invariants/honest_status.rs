@@ -4,7 +4,7 @@ use serde::Deserialize;
 use shakedown_cri::cri::{ContainerState, Peek};
 
 use super::judge::{CallFact, Kind, View};
-use super::{Id, Invariant, Notes};
+use super::{Id, Invariant, Notes, Watch};
 use crate::run::Snapshot;
 use crate::turnstile::{Happened, Op};
 
@@ -99,6 +99,10 @@ impl Invariant for HonestStatus {
 
     fn name(&self) -> &'static str {
         "honest-status"
+    }
+
+    fn watches(&self) -> Watch {
+        Watch::STATUS.and(Watch::ANSWERS)
     }
 
     fn moment(&mut self, view: &View<'_>, happened: &Happened, notes: &mut Notes) {

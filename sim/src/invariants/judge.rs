@@ -7,13 +7,13 @@ use rustc_hash::FxHashMap;
 use shakedown_cri::cri::{ContainerState, Peek, RuntimeService};
 use shakedown_cri::ports::{Error, Instant};
 
-use super::{Finding, Invariant, Judgement, Notes, all};
+use super::{Finding, Invariant, Judgement, Notes, Watch, all};
 use crate::run::{ContainerPlan, Plan, Reaped, Reply, Snapshot};
 use crate::scenario::{Action, Target};
 use crate::turnstile::{
     Happened, Layer, Moment, Observer, Op, RecordingEntry, Sim, Site, Stage, Stop, Symbol,
 };
-use crate::world::{Changed, World};
+use crate::world::World;
 
 /// A container that is judged.
 #[derive(Clone, Debug)]
@@ -206,13 +206,30 @@ impl View<'_> {
 struct State {
     subjects: Vec<Subject>,
     calls: Vec<CallFact>,
-    invariants: Vec<(Box<dyn Invariant>, Notes)>,
+    invariants: Vec<Asked>,
+    /// What any of the invariants watches.
+    watched: Watch,
     residents: Vec<Symbol>,
     reaping: bool,
     reaped: Option<Reaped>,
     moments: u64,
-    /// An invariant has to be asked after every moment.
-    waiting: bool,
+}
+
+/// An invariant, and what came of asking it.
+struct Asked {
+    invariant: Box<dyn Invariant>,
+    watches: Watch,
+    notes: Notes,
+}
+
+impl Asked {
+    fn new(invariant: Box<dyn Invariant>) -> Self {
+        Asked { watches: invariant.watches(), invariant, notes: Notes::default() }
+    }
+}
+
+fn union(invariants: &[Asked]) -> Watch {
+    invariants.iter().fold(Watch::NOTHING, |all, asked| all.and(asked.watches))
 }
 
 struct Inner {
@@ -280,15 +297,16 @@ impl Judge {
         plan: Rc<Plan>,
         answers: crate::run::Answers,
     ) -> Judge {
+        let invariants: Vec<Asked> = all().into_iter().map(Asked::new).collect();
         let state = State {
             subjects: plan.containers.iter().map(Subject::new).collect(),
             calls: plan.calls.iter().map(|call| call_fact(call, &plan)).collect(),
-            invariants: all().into_iter().map(|i| (i, Notes::default())).collect(),
+            watched: union(&invariants),
+            invariants,
             residents: Vec::new(),
             reaping: false,
             reaped: None,
             moments: 0,
-            waiting: false,
         };
         Judge(Rc::new(Inner {
             sim,
@@ -341,9 +359,14 @@ impl Judge {
                 }
             }
         }
-        let quiet = !changed && happened.error.is_none() && world.changed == Changed::default();
-        // Answers are rare, and what they say is judged at once.
-        if quiet && !state.waiting && moment.site.op != Op::Done {
+        let seen = Watch::MOMENTS
+            .and_if(Watch::STATUS, changed)
+            .and_if(Watch::RUNTIME, world.changed.runtime)
+            .and_if(Watch::EVENTS, world.changed.events)
+            .and_if(Watch::PLUGINS, world.changed.plugins)
+            .and_if(Watch::ERRORS, happened.error.is_some())
+            .and_if(Watch::ANSWERS, moment.site.op == Op::Done);
+        if !state.watched.meets(seen) {
             return;
         }
         let view = View {
@@ -361,11 +384,11 @@ impl Judge {
             sim: &self.0.sim,
             owners: &self.0.owners,
         };
-        state.waiting = false;
-        for (invariant, notes) in &mut state.invariants {
-            invariant.moment(&view, happened, notes);
-            state.waiting |= invariant.is_waiting();
+        for asked in state.invariants.iter_mut().filter(|asked| asked.watches.meets(seen)) {
+            asked.invariant.moment(&view, happened, &mut asked.notes);
+            asked.watches = asked.invariant.watches();
         }
+        state.watched = union(&state.invariants);
     }
 
     fn at_end_of_phase(&self, ask: impl Fn(&mut dyn Invariant, &View<'_>, &mut Notes)) {
@@ -397,8 +420,8 @@ impl Judge {
                 sim: &self.0.sim,
                 owners: &self.0.owners,
             };
-            for (invariant, notes) in &mut state.invariants {
-                ask(&mut **invariant, &view, notes);
+            for asked in &mut state.invariants {
+                ask(&mut *asked.invariant, &view, &mut asked.notes);
             }
         });
     }
@@ -421,7 +444,7 @@ impl Judge {
 
     pub fn judgement(&self) -> Judgement {
         let mut state = self.0.state.borrow_mut();
-        let findings = state.invariants.drain(..).map(|(invariant, notes)| Finding {
+        let findings = state.invariants.drain(..).map(|Asked { invariant, notes, .. }| Finding {
             id: invariant.id(),
             name: invariant.name(),
             evaluated: notes.evaluated,

@@ -99,18 +99,51 @@ impl Notes {
     }
 }
 
+/// What a moment shows, and what an invariant looks at: a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Watch(u8);
+
+impl Watch {
+    pub const NOTHING: Watch = Watch(0);
+    /// What a client would be told of a container changed.
+    pub const STATUS: Watch = Watch(1);
+    /// Tasks, shims' containers, mounts, processes changed.
+    pub const RUNTIME: Watch = Watch(1 << 1);
+    /// An event was sent.
+    pub const EVENTS: Watch = Watch(1 << 2);
+    /// A plugin heard something, came or went.
+    pub const PLUGINS: Watch = Watch(1 << 3);
+    /// A call of a port brought an error.
+    pub const ERRORS: Watch = Watch(1 << 4);
+    /// A call of the scenario was answered.
+    pub const ANSWERS: Watch = Watch(1 << 5);
+    /// Every moment, whatever it brings.
+    pub const MOMENTS: Watch = Watch(1 << 6);
+
+    pub const fn and(self, other: Watch) -> Watch {
+        Watch(self.0 | other.0)
+    }
+
+    pub const fn and_if(self, other: Watch, holds: bool) -> Watch {
+        if holds { self.and(other) } else { self }
+    }
+
+    pub const fn meets(self, other: Watch) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
 /// One invariant of the specification.
 pub trait Invariant {
     fn id(&self) -> Id;
     fn name(&self) -> &'static str;
 
-    /// Whether it has to be asked after every moment for now, not only after those that changed what
-    /// can be seen of the node.
-    fn is_waiting(&self) -> bool {
-        false
+    /// After which moments it wants to be asked. It is read again after each time that it was.
+    fn watches(&self) -> Watch {
+        Watch::NOTHING
     }
 
-    /// After a moment that changed something, or every one while it is waiting.
+    /// After a moment that shows something of what it watches.
     fn moment(&mut self, _view: &View<'_>, _happened: &Happened, _notes: &mut Notes) {}
 
     /// Once quiet, or cut at the bound.

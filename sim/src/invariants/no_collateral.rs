@@ -4,7 +4,7 @@
 use shakedown_cri::cri::ContainerState;
 
 use super::judge::{Kind, View};
-use super::{Id, Invariant, Notes};
+use super::{Id, Invariant, Notes, Watch};
 use crate::turnstile::Happened;
 use crate::world::ProcessState;
 
@@ -18,6 +18,10 @@ impl Invariant for NoCollateral {
 
     fn name(&self) -> &'static str {
         "no-collateral"
+    }
+
+    fn watches(&self) -> Watch {
+        Watch::STATUS.and(Watch::RUNTIME)
     }
 
     fn moment(&mut self, view: &View<'_>, _: &Happened, notes: &mut Notes) {

@@ -1,7 +1,7 @@
 //! I16: once reaped, nothing is left, and logs that no fault struck are complete.
 
 use super::judge::View;
-use super::{Id, Invariant, Notes};
+use super::{Id, Invariant, Notes, Watch};
 use crate::run::Snapshot;
 use crate::turnstile::{Happened, Layer};
 
@@ -48,6 +48,10 @@ impl Invariant for NothingLeft {
 
     fn name(&self) -> &'static str {
         "nothing-left"
+    }
+
+    fn watches(&self) -> Watch {
+        Watch::ERRORS
     }
 
     fn moment(&mut self, view: &View<'_>, happened: &Happened, _: &mut Notes) {

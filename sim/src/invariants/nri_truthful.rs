@@ -3,7 +3,7 @@
 use shakedown_cri::ports::NriEvent;
 
 use super::judge::View;
-use super::{Id, Invariant, Notes};
+use super::{Id, Invariant, Notes, Watch};
 use crate::run::Snapshot;
 use crate::turnstile::Happened;
 use crate::world::PluginState;
@@ -34,10 +34,11 @@ impl Invariant for NriTruthful {
         "nri-truthful"
     }
 
+    fn watches(&self) -> Watch {
+        Watch::PLUGINS
+    }
+
     fn moment(&mut self, view: &View<'_>, _: &Happened, notes: &mut Notes) {
-        if !view.world.changed.plugins {
-            return;
-        }
         self.judged.resize(view.world.nri.plugins.len(), 0);
         for (number, state) in view.world.nri.plugins.iter().enumerate() {
             let plugin = &state.plugin.name;

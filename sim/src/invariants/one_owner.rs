@@ -2,7 +2,7 @@
 //! start has left no process running.
 
 use super::judge::View;
-use super::{Id, Invariant, Notes};
+use super::{Id, Invariant, Notes, Watch};
 use crate::run::Snapshot;
 use crate::turnstile::Happened;
 use crate::world::ProcessState;
@@ -19,10 +19,11 @@ impl Invariant for OneOwner {
         "one-owner"
     }
 
+    fn watches(&self) -> Watch {
+        Watch::RUNTIME
+    }
+
     fn moment(&mut self, view: &View<'_>, _: &Happened, notes: &mut Notes) {
-        if !view.world.changed.runtime {
-            return;
-        }
         for subject in view.subjects {
             let alive = |p: &&crate::world::Process| {
                 p.container == subject.id && p.state == ProcessState::Running

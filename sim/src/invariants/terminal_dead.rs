@@ -1,7 +1,7 @@
 //! I2: a status that says CREATED or EXITED means that no process lives and no task is active.
 
 use super::judge::View;
-use super::{Id, Invariant, Notes};
+use super::{Id, Invariant, Notes, Watch};
 use crate::run::Snapshot;
 use crate::turnstile::Happened;
 use crate::world::InitState;
@@ -49,15 +49,13 @@ impl Invariant for TerminalMeansDead {
         "terminal-means-dead"
     }
 
-    fn is_waiting(&self) -> bool {
-        self.stale
+    fn watches(&self) -> Watch {
+        Watch::STATUS.and(Watch::RUNTIME).and_if(Watch::MOMENTS, self.stale)
     }
 
     fn moment(&mut self, view: &View<'_>, _: &Happened, notes: &mut Notes) {
         self.stale |= view.status_changed || view.world.changed.runtime;
-        if self.stale && !view.reaping {
-            self.stale = Self::evaluate(view, notes);
-        }
+        self.stale = self.stale && !view.reaping && Self::evaluate(view, notes);
     }
 
     fn quiet(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
