@@ -100,7 +100,7 @@ deadline = "1m"
 
 fn plan(text: &str) -> Rc<Plan> {
     let scenario = parse("test.toml", text).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let expansion = expand(&scenario, &|_| Vec::new()).expect("no matrix");
+    let expansion = expand(&scenario, &|_| Vec::new(), &|_| true).expect("no matrix");
     Rc::new(Plan::new(&expansion.case(0)).unwrap_or_else(|errors| panic!("{errors:?}")))
 }
 

@@ -685,7 +685,7 @@ proptest! {
         let expansion = expand(&scenario, &|axis| match axis.values {
             AxisValues::EverySiteOf(_) => vec!["backoff/lock#1".to_owned(), "backoff/lock#2".to_owned()],
             _ => vec!["kubelet-1/lock#1.reply".to_owned()],
-        }).unwrap();
+        }, &|_| true).unwrap();
         prop_assert_eq!(expansion.len(), expansion.iter().count());
         for case in expansion.iter().take(4) {
             let mut scenario = case.scenario;
@@ -757,6 +757,8 @@ refused! {
     at_and_when
     cancel_at_and_cancel_when
     fault_kind_unknown
+    fault_kind_of_an_axis
+    fault_effect_of_a_sweep
     fault_code_unknown
     fault_errno_unknown
     fault_operation_unknown
@@ -965,7 +967,7 @@ fn sweep(axis: &Axis) -> Vec<String> {
 #[test]
 fn a_matrix_becomes_cases() {
     let scenario = parse("scenarios/remove-against-start.toml", SWEEP).unwrap();
-    let expansion = expand(&scenario, &sweep).unwrap();
+    let expansion = expand(&scenario, &sweep, &|_| true).unwrap();
     assert_eq!(expansion.len(), 15);
     let case = expansion.case(5);
     assert_eq!(case.name, "remove-against-start[code=unknown,moment=start-1/a#1.effect]");
@@ -979,17 +981,17 @@ fn a_matrix_becomes_cases() {
     let filter = &scenario.expects[0].filter;
     assert!(filter.misfits(expansion.axes()).is_empty());
     let applies: Vec<usize> = (0..expansion.len())
-        .filter(|i| filter.matches("1.7.24", &expansion.values(*i), expansion.axes()))
+        .filter(|i| filter.matches("1.7.24", expansion.values(*i), expansion.axes()))
         .collect();
     assert_eq!(applies, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    assert!(!filter.matches("1.7.0-beta.3", &expansion.values(0), expansion.axes()));
+    assert!(!filter.matches("1.7.0-beta.3", expansion.values(0), expansion.axes()));
 
-    let short = expand(&scenario, &|_| vec!["start-1/a#1.effect".to_owned()]).unwrap();
+    let short = expand(&scenario, &|_| vec!["start-1/a#1.effect".to_owned()], &|_| true).unwrap();
     assert_eq!(
         filter.misfits(short.axes()),
         ["the axis `moment` has no value `start-1/b#1.reply`"]
     );
-    let many = expand(&scenario, &|_| vec![String::new(); 10_000]).unwrap_err();
+    let many = expand(&scenario, &|_| vec![String::new(); 10_000], &|_| true).unwrap_err();
     assert_eq!(many.cases, 30_000);
 }
 
@@ -1003,4 +1005,53 @@ fn the_baseline_of_a_sweep_lacks_what_the_sweep_places() {
         panic!("{:?}", base.faults);
     };
     assert_eq!(code, "not-found");
+}
+
+const KINDS: &str = r#"shakedown = 1
+title = "Every kind at every site"
+
+[matrix]
+site = { every-site-of = "start-1" }
+kind = ["cancel", "hang", "delay"]
+effect = ["none", "done", "late"]
+
+[[world.container]]
+name = "web"
+
+[[call]]
+do = "start"
+name = "start-1"
+container = "web"
+
+[[fault]]
+at = "{site}"
+kind = "{kind}"
+effect = "{effect}"
+late = "6s"
+by = "2s"
+"#;
+
+#[test]
+fn combinations_that_are_no_fault_are_no_cases() {
+    let scenario = parse("kinds.toml", KINDS).unwrap();
+    assert_eq!(parse("kinds.toml", &print(&scenario)).unwrap(), scenario);
+    let sites = |_: &Axis| ["a", "b"].map(|site| format!("start-1/{site}#1")).to_vec();
+    let resolved = |fault: &Fault| !matches!(fault.kind, FaultKind::Swept(_));
+    let fits = |fault: &Fault| resolved(fault) && !fault.at.contains("/b");
+    let expansion = expand(&scenario, &sites, &fits).unwrap();
+    let kinds: Vec<FaultKind> =
+        expansion.iter().map(|case| case.scenario.faults[0].kind.clone()).collect();
+    let late = Duration::from_secs(6);
+    assert_eq!(
+        kinds,
+        [
+            FaultKind::Cancel { effect: Effect::None },
+            FaultKind::Cancel { effect: Effect::Done },
+            FaultKind::Cancel { effect: Effect::Late(late) },
+            FaultKind::Hang { effect: Effect::None },
+            FaultKind::Hang { effect: Effect::Done },
+            FaultKind::Delay { by: Duration::from_secs(2), of: DelayOf::Effect },
+        ]
+    );
+    assert_eq!(expansion.axes()[0].values, ["start-1/a#1"]);
 }

@@ -35,7 +35,8 @@ const TASKS: usize = 28;
 
 fn plan() -> Rc<Plan> {
     let scenario = shakedown::scenario::parse("plain.toml", SCENARIO).expect("it parses");
-    let cases = shakedown::scenario::expand(&scenario, &|_| Vec::new()).expect("it has one case");
+    let cases = shakedown::scenario::expand(&scenario, &|_| Vec::new(), &|_| true)
+        .expect("it has one case");
     Rc::new(Plan::new(&cases.case(0)).expect("its names are right"))
 }
 

@@ -70,6 +70,12 @@ impl CancelToken {
         }
     }
 
+    /// Whether `other` is this token or one that ends it, too.
+    pub fn descends_from(&self, other: &CancelToken) -> bool {
+        let parent = || self.0.parent.as_ref().is_some_and(|parent| parent.descends_from(other));
+        Rc::ptr_eq(&self.0, &other.0) || parent()
+    }
+
     /// Resolves once cancelled. Only engines with wakers of their own need it; the simulator reads
     /// [`CancelToken::ended`].
     pub async fn cancelled(&self) {

@@ -162,6 +162,9 @@ impl Fault {
             {
                 Some(format!("`{name}` looks at no context, so nobody gives up on it early"))
             }
+            Fault::Cancel { effect: Effect::Late(_) } if layer == Layer::Shim => {
+                Some(format!("`{name}` is not told of a cancel, so nobody gives up on it early"))
+            }
             Fault::ShortWrite => {
                 (op != Op::FsWrite).then(|| format!("`{name}` is not a write to a file"))
             }
@@ -178,7 +181,11 @@ impl Fault {
             Fault::HangForever { .. } => {
                 !matches!(op.layer(), Layer::File | Layer::Pipe) && op != Op::Lock
             }
-            Fault::Error { effect: Effect::Late(_), .. } => op.layer() == Layer::Shim,
+            // What was reported as failed, or was killed, is not done after all, and a shim takes no
+            // request up after it answered a later one.
+            _ if matches!(self.effect(), Effect::Late(_)) => {
+                op.layer() == Layer::Shim || op == Op::ShimCreate
+            }
             _ => false,
         }
     }

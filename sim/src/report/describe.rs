@@ -260,6 +260,7 @@ pub fn fault(fault: &Fault) -> String {
         FaultKind::Deadline { effect: e } => format!("deadline, {}", effect(*e)),
         FaultKind::ShortWrite => "short-write".to_owned(),
         FaultKind::ConnectionClosed { effect: e } => format!("connection-closed, {}", effect(*e)),
+        FaultKind::Swept(keys) => format!("{}, effect {}", keys.kind, keys.effect),
     }
 }
 

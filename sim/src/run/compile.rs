@@ -157,6 +157,11 @@ fn fault(entry: &file::Fault) -> Result<(Site, Fault), RunError> {
         FaultKind::Deadline { effect: e } => Fault::Deadline { effect: effect(*e) },
         FaultKind::ShortWrite => Fault::ShortWrite,
         FaultKind::ConnectionClosed { effect: e } => Fault::ConnectionClosed { effect: effect(*e) },
+        FaultKind::Swept(keys) => {
+            let message =
+                format!("a fault of kind `{}` has no effect `{}`", keys.kind, keys.effect);
+            return Err(wrong(message));
+        }
     };
     match fault.misfit(site.op) {
         Some(why) => Err(wrong(why)),

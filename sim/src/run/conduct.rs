@@ -32,6 +32,8 @@ pub struct Options {
     pub limits: Limits,
     /// Record what the service logs.
     pub logs: bool,
+    /// Record each call, and what a client that gives up means to it.
+    pub calls: bool,
     /// Ask the invariants. Without them a run has no findings: for measuring what they cost.
     pub judge: bool,
     pub menus: Rc<Menus>,
@@ -44,6 +46,7 @@ impl Default for Options {
             seed: None,
             limits: Limits::default(),
             logs: false,
+            calls: false,
             judge: true,
             menus: Rc::new(Menus::new()),
         }
@@ -88,6 +91,9 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
         judged: options.judge,
         answers: Rc::new(RefCell::new(vec![None; plan.calls.len()])),
     };
+    if options.calls {
+        sim.with_recording(|recording| recording.calls = Some(Vec::new()));
+    }
     if options.logs {
         crate::run::logs::with_logs(&sim, || engine::run(&sim, conductor.conduct()))
     } else {

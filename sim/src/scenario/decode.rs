@@ -378,12 +378,12 @@ impl<'t, 'i> Table<'t, 'i> {
 }
 
 pub(super) fn find_word<W: Word>(sink: &Sink<'_>, string: &Str) -> Option<W> {
-    let found = W::WORDS.iter().find(|(word, _)| *word == string.text);
+    let found = W::find(&string.text);
     if found.is_none() {
         let valid: Vec<&str> = W::WORDS.iter().map(|(word, _)| *word).collect();
         sink.unknown(string.span.clone(), W::WHAT, &string.text, &valid);
     }
-    found.map(|(_, value)| *value)
+    found
 }
 
 /// Lower-case letters, digits and `-`, beginning with a letter or digit, of a label's length.

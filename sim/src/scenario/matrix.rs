@@ -19,8 +19,7 @@ pub struct ResolvedAxis {
 pub struct Case {
     /// `stem[code=not-found,moment=…]`; the stem alone for a scenario without a matrix.
     pub name: String,
-    /// The value of each axis, in the order of the axes.
-    pub values: Vec<(String, String)>,
+    pub values: Values,
     /// With every placeholder filled in and no matrix. Filters are kept.
     pub scenario: Scenario,
 }
@@ -39,24 +38,33 @@ impl fmt::Display for TooManyCases {
 
 impl std::error::Error for TooManyCases {}
 
+/// The value of each axis, in the order of the axes.
+type Values = Vec<(String, String)>;
+
 /// The cases of one scenario, each built when it is asked for.
 #[derive(Clone, Debug)]
 pub struct Expansion<'s> {
     scenario: &'s Scenario,
     axes: Vec<ResolvedAxis>,
-    cases: usize,
+    /// The values of each case, the last axis running fastest.
+    cases: Vec<Values>,
 }
 
 /// Expands a scenario. `sweep` is asked for the values of the axes that are sweeps. An axis without
 /// values leaves no case.
+///
+/// A fault whose site comes from a sweep, or whose kind or effect from an axis, need not fit in
+/// every combination: those in which `fits` says no are no cases, and a swept site that is left with
+/// none is no value.
 ///
 /// # Errors
 /// If there are too many cases.
 pub fn expand<'s>(
     scenario: &'s Scenario,
     sweep: &dyn Fn(&Axis) -> Vec<String>,
+    fits: &dyn Fn(&Fault) -> bool,
 ) -> Result<Expansion<'s>, TooManyCases> {
-    let axes: Vec<ResolvedAxis> = scenario
+    let mut axes: Vec<ResolvedAxis> = scenario
         .matrix
         .iter()
         .map(|axis| ResolvedAxis {
@@ -71,7 +79,51 @@ pub fn expand<'s>(
     if cases > limits::CASES_MAX {
         return Err(TooManyCases { cases });
     }
+    let may_misfit = |fault: &&Fault| {
+        let swept = |(_, name): &(_, &str)| {
+            let axis = scenario.matrix.iter().find(|axis| axis.name == *name);
+            axis.is_some_and(|axis| !matches!(axis.values, AxisValues::List(_)))
+        };
+        matches!(fault.kind, FaultKind::Swept(_)) || placeholders(&fault.at).iter().any(swept)
+    };
+    let faults: Vec<&Fault> = scenario.faults.iter().filter(may_misfit).collect();
+    let mut cases: Vec<Values> = (0..cases).map(|number| combination(&axes, number)).collect();
+    if !faults.is_empty() {
+        cases.retain(|values| {
+            let values = texts_of(values);
+            faults.iter().all(|fault| {
+                let mut fault = (*fault).clone();
+                fill_in_fault(&mut fault, &values);
+                fits(&fault)
+            })
+        });
+        for (at, axis) in scenario.matrix.iter().enumerate() {
+            if matches!(axis.values, AxisValues::EverySiteOf(_)) {
+                axes[at].values.retain(|value| cases.iter().any(|case| case[at].1 == *value));
+            }
+        }
+    }
     Ok(Expansion { scenario, axes, cases })
+}
+
+/// One combination, by its number among all.
+fn combination(axes: &[ResolvedAxis], number: usize) -> Values {
+    let mut rest = number;
+    let mut values: Values = axes
+        .iter()
+        .rev()
+        .map(|axis| {
+            let value = axis.values[rest % axis.values.len()].clone();
+            rest /= axis.values.len();
+            (axis.name.clone(), value)
+        })
+        .collect();
+    values.reverse();
+    values
+}
+
+fn texts_of(values: &[(String, String)]) -> Vec<(&str, &str)> {
+    values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 impl<'s> Expansion<'s> {
@@ -81,36 +133,24 @@ impl<'s> Expansion<'s> {
 
     /// Number of cases.
     pub fn len(&self) -> usize {
-        self.cases
+        self.cases.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.cases == 0
+        self.cases.is_empty()
     }
 
     /// The values of the case at `index` (0 to [`Expansion::len`]), the last axis running fastest.
-    pub fn values(&self, index: usize) -> Vec<(String, String)> {
-        let mut rest = index;
-        let mut values: Vec<(String, String)> = self
-            .axes
-            .iter()
-            .rev()
-            .map(|axis| {
-                let value = axis.values[rest % axis.values.len()].clone();
-                rest /= axis.values.len();
-                (axis.name.clone(), value)
-            })
-            .collect();
-        values.reverse();
-        values
+    pub fn values(&self, index: usize) -> &[(String, String)] {
+        &self.cases[index]
     }
 
     pub fn name(&self, index: usize) -> String {
-        case_name(&self.scenario.name, &self.values(index))
+        case_name(&self.scenario.name, self.values(index))
     }
 
     pub fn case(&self, index: usize) -> Case {
-        let values = self.values(index);
+        let values = self.cases[index].clone();
         let mut scenario = self.scenario.clone();
         scenario.matrix.clear();
         fill_in(&mut scenario, &values);
@@ -119,7 +159,7 @@ impl<'s> Expansion<'s> {
 
     /// All cases in order.
     pub fn iter(&self) -> impl Iterator<Item = Case> + '_ {
-        (0..self.cases).map(|index| self.case(index))
+        (0..self.len()).map(|index| self.case(index))
     }
 }
 
@@ -188,6 +228,7 @@ fn fault_texts(fault: &Fault) -> Vec<&str> {
             texts.extend(message.as_deref());
             texts
         }
+        FaultKind::Swept(keys) => vec![&fault.at, &keys.kind, &keys.effect, &keys.code],
         _ => vec![&fault.at],
     }
 }
@@ -208,8 +249,7 @@ fn fill_in(scenario: &mut Scenario, values: &[(String, String)]) {
     if values.is_empty() {
         return;
     }
-    let values: Vec<(&str, &str)> =
-        values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let values = texts_of(values);
     let fill = |text: &mut Text| {
         if text.contains('{') {
             *text = substitute(text, &values);
@@ -225,11 +265,7 @@ fn fill_in(scenario: &mut Scenario, values: &[(String, String)]) {
         call.cancel.iter_mut().for_each(fill_when);
     }
     for fault in &mut scenario.faults {
-        fill(&mut fault.at);
-        if let FaultKind::Error { code, message, .. } = &mut fault.kind {
-            fill(code);
-            message.iter_mut().for_each(fill);
-        }
+        fill_in_fault(fault, &values);
     }
     for hold in &mut scenario.holds {
         fill(&mut hold.what);
@@ -245,6 +281,31 @@ fn fill_in(scenario: &mut Scenario, values: &[(String, String)]) {
             status.message.iter_mut().for_each(fill);
         }
         expect.order.iter_mut().flatten().for_each(fill);
+    }
+}
+
+fn fill_in_fault(fault: &mut Fault, values: &[(&str, &str)]) {
+    let fill = |text: &mut Text| {
+        if text.contains('{') {
+            *text = substitute(text, values);
+        }
+    };
+    fill(&mut fault.at);
+    match &mut fault.kind {
+        FaultKind::Error { code, message, .. } => {
+            fill(code);
+            message.iter_mut().for_each(fill);
+        }
+        FaultKind::Swept(keys) => {
+            for text in [&mut keys.kind, &mut keys.effect, &mut keys.code] {
+                fill(text);
+            }
+            keys.message.iter_mut().for_each(fill);
+            if let Some(kind) = keys.resolve() {
+                fault.kind = kind;
+            }
+        }
+        _ => {}
     }
 }
 

@@ -318,6 +318,21 @@ pub enum FaultKind {
     ShortWrite,
     /// `kind = "connection-closed"`: the plugin's or shim's connection breaks.
     ConnectionClosed { effect: Effect },
+    /// `kind = "{axis}"` or `effect = "{axis}"`: another kind once the axes have their values.
+    Swept(Box<FaultKeys>),
+}
+
+/// The keys of a fault whose kind or effect is a value of an axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FaultKeys {
+    pub kind: Text,
+    pub code: Text,
+    pub message: Option<Text>,
+    pub effect: Text,
+    /// With a late effect only.
+    pub late: Option<Duration>,
+    pub by: Option<Duration>,
+    pub of: DelayOf,
 }
 
 /// `effect = "none" | "done" | "late"`; `late = "6s"` says by how much, and goes with "late" only.

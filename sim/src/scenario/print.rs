@@ -350,7 +350,9 @@ fn when(out: &mut Writer, when: &When, at: &str, moment: &str) {
 fn fault(out: &mut Writer, fault: &Fault) {
     out.header("[[fault]]");
     out.string("at", &fault.at);
-    out.word("kind", fault.kind.kind());
+    if let Some(kind) = fault.kind.kind() {
+        out.word("kind", kind);
+    }
     match &fault.kind {
         FaultKind::Error { code, message, effect: when } => {
             out.string("code", code);
@@ -367,6 +369,19 @@ fn fault(out: &mut Writer, fault: &Fault) {
         | FaultKind::Deadline { effect: when }
         | FaultKind::ConnectionClosed { effect: when } => effect(out, *when),
         FaultKind::ShortWrite => {}
+        FaultKind::Swept(keys) => {
+            out.string("kind", &keys.kind);
+            out.string_unless("code", &keys.code, "");
+            out.string_if("message", keys.message.as_deref());
+            out.string_unless("effect", &keys.effect, EffectWord::None.word());
+            if let Some(late) = keys.late {
+                out.duration("late", late);
+            }
+            if let Some(by) = keys.by {
+                out.duration("by", by);
+            }
+            out.word_unless("of", keys.of, DelayOf::Effect);
+        }
     }
 }
 

@@ -12,6 +12,10 @@ pub(super) trait Word: Copy + PartialEq + 'static {
     fn word(self) -> &'static str {
         Self::WORDS.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
     }
+
+    fn find(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
+    }
 }
 
 macro_rules! words {
@@ -116,8 +120,9 @@ words! { FaultWord, "kind of fault":
 }
 
 impl FaultKind {
-    pub(super) fn kind(&self) -> FaultWord {
-        match self {
+    /// `None` while the kind is a value of an axis.
+    pub(super) fn kind(&self) -> Option<FaultWord> {
+        Some(match self {
             FaultKind::Error { .. } => FaultWord::Error,
             FaultKind::Delay { .. } => FaultWord::Delay,
             FaultKind::Hang { .. } => FaultWord::Hang,
@@ -126,7 +131,46 @@ impl FaultKind {
             FaultKind::Deadline { .. } => FaultWord::Deadline,
             FaultKind::ShortWrite => FaultWord::ShortWrite,
             FaultKind::ConnectionClosed { .. } => FaultWord::ConnectionClosed,
-        }
+            FaultKind::Swept(_) => return None,
+        })
+    }
+}
+
+impl FaultWord {
+    /// Whether a fault of the kind has the key `effect`.
+    pub(super) fn has_effect(self) -> bool {
+        !matches!(self, FaultWord::Delay | FaultWord::ShortWrite)
+    }
+
+    /// Whether its effect can come late: a hang has nobody who would go on meanwhile.
+    pub(super) fn can_be_late(self) -> bool {
+        self.has_effect() && !matches!(self, FaultWord::Hang | FaultWord::HangForever)
+    }
+}
+
+impl FaultKeys {
+    /// The kind that the words stand for; `None` while they hold placeholders, and for what is no
+    /// fault: a hang with a late effect, and any but the default effect of a kind that has none.
+    pub(super) fn resolve(&self) -> Option<FaultKind> {
+        let kind = FaultWord::find(&self.kind)?;
+        let effect = match EffectWord::find(&self.effect)? {
+            EffectWord::None => Effect::None,
+            EffectWord::Done if kind.has_effect() => Effect::Done,
+            EffectWord::Late if kind.can_be_late() => Effect::Late(self.late.unwrap_or_default()),
+            _ => return None,
+        };
+        Some(match kind {
+            FaultWord::Error => {
+                FaultKind::Error { code: self.code.clone(), message: self.message.clone(), effect }
+            }
+            FaultWord::Delay => FaultKind::Delay { by: self.by.unwrap_or_default(), of: self.of },
+            FaultWord::Hang => FaultKind::Hang { effect },
+            FaultWord::HangForever => FaultKind::HangForever { effect },
+            FaultWord::Cancel => FaultKind::Cancel { effect },
+            FaultWord::Deadline => FaultKind::Deadline { effect },
+            FaultWord::ShortWrite => FaultKind::ShortWrite,
+            FaultWord::ConnectionClosed => FaultKind::ConnectionClosed { effect },
+        })
     }
 }
 

@@ -292,7 +292,21 @@ fn filters(cases: &[BTreeSet<usize>], of_profiles: &[Cases<'_>]) -> Vec<Filter> 
             continue;
         }
         let all: BTreeSet<usize> = (0..of_profile.len()).collect();
-        let patterns = if *set == all { Vec::new() } else { patterns(of_profile.axes(), set, 0) };
+        let patterns = if *set == all {
+            Vec::new()
+        } else {
+            let axes = of_profile.axes();
+            let mut combinations = vec![None; axes.iter().map(|axis| axis.values.len()).product()];
+            for case in all {
+                let number =
+                    axes.iter().zip(of_profile.values(case)).fold(0, |number, (axis, of)| {
+                        let at = axis.values.iter().position(|value| *value == of.1);
+                        number * axis.values.len() + at.expect("a case has values of its axes")
+                    });
+                combinations[number] = Some(set.contains(&case));
+            }
+            patterns(axes, &combinations)
+        };
         let name = of_profile.profile.name.to_owned();
         match filters.iter_mut().find(|filter| filter.cases == patterns) {
             Some(filter) => filter.profiles.push(name),
@@ -307,34 +321,44 @@ fn filters(cases: &[BTreeSet<usize>], of_profiles: &[Cases<'_>]) -> Vec<Filter> 
     filters
 }
 
-/// Patterns for a set of cases whose numbers begin at `from`; the last axis runs fastest.
+/// Patterns for a set of cases. `combinations` says of all combinations of values, the last axis
+/// running fastest, whether they are in the set; of those that are no case it says nothing.
 /// Consecutive values of an axis that are alike become a range.
-fn patterns(axes: &[ResolvedAxis], cases: &BTreeSet<usize>, from: usize) -> Vec<CasePattern> {
+fn patterns(axes: &[ResolvedAxis], combinations: &[Option<bool>]) -> Vec<CasePattern> {
     let Some((axis, rest)) = axes.split_first() else {
-        return if cases.contains(&from) { vec![CasePattern(Vec::new())] } else { Vec::new() };
+        let is_in = combinations.first() == Some(&Some(true));
+        return if is_in { vec![CasePattern(Vec::new())] } else { Vec::new() };
     };
-    let stride: usize = rest.iter().map(|axis| axis.values.len()).product();
-    let of_value = |i: usize| patterns(rest, cases, from + i * stride);
+    let count = axis.values.len();
+    let of_value: Vec<&[Option<bool>]> = combinations.chunks(combinations.len() / count).collect();
     let mut found = Vec::new();
     let mut first = 0;
-    while first < axis.values.len() {
-        let inner = of_value(first);
-        let mut last = first;
-        while last + 1 < axis.values.len() && of_value(last + 1) == inner {
-            last += 1;
-        }
-        let range = match (first, last) {
-            (0, last) if last + 1 == axis.values.len() => None,
-            (first, last) if first == last => Some(ValueRange::One(axis.values[first].clone())),
-            (first, last) => {
-                Some(ValueRange::Range(axis.values[first].clone(), axis.values[last].clone()))
-            }
+    while first < count {
+        let mut alike = of_value[first].to_vec();
+        let mut end = first + 1;
+        let joins = |alike: &[Option<bool>], next: &[Option<bool>]| {
+            alike.iter().zip(next).all(|(a, b)| a.is_none() || b.is_none() || a == b)
         };
-        for pattern in inner {
+        while end < count && joins(&alike, of_value[end]) {
+            for (known, next) in alike.iter_mut().zip(of_value[end]) {
+                *known = known.or(*next);
+            }
+            end += 1;
+        }
+        let is_case = |i: &usize| of_value[*i].iter().any(Option::is_some);
+        let ends = ((first..end).find(is_case), (first..end).rev().find(is_case));
+        let range = match ends {
+            _ if end - first == count => None,
+            (Some(from), Some(to)) if from < to => {
+                Some(ValueRange::Range(axis.values[from].clone(), axis.values[to].clone()))
+            }
+            (from, _) => Some(ValueRange::One(axis.values[from.unwrap_or(first)].clone())),
+        };
+        for pattern in patterns(rest, &alike) {
             let head = range.clone().map(|range| (axis.name.clone(), range));
             found.push(CasePattern(head.into_iter().chain(pattern.0).collect()));
         }
-        first = last + 1;
+        first = end;
     }
     found
 }
@@ -351,8 +375,16 @@ mod tests {
     }
 
     fn text(axes: &[ResolvedAxis], cases: &[usize]) -> Vec<String> {
-        let set = cases.iter().copied().collect();
-        let each = patterns(axes, &set, 0).into_iter().map(|pattern| {
+        text_without(axes, cases, &[])
+    }
+
+    /// `absent`: combinations that are no case.
+    fn text_without(axes: &[ResolvedAxis], cases: &[usize], absent: &[usize]) -> Vec<String> {
+        let all: usize = axes.iter().map(|axis| axis.values.len()).product();
+        let combinations: Vec<Option<bool>> = (0..all)
+            .map(|number| (!absent.contains(&number)).then(|| cases.contains(&number)))
+            .collect();
+        let each = patterns(axes, &combinations).into_iter().map(|pattern| {
             let parts = pattern.0.into_iter().map(|(axis, range)| match range {
                 ValueRange::One(value) => format!("{axis}={value}"),
                 ValueRange::Range(from, to) => format!("{axis}={from}..{to}"),
@@ -371,5 +403,9 @@ mod tests {
         assert_eq!(text(&two, &[0, 1, 2, 3]), ["m=a..b"]);
         assert_eq!(text(&two, &[0, 2, 4]), ["n=x"]);
         assert_eq!(text(&two, &[0, 3]), ["m=a, n=x", "m=b, n=y"]);
+        // What is no case keeps no range apart, and begins none.
+        assert_eq!(text_without(&one, &[0, 2], &[1]), ["m=a..c"]);
+        assert_eq!(text_without(&one, &[2], &[1]), ["m=c"]);
+        assert_eq!(text_without(&two, &[1, 3], &[0, 2]), ["m=a..b"]);
     }
 }

@@ -1,6 +1,6 @@
 //! The cases of a file under a profile, and running them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use shakedown_cri::quirks::Profile;
@@ -12,7 +12,8 @@ use super::sweep;
 use super::verdict::Verdict;
 use crate::oracle::Menus;
 use crate::run::{Options, Outcome, Plan, RunError, run};
-use crate::scenario::{Case, Diagnostic, Expansion, Filter, Span, expand};
+use crate::scenario::{Case, Diagnostic, Expansion, Fault, Filter, Span, expand};
+use crate::turnstile::Awaited;
 
 /// What all runs of a process share.
 #[derive(Clone, Default)]
@@ -50,13 +51,8 @@ impl Runner {
         Self::default()
     }
 
-    fn run(
-        &self,
-        plan: &Rc<Plan>,
-        profile: &'static Profile,
-        logs: bool,
-    ) -> Result<Outcome, String> {
-        let options = Options { profile, logs, menus: self.menus.clone(), ..Options::default() };
+    fn run(&self, plan: &Rc<Plan>, options: Options) -> Result<Outcome, String> {
+        let options = Options { menus: self.menus.clone(), ..options };
         guarded(&plan.case, || run(plan, &options))
     }
 
@@ -72,7 +68,8 @@ impl Runner {
         let scenario = &source.scenario;
         let base = if sweep::has_sweep(scenario) {
             let plan = sweep::plan(scenario).map_err(|errors| wrong(source, &errors, None))?;
-            Some(self.run(&plan, profile, false).map_err(RunFailure::Broken)?)
+            let options = Options { profile, calls: true, judge: false, ..Options::default() };
+            Some(self.run(&plan, options).map_err(RunFailure::Broken)?)
         } else {
             None
         };
@@ -80,7 +77,11 @@ impl Runner {
             let recording = base.as_ref().map(|outcome| &outcome.recording);
             recording.map_or_else(Vec::new, |r| sweep::values(axis, scenario, r))
         };
-        let expansion = expand(scenario, &values).map_err(|many| {
+        let calls = base.as_ref().and_then(|outcome| outcome.recording.calls.as_ref());
+        let calls = calls.into_iter().flatten().map(|(site, awaited)| (site.to_string(), *awaited));
+        let calls: BTreeMap<String, Awaited> = calls.collect();
+        let fits = |fault: &Fault| sweep::fits(fault, &calls);
+        let expansion = expand(scenario, &values, &fits).map_err(|many| {
             let span = scenario.matrix.first().map_or(0..0, |axis| axis.span.0.clone());
             RunFailure::Wrong(vec![source.diagnostic(&span, many.to_string())])
         })?;
@@ -143,7 +144,7 @@ impl Cases<'_> {
         self.expansion.name(index)
     }
 
-    pub fn values(&self, index: usize) -> Vec<(String, String)> {
+    pub fn values(&self, index: usize) -> &[(String, String)] {
         self.expansion.values(index)
     }
 
@@ -176,7 +177,8 @@ impl Cases<'_> {
     pub fn run(&self, index: usize, logs: bool) -> Result<Ran, RunFailure> {
         let case = self.expansion.case(index);
         let plan = self.plan(&case)?;
-        let outcome = self.runner.run(&plan, self.profile, logs).map_err(RunFailure::Broken)?;
+        let options = Options { profile: self.profile, logs, ..Options::default() };
+        let outcome = self.runner.run(&plan, options).map_err(RunFailure::Broken)?;
         let subject = Subject { case: &case, axes: self.axes(), plan: &plan, outcome: &outcome };
         let verdict = check(&subject);
         Ok(Ran { case, plan, outcome, verdict })

@@ -1,12 +1,12 @@
 //! The values of sweeps: moments and sites of an actor, from a run without what uses them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::run::{Plan, RunError};
-use crate::scenario::matrix::{placeholders, substitute};
-use crate::scenario::{Axis, AxisValues, Case, Fault, FaultKind, Scenario, baseline};
-use crate::turnstile::{Happened, Op, Recording, RecordingEntry, Stage};
+use crate::scenario::matrix::placeholders;
+use crate::scenario::{Axis, AxisValues, Case, Effect, Fault, FaultKind, Scenario, baseline};
+use crate::turnstile::{Awaited, Happened, Recording, RecordingEntry, Stage};
 
 /// Whether a scenario has sweeps.
 pub(super) fn has_sweep(scenario: &Scenario) -> bool {
@@ -37,10 +37,13 @@ pub(super) fn values(axis: &Axis, scenario: &Scenario, recording: &Recording) ->
             }
         }
         AxisValues::EverySiteOf(actor) => {
+            // A lock can meet a fault, but has no moments beside its site.
+            let uses =
+                |fault: &Fault| placeholders(&fault.at).iter().any(|(_, name)| *name == axis.name);
+            let for_faults = scenario.faults.iter().any(uses);
             for happened in of_actor(recording, actor) {
-                let site = happened.moment.site;
-                if can_meet_all(&axis.name, scenario, &site.to_string(), site.op) {
-                    add(site.to_string());
+                if for_faults || is_call(happened) {
+                    add(happened.moment.site.to_string());
                 }
             }
         }
@@ -78,23 +81,22 @@ pub(crate) fn root_of(actor: &str) -> &str {
     actor
 }
 
-/// Whether each fault that the axis places could strike there: a sweep goes over the sites that
-/// can meet its faults, locks and the like left out.
-fn can_meet_all(axis: &str, scenario: &Scenario, site: &str, op: Op) -> bool {
-    let uses = |fault: &&Fault| placeholders(&fault.at).iter().any(|(_, name)| *name == axis);
-    let mut faults = scenario.faults.iter().filter(uses).peekable();
-    if faults.peek().is_none() {
-        return !op.is_single();
-    }
-    faults.all(|fault| {
-        if let FaultKind::Error { code, .. } = &fault.kind
-            && !placeholders(code).is_empty()
-        {
-            return !op.is_single();
+/// Whether the fault can strike, as far as its operation and the calls of the run that told the
+/// sweep's values say: a client cannot give up where none waits, and nobody goes on early from a call
+/// that does not look at the client.
+pub(super) fn fits(fault: &Fault, calls: &BTreeMap<String, Awaited>) -> bool {
+    let late = match &fault.kind {
+        FaultKind::Cancel { effect } | FaultKind::Deadline { effect } => {
+            matches!(effect, Effect::Late(_))
         }
-        let at = substitute(&fault.at, &[(axis, site)]);
-        crate::run::fits(&Fault { at, ..fault.clone() })
-    })
+        _ => return crate::run::fits(fault),
+    };
+    crate::run::fits(fault)
+        && match calls.get(&fault.at) {
+            Some(Awaited::ByNoClient) => false,
+            Some(Awaited::Blindly) => !late,
+            Some(Awaited::UntilGivenUp) | None => true,
+        }
 }
 
 /// Names of the sites and moments that a run reached, once it was disturbed.

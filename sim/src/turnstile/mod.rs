@@ -23,7 +23,7 @@ use shakedown_cri::ports::{CancelToken, Code, Context, Instant};
 
 pub use call::{Call, Failure, Flow, Payload, PortError};
 pub use names::Symbol;
-pub use recording::{Entry as RecordingEntry, Happened, Recording, only};
+pub use recording::{Awaited, Entry as RecordingEntry, Happened, Recording, only};
 pub use site::{Layer, Moment, Op, Site, Stage};
 pub use sync::SimRuntime;
 
@@ -1023,6 +1023,16 @@ impl Core {
         client.is_some_and(|call| self.calls[call].waited)
     }
 
+    /// What a client that gives up means to a call that the current task makes.
+    fn awaited(&self, op: Op, ctx: Option<&Context>) -> Awaited {
+        let Some(call) = self.current.and_then(|task| self.tasks[task.0].client) else {
+            return Awaited::ByNoClient;
+        };
+        let token = ctx.and_then(Context::cancel_token);
+        let is_clients = token.is_some_and(|token| token.descends_from(&self.calls[call].token));
+        if is_clients && op.can_abandon() { Awaited::UntilGivenUp } else { Awaited::Blindly }
+    }
+
     /// The scenario's call whose task made a parked call.
     fn client_of(&self, at: usize) -> Option<usize> {
         self.parked[at].task.and_then(|task| self.tasks[task.0].client)
@@ -1077,6 +1087,10 @@ impl Core {
                 parked.fault = fault;
             }
             return parked.id;
+        }
+        if self.recording.calls.is_some() && self.faults_allowed {
+            let awaited = self.awaited(op, ctx.as_ref());
+            self.recording.calls.iter_mut().for_each(|calls| calls.push((site, awaited)));
         }
         let faults = self.decide(site, now);
         // A request under a context that is over is written to the shim all the same, but its

@@ -19,6 +19,17 @@ pub struct Happened {
     pub error: Option<Rc<str>>,
 }
 
+/// What a client that gives up means to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// The call serves no client's request.
+    ByNoClient,
+    /// It serves one, and does not look at whether the client is still there.
+    Blindly,
+    /// The await ends when the client gives up.
+    UntilGivenUp,
+}
+
 /// One entry of a recording.
 #[derive(Clone, Debug)]
 pub enum Entry {
@@ -69,12 +80,20 @@ impl Entry {
 pub struct Recording {
     pub entries: Vec<Entry>,
     pub moments: u64,
+    /// The calls that were made while the scenario's faults could strike; only when asked for, and no
+    /// part of the digest.
+    pub calls: Option<Vec<(Site, Awaited)>>,
     digest: Xxh3,
 }
 
 impl Default for Recording {
     fn default() -> Self {
-        Recording { entries: Vec::with_capacity(1024), moments: 0, digest: Xxh3::new() }
+        Recording {
+            entries: Vec::with_capacity(1024),
+            moments: 0,
+            calls: None,
+            digest: Xxh3::new(),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What goes wrong: `[[fault]]` and `[[hold]]`.
 
-use super::super::decode::{Names, Table, find_word};
+use super::super::decode::{Names, Table};
 use super::super::model::*;
 use super::super::words::{EffectWord, FaultWord, Word};
 use super::Parser;
@@ -14,77 +14,72 @@ impl<'t> Parser<'t, '_> {
 
     fn fault(&self, mut table: Table<'t, '_>, names: &mut Names<'t>) -> Option<Fault> {
         let at = self.required_text(&table, "at", Wants::Site);
-        table.require("kind");
-        let word: FaultWord = table.word("kind")?;
-        table.what = match word {
-            FaultWord::Error => "a fault of kind `error`",
-            FaultWord::Delay => "a fault of kind `delay`",
-            FaultWord::Hang => "a fault of kind `hang`",
-            FaultWord::HangForever => "a fault of kind `hang!`",
-            FaultWord::Cancel => "a fault of kind `cancel`",
-            FaultWord::Deadline => "a fault of kind `deadline`",
-            FaultWord::ShortWrite => "a fault of kind `short-write`",
-            FaultWord::ConnectionClosed => "a fault of kind `connection-closed`",
+        let kind = self.required_text(&table, "kind", Wants::FaultKind);
+        let kinds: Vec<FaultWord> = self.words_of(&kind);
+        let any = |of: fn(FaultWord) -> bool| kinds.iter().any(|kind| of(*kind));
+        table.what = match *kinds.as_slice() {
+            [] => return None,
+            [FaultWord::Error] => "a fault of kind `error`",
+            [FaultWord::Delay] => "a fault of kind `delay`",
+            [FaultWord::Hang] => "a fault of kind `hang`",
+            [FaultWord::HangForever] => "a fault of kind `hang!`",
+            [FaultWord::Cancel] => "a fault of kind `cancel`",
+            [FaultWord::Deadline] => "a fault of kind `deadline`",
+            [FaultWord::ShortWrite] => "a fault of kind `short-write`",
+            [FaultWord::ConnectionClosed] => "a fault of kind `connection-closed`",
+            _ => "a fault of these kinds",
         };
-        let kind = match word {
-            FaultWord::Error => FaultKind::Error {
-                code: self.required_text(&table, "code", Wants::FaultCode),
-                message: self.text_of(&table, "message", Wants::Message),
-                effect: self.effect(&table, true),
-            },
-            FaultWord::Delay => {
-                table.require("by");
-                FaultKind::Delay {
-                    by: table.duration("by").unwrap_or_default(),
-                    of: table.word("of").unwrap_or(DelayOf::Effect),
-                }
-            }
-            FaultWord::Hang => FaultKind::Hang { effect: self.effect(&table, false) },
-            FaultWord::HangForever => FaultKind::HangForever { effect: self.effect(&table, false) },
-            FaultWord::Cancel => FaultKind::Cancel { effect: self.effect(&table, true) },
-            FaultWord::Deadline => FaultKind::Deadline { effect: self.effect(&table, true) },
-            FaultWord::ShortWrite => FaultKind::ShortWrite,
-            FaultWord::ConnectionClosed => {
-                FaultKind::ConnectionClosed { effect: self.effect(&table, true) }
-            }
+        let mut keys = FaultKeys {
+            kind,
+            code: Text::new(),
+            message: None,
+            effect: EffectWord::None.word().to_owned(),
+            late: None,
+            by: None,
+            of: DelayOf::Effect,
         };
-        let of = match &kind {
-            FaultKind::Delay { of, .. } => format!(" of {}", of.word()),
-            _ => String::new(),
+        if any(|kind| kind == FaultWord::Error) {
+            keys.code = self.required_text(&table, "code", Wants::FaultCode);
+            keys.message = self.text_of(&table, "message", Wants::Message);
+        }
+        if any(|kind| kind == FaultWord::Delay) {
+            table.require("by");
+            keys.by = table.duration("by");
+            keys.of = table.word("of").unwrap_or(DelayOf::Effect);
+        }
+        if any(FaultWord::has_effect) {
+            self.effect(&table, &mut keys, any(FaultWord::can_be_late));
+        }
+        let of = match keys.of {
+            DelayOf::Reply => " of reply",
+            DelayOf::Effect => "",
         };
-        names.add(&format!("{}{of} at {at}", word.word()), table.span.clone());
+        names.add(&format!("{}{of} at {at}", keys.kind), table.span.clone());
         let span = Span(table.span.clone());
         table.finish();
+        let kind = keys.resolve().unwrap_or_else(|| FaultKind::Swept(Box::new(keys)));
         Some(Fault { span, at, kind })
     }
 
-    fn effect(&self, table: &Table<'t, '_>, can_be_late: bool) -> Effect {
-        let word = table.string("effect").and_then(|string| {
-            let word: EffectWord = find_word(self.sink, &string)?;
-            if word == EffectWord::Late && !can_be_late {
+    fn effect(&self, table: &Table<'t, '_>, keys: &mut FaultKeys, can_be_late: bool) {
+        if let Some(string) = table.string("effect") {
+            let span = string.span.clone();
+            keys.effect = self.text(string, Wants::Effect);
+            let is_late = self.words_of(&keys.effect).contains(&EffectWord::Late);
+            if is_late && !can_be_late {
                 let message = format!("{} has no late effect", table.what);
-                self.sink.error_with(string.span, message, |diagnostic| {
+                self.sink.error_with(span, message, |diagnostic| {
                     diagnostic.note("valid here: `none`, `done`")
                 });
+            } else if is_late && table.get("late").is_none() {
+                let message = "an effect that is late needs `late`, by how much";
+                self.sink.error(table.span.clone(), message);
             }
-            Some(word)
-        });
-        match word {
-            None | Some(EffectWord::None) => {
-                self.only_with(table, "late", "effect = \"late\"");
-                Effect::None
-            }
-            Some(EffectWord::Done) => {
-                self.only_with(table, "late", "effect = \"late\"");
-                Effect::Done
-            }
-            Some(EffectWord::Late) => {
-                if can_be_late && table.get("late").is_none() {
-                    let message = "an effect that is late needs `late`, by how much";
-                    self.sink.error(table.span.clone(), message);
-                }
-                Effect::Late(table.duration("late").unwrap_or_default())
-            }
+        }
+        if self.words_of(&keys.effect).contains(&EffectWord::Late) {
+            keys.late = table.duration("late");
+        } else {
+            self.only_with(table, "late", "effect = \"late\"");
         }
     }
 

@@ -11,7 +11,7 @@ use super::super::model::*;
 use super::super::site_name::{
     Actor, MomentName, SiteName, SiteNameError, SiteNameErrorKind, Stage,
 };
-use super::super::words::{ANSWER_NONE, ANSWER_OK};
+use super::super::words::{ANSWER_NONE, ANSWER_OK, EffectWord, FaultWord, Word};
 use super::Parser;
 
 /// What a text with placeholders must be once they are filled in.
@@ -21,6 +21,10 @@ pub(super) enum Wants {
     Site,
     /// An error class or error number.
     FaultCode,
+    /// A kind of fault.
+    FaultKind,
+    /// What becomes of the operation.
+    Effect,
     /// `ok`, an error class, or `none`.
     Answer,
     Message,
@@ -181,12 +185,34 @@ impl<'t> Parser<'t, '_> {
         string.text
     }
 
+    /// The words that a text can become: itself, or one for each combination of the values of its
+    /// axes. What is no such word was reported when the text was read.
+    pub(super) fn words_of<W: Word>(&self, text: &str) -> Vec<W> {
+        let mut texts = vec![text.to_owned()];
+        for (_, name) in placeholders(text) {
+            let axis = self.axes.iter().find(|axis| axis.name == name);
+            let Some(AxisValues::List(values)) = axis.map(|axis| &axis.values) else { continue };
+            texts = (texts.iter())
+                .flat_map(|text| values.iter().map(|value| substitute(text, &[(name, value)])))
+                .collect();
+        }
+        let mut words: Vec<W> = Vec::new();
+        for word in texts.iter().filter_map(|text| W::find(text)) {
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+        words
+    }
+
     fn check_filled_in(&self, string: &Str, wants: Wants, axes: &[&Axis]) {
         if wants == Wants::Message {
             return;
         }
         let swept = axes.iter().any(|axis| !matches!(axis.values, AxisValues::List(_)));
-        if swept && matches!(wants, Wants::FaultCode | Wants::Answer) {
+        if swept
+            && matches!(wants, Wants::FaultCode | Wants::FaultKind | Wants::Effect | Wants::Answer)
+        {
             self.sink.error(string.span.clone(), "the values of a sweep do not do here");
             return;
         }
@@ -247,6 +273,8 @@ impl<'t> Parser<'t, '_> {
                     classes.chain(Errno::ALL.iter().map(|errno| errno.name())).collect();
                 check_word(text, "error code", &valid)
             }
+            Wants::FaultKind => check_word(text, FaultWord::WHAT, &words::<FaultWord>()),
+            Wants::Effect => check_word(text, EffectWord::WHAT, &words::<EffectWord>()),
             Wants::Answer => {
                 let mut valid = vec![ANSWER_OK, ANSWER_NONE];
                 valid.extend(Code::ALL.iter().map(|code| code.name()));
@@ -340,6 +368,10 @@ impl<'t> Parser<'t, '_> {
         table.require(key);
         self.text_of(table, key, wants).unwrap_or_default()
     }
+}
+
+fn words<W: Word>() -> Vec<&'static str> {
+    W::WORDS.iter().map(|(word, _)| *word).collect()
 }
 
 fn check_word(word: &str, what: &str, valid: &[&str]) -> Result<(), Problem> {
