@@ -154,6 +154,7 @@ errnos! {
     EACCES "permission denied",
     EBUSY "device or resource busy",
     EEXIST "file exists",
+    EXDEV "invalid cross-device link",
     ENOTDIR "not a directory",
     EISDIR "is a directory",
     EINVAL "invalid argument",

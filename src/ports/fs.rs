@@ -46,7 +46,12 @@ pub trait Fs: Clone + 'static {
     fn write(&self, file: &Self::File, data: &[u8])
     -> impl Future<Output = Result<usize, FsError>>;
 
+    /// fsync(2): the content of the file is durable, and that the file exists under the names that
+    /// it has got so far. After an error nothing is known, and another call need not tell.
     fn sync(&self, file: &Self::File) -> impl Future<Output = Result<(), FsError>>;
+
+    /// fsync(2) of a directory: what was made, renamed and removed in it is durable.
+    fn sync_dir(&self, path: &str) -> impl Future<Output = Result<(), FsError>>;
 
     /// Closes; the descriptor is gone even when an error is returned.
     fn close(&self, file: Self::File) -> impl Future<Output = Result<(), FsError>>;

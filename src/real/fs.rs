@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::future::{Either, select};
-use rustix::fs::{CWD, FileType, Mode};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::UnmountFlags;
 use tokio::net::unix::pipe;
 use tokio::sync::Notify;
@@ -21,6 +21,8 @@ use crate::ports::{Code, Context, Errno, FifoEnd, Fs, FsCause, FsError};
 
 /// Size of one read of a pipe in bytes.
 const READ_SIZE: usize = 32 * 1024;
+
+const O_DIRECTORY: i32 = OFlags::DIRECTORY.bits().cast_signed();
 
 /// The file system below a directory. Paths in arguments, results and errors are those without it.
 #[derive(Clone, Debug)]
@@ -165,6 +167,14 @@ impl Fs for DirectoryFs {
         let handle = file.file.clone();
         let synced = blocking(move || handle.sync_all()).await;
         synced.map_err(|error| fs_error("sync", &file.path, &error))
+    }
+
+    async fn sync_dir(&self, path: &str) -> Result<(), FsError> {
+        let open = |path: &Path| {
+            std::fs::OpenOptions::new().read(true).custom_flags(O_DIRECTORY).open(path)
+        };
+        let dir = self.run("open", path, open).await?;
+        blocking(move || dir.sync_all()).await.map_err(|error| fs_error("sync", path, &error))
     }
 
     /// What the system's close answers cannot be seen without unsafe code; a file that must be safe
@@ -355,6 +365,7 @@ fn fs_error(op: &'static str, path: &str, error: &io::Error) -> FsError {
         Some(E::ACCESS) => Errno::EACCES,
         Some(E::BUSY) => Errno::EBUSY,
         Some(E::EXIST) => Errno::EEXIST,
+        Some(E::XDEV) => Errno::EXDEV,
         Some(E::NOTDIR) => Errno::ENOTDIR,
         Some(E::ISDIR) => Errno::EISDIR,
         Some(E::INVAL) => Errno::EINVAL,

@@ -309,6 +309,8 @@ impl Plan {
         let made = |result: Result<(), shakedown_cri::ports::FsError>| {
             result.expect("the directories of an empty node can be made");
         };
+        made(world.fs.make_dir("/run", 0o755));
+        made(world.fs.set_volatile("/run"));
         for dir in [&self.roots.root, &self.roots.state, &self.roots.logs] {
             made(world.fs.make_dir_all(dir, 0o755));
         }
@@ -388,8 +390,9 @@ impl Plan {
         world
     }
 
-    /// Limits of the disk, which hold once the setup is done.
+    /// Limits of the disk, which hold once the setup is done. What the setup wrote is on the disk.
     pub fn limit_disk(&self, world: &mut World) {
+        world.fs.sync_all();
         let mut limits = world.fs.limits();
         limits.bytes_max = self.world.disk.size.unwrap_or(limits.bytes_max);
         limits.open_max = self.world.disk.max_open_files.unwrap_or(limits.open_max);

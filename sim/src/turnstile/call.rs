@@ -65,7 +65,7 @@ fn system_call(op: Op) -> &'static str {
         Op::FsCreateTemp | Op::FsOpen | Op::FsRead | Op::PipeOpen => "open",
         Op::FsChmod => "chmod",
         Op::FsWrite => "write",
-        Op::FsSync => "sync",
+        Op::FsSync | Op::FsSyncDir => "sync",
         Op::FsClose | Op::PipeClose => "close",
         Op::FsRename => "rename",
         Op::FsUnlink => "remove",

@@ -91,6 +91,7 @@ operations! {
     FsChmod "fs.chmod" File "change a mode" [EIO EPERM EROFS ENOENT],
     FsWrite "fs.write" File "write to an open file" [ENOSPC EIO EDQUOT EINTR],
     FsSync "fs.fsync" File "make a file durable" [ENOSPC EIO EDQUOT],
+    FsSyncDir "fs.fsync_dir" File "make the changes in a directory durable" [EIO EACCES ENOENT EMFILE ENFILE],
     FsClose "fs.close" File "close a file" [EIO],
     FsRead "fs.read" File "read a whole file" [EIO EACCES ENOENT EMFILE],
     FsRename "fs.rename" File "rename a file over another" [ENOSPC EIO EACCES EROFS ENOENT EDQUOT],

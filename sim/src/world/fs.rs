@@ -3,13 +3,15 @@
 //! A plain data structure: every call happens at once, whole, and the same way each time. What can
 //! block (a pipe's open, read and write) answers `Blocked`, and [`FileSystem::take_fifo_events`]
 //! says later who can go on. When calls take effect, and which of them fail by injection, is
-//! decided elsewhere.
+//! decided elsewhere. What of it the disk has, and what a power loss leaves, is the module
+//! `durable`.
 //!
 //! Results are those of Linux for a process that owns every file but has no privileges: of the mode
 //! only the owner's bits count, there is no umask, and relative paths start at the root. Errors are
 //! worded like those of Go's `os` package. There are no symbolic links; paths are nevertheless
 //! resolved one component after the other, so that `dir/missing/..` fails as it must.
 
+mod durable;
 mod fifo;
 mod files;
 mod tree;
@@ -25,6 +27,7 @@ use std::rc::Rc;
 use shakedown_cri::ports::{Errno, FsCause, FsError};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+pub use durable::{Pending, PendingKind, SECTOR, Survival};
 pub use fifo::{FIFO_CAPACITY, FifoEvent, FifoRead, FifoWrite, PIPE_BUF};
 
 /// Bytes in a file name, at most.
@@ -35,7 +38,8 @@ pub const PATH_MAX: usize = 4095;
 /// What the filesystem has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Content of all regular files together, in bytes.
+    /// Content of all regular files together, in bytes. Metadata is not counted, nor are blocks
+    /// rounded up.
     pub bytes_max: u64,
     /// Files, directories and pipes, the root included; one more is ENOSPC.
     pub inodes_max: u32,
@@ -117,6 +121,9 @@ pub struct OpenFd<'a> {
 
 type Ino = u32;
 const ROOT: Ino = 0;
+/// The file system on the disk; all others live in memory.
+const DISK: Device = 0;
+type Device = u32;
 /// The parent of an inode that has no name any more.
 const NOWHERE: Ino = Ino::MAX;
 
@@ -126,6 +133,12 @@ struct Inode {
     parent: Ino,
     mode: u32,
     opens: u32,
+    /// Pending operations that speak of it.
+    pins: u32,
+    /// It has neither name nor descriptor any more, and is kept for the pins only.
+    limbo: bool,
+    /// The file system that it belongs to.
+    device: Device,
     /// Nothing at or below this directory may change.
     read_only: bool,
     node: Node,
@@ -135,8 +148,18 @@ struct Inode {
 enum Node {
     Free,
     Directory(Directory),
-    Regular(Vec<u8>),
+    Regular(Content),
     Fifo(fifo::Pipe),
+}
+
+/// What is in a regular file, and how much of it is on the disk.
+#[derive(Clone, Debug, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    /// So many bytes were synced.
+    durable: usize,
+    /// What a failed fsync dropped: clean to the kernel, and never written.
+    dropped: Vec<std::ops::Range<usize>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -177,6 +200,9 @@ enum Change {
     Close,
     FifoWrite,
     FifoRead,
+    Sync,
+    SyncFailed,
+    PowerLoss,
 }
 
 /// See the module's page.
@@ -191,7 +217,12 @@ pub struct FileSystem {
     owners: BTreeMap<u32, u32>,
     bytes_used: u64,
     mounts: u32,
+    devices: Device,
     read_only_marks: u32,
+    /// What the disk does not have yet, in the order in which it was done.
+    pending: Vec<durable::Operation>,
+    /// Inodes in limbo: they take no room.
+    limbo: u32,
     temp_names: u64,
     digest: u64,
     fifo_events: Vec<(FifoId, FifoEvent)>,
@@ -207,6 +238,9 @@ impl FileSystem {
             parent: ROOT,
             mode: 0o755,
             opens: 0,
+            pins: 0,
+            limbo: false,
+            device: DISK,
             read_only: false,
             node: Node::Directory(Directory::default()),
         };
@@ -219,7 +253,10 @@ impl FileSystem {
             owners: BTreeMap::new(),
             bytes_used: 0,
             mounts: 0,
+            devices: DISK,
             read_only_marks: 0,
+            pending: Vec::new(),
+            limbo: 0,
             temp_names: 0,
             digest: 0,
             fifo_events: Vec::new(),
@@ -263,7 +300,8 @@ impl FileSystem {
         })
     }
 
-    /// Closes every descriptor of `owner`, by number, as the kernel does when a process dies.
+    /// Closes every descriptor of `owner`, by number, as the kernel does when a process dies. Peers
+    /// of its pipes are listed by [`FileSystem::take_fifo_events`].
     pub fn close_all(&mut self, owner: u32) {
         for index in 0..self.handles.len() {
             if self.open_count(owner) == 0 {

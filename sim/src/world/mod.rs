@@ -9,6 +9,7 @@ mod inspect;
 mod metadata;
 mod nri;
 mod ports;
+mod power;
 mod process;
 mod shim;
 mod task_service;

@@ -1,5 +1,6 @@
 //! The ports of the simulated node: each call turned into moments.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
@@ -255,10 +256,22 @@ impl Fs for SimFs {
 
     async fn sync(&self, file: &SimFile) -> Result<(), FsError> {
         let fd = file.fd;
-        let call = self
-            .sim
-            .call(Op::FsSync, file.subject, None, move |world| Flow::Done(world.fs.sync(fd)));
-        name_path(call.await, file.subject, &file.path)
+        let reached = Rc::new(Cell::new(false));
+        let done = reached.clone();
+        let call = self.sim.call(Op::FsSync, file.subject, None, move |world| {
+            done.set(true);
+            Flow::Done(world.fs.sync(fd))
+        });
+        let result = call.await;
+        if result.is_err() && !reached.get() {
+            self.sim.with_world(|world| drop(world.fs.sync_failed(fd)));
+        }
+        name_path(result, file.subject, &file.path)
+    }
+
+    async fn sync_dir(&self, path: &str) -> Result<(), FsError> {
+        let boot = self.boot;
+        self.file(Op::FsSyncDir, path, move |world, path| world.fs.sync_dir(boot, path)).await
     }
 
     async fn close(&self, file: SimFile) -> Result<(), FsError> {

@@ -3,7 +3,7 @@
 use shakedown_cri::ports::{Errno, FsError};
 
 use super::tree::{Last, READ, WRITE};
-use super::{Change, Fd, FileSystem, HandleId, Ino, Node, already_closed};
+use super::{Change, Content, DISK, Fd, FileSystem, HandleId, Ino, Node, already_closed};
 
 impl FileSystem {
     /// A fresh file `parent/prefix⟨number⟩` of mode 0600, opened for writing. Returns it and its
@@ -30,7 +30,7 @@ impl FileSystem {
         let (None, Last::Name(name)) = (lookup.entry, lookup.last) else {
             return Err(Errno::EEXIST);
         };
-        let ino = self.insert(lookup.parent, name, 0o600, Node::Regular(Vec::new()))?;
+        let ino = self.insert(lookup.parent, name, 0o600, Node::Regular(Content::default()))?;
         Ok(self.acquire(owner, ino, path, None))
     }
 
@@ -51,7 +51,7 @@ impl FileSystem {
         }
         match (self.entry(&lookup)?, lookup.last) {
             (None, Last::Name(name)) => {
-                self.insert(lookup.parent, name, mode, Node::Regular(Vec::new()))
+                self.insert(lookup.parent, name, mode, Node::Regular(Content::default()))
             }
             (Some(ino), Last::Name(_)) => match self.inode(ino).node {
                 Node::Regular(_) => {
@@ -67,17 +67,20 @@ impl FileSystem {
     }
 
     /// Gives a path exactly this content, as Go's `os.WriteFile` does: made with `mode` if it does
-    /// not exist, emptied first if it does. Content that does not fit is cut off, with ENOSPC.
+    /// not exist, emptied first if it does. Content that does not fit is cut off, with ENOSPC. That a
+    /// file was emptied is durable at once.
     pub fn write_file(&mut self, path: &str, data: &[u8], mode: u32) -> Result<(), FsError> {
         let ino = match self.open_or_create(path, mode) {
             Ok(ino) => ino,
             Err(errno) => return Err(FsError::new("open", path, errno)),
         };
         if let Node::Regular(content) = &mut self.inode_mut(ino).node {
-            let length = content.len() as u64;
-            content.clear();
-            self.bytes_used -= length;
+            let emptied = std::mem::take(content);
+            self.bytes_used -= emptied.bytes.len() as u64;
             self.record(Change::Truncate, ino, &[]);
+            if emptied.durable < emptied.bytes.len() {
+                self.end_data(ino);
+            }
         }
         match self.append(ino, data) {
             Ok(taken) if taken == data.len() => Ok(()),
@@ -105,15 +108,30 @@ impl FileSystem {
         let Node::Regular(content) = &mut self.inode_mut(ino).node else {
             return Err(Errno::EBADF);
         };
-        content.extend_from_slice(&data[..taken]);
+        let was_clean = content.durable == content.bytes.len();
+        content.bytes.extend_from_slice(&data[..taken]);
         self.bytes_used += taken as u64;
+        if was_clean && self.inode(ino).device == DISK {
+            self.begin_data(ino);
+        }
         self.record(Change::Write, ino, &data[..taken]);
         Ok(taken)
     }
 
-    /// fsync. There is no write cache here, so that only the descriptor is checked.
+    /// fsync(2) of a file. See the module `durable` for what it makes durable.
     pub fn sync(&mut self, fd: Fd) -> Result<(), FsError> {
-        self.file_ino("sync", fd).map(drop)
+        let ino = self.file_ino("sync", fd)?;
+        self.make_durable(ino);
+        Ok(())
+    }
+
+    /// What an fsync leaves that could not write: the kernel drops what it was to write and takes it
+    /// for clean, so that the next fsync of the file succeeds (Rebello et al., "Can Applications
+    /// Recover from fsync Failures?", USENIX ATC 2020).
+    pub fn sync_failed(&mut self, fd: Fd) -> Result<(), FsError> {
+        let ino = self.file_ino("sync", fd)?;
+        self.drop_dirty(ino);
+        Ok(())
     }
 
     pub fn close(&mut self, fd: Fd) -> Result<(), FsError> {
@@ -132,7 +150,7 @@ impl FileSystem {
             Err(errno) => return Err(FsError::new("open", path, errno)),
         };
         match &self.inode(ino).node {
-            Node::Regular(content) => Ok(content.clone()),
+            Node::Regular(content) => Ok(content.bytes.clone()),
             Node::Fifo(_) => Err(FsError::new("open", path, Errno::ENXIO)),
             Node::Directory(_) | Node::Free => Err(FsError::new("read", path, Errno::EISDIR)),
         }
@@ -142,7 +160,7 @@ impl FileSystem {
     /// permissions nor descriptors matter. Nothing if there is no such file.
     pub fn content(&self, path: &str) -> Option<&[u8]> {
         match &self.inode(self.seek(path)?).node {
-            Node::Regular(content) => Some(content),
+            Node::Regular(content) => Some(&content.bytes),
             _ => None,
         }
     }

@@ -523,3 +523,201 @@ fn walk_goes_in_name_order_and_ignores_permissions() {
     assert_eq!(fs.content("/d/full/g"), Some(&b"g"[..]));
     assert_eq!(fs.content("/d/full"), None);
 }
+
+/// Every question that a power loss asks when the answers are these, by name; afterwards the file
+/// system is as the answers left it.
+fn lose_power(fs: &mut FileSystem, answers: &[(&str, Survival)]) -> Vec<String> {
+    let mut asked = Vec::new();
+    fs.power_loss(|pending, options| {
+        let name = pending.to_string();
+        let answer = answers.iter().find(|(wanted, _)| *wanted == name);
+        let answer = answer.map_or(Survival::Whole, |(_, answer)| *answer);
+        assert!(options.contains(&answer), "{name} {options:?}");
+        asked.push(name);
+        answer
+    });
+    for (name, _) in answers {
+        assert!(asked.iter().any(|asked| asked == name), "{name} was not asked: {asked:?}");
+    }
+    asked
+}
+
+/// `/d/status` with the content `old`, all of it durable.
+fn checkpointed() -> FileSystem {
+    let mut fs = fs();
+    fs.make_dir("/d", 0o755).unwrap();
+    put(&mut fs, "/d/status", b"old");
+    fs.sync_all();
+    fs
+}
+
+/// As containerd writes a status: over a temporary file that is synced, or not.
+fn checkpoint(fs: &mut FileSystem, content: &[u8], synced: bool) -> String {
+    let (fd, temp) = fs.create_temp(DAEMON, "/d", ".tmp-status").unwrap();
+    fs.set_mode(&temp, 0o600).unwrap();
+    fs.write(fd, content).unwrap();
+    if synced {
+        fs.sync(fd).unwrap();
+    }
+    fs.close(fd).unwrap();
+    fs.rename(&temp, "/d/status").unwrap();
+    temp
+}
+
+#[test]
+fn without_a_directory_sync_a_rename_can_be_undone() {
+    let mut fs = checkpointed();
+    checkpoint(&mut fs, b"new", true);
+    let asked = lose_power(&mut fs, &[("rename(/d/status)", Survival::Lost)]);
+    assert_eq!(asked, ["rename(/d/status)"], "fsync made the rest durable");
+    assert_eq!(fs.content("/d/status"), Some(&b"old"[..]));
+    assert_eq!(fs.content("/d/.tmp-status1"), Some(&b"new"[..]));
+    assert_eq!(fs.bytes_used(), 6);
+
+    let mut fs = checkpointed();
+    checkpoint(&mut fs, b"new", true);
+    fs.sync_dir(DAEMON, "/d").unwrap();
+    assert_eq!(lose_power(&mut fs, &[]), [""; 0]);
+    assert_eq!(fs.content("/d/status"), Some(&b"new"[..]));
+    assert_eq!(paths(&fs, "/d"), ["/d", "/d/status"]);
+    assert_eq!(fs.bytes_used(), 3);
+}
+
+#[test]
+fn without_an_fsync_a_renamed_file_can_be_empty_or_torn() {
+    for (answer, left) in [(Survival::Whole, 1500), (Survival::Lost, 0), (Survival::Torn, 1024)] {
+        let mut fs = checkpointed();
+        checkpoint(&mut fs, &[b'x'; 1500], false);
+        let asked = lose_power(&mut fs, &[("data(/d/status)", answer)]);
+        let all = [
+            "create(/d/.tmp-status1)",
+            "chmod(/d/.tmp-status1)",
+            "rename(/d/status)",
+            "data(/d/status)",
+        ];
+        assert_eq!(asked, all);
+        assert_eq!(fs.content("/d/status"), Some(&[b'x'; 1500][..left]));
+        assert_eq!(fs.bytes_used(), left as u64);
+    }
+}
+
+#[test]
+fn what_depends_on_a_lost_operation_is_lost_without_asking() {
+    let mut fs = checkpointed();
+    fs.make_dir("/e", 0o755).unwrap();
+    checkpoint(&mut fs, b"new", false);
+    put(&mut fs, "/e/f", b"f");
+    fs.rename("/e/f", "/d/f").unwrap();
+    fs.make_dir("/g", 0o755).unwrap();
+    // In `/`: both are asked. In `/d`: everything after the first. `/e/f` moved into `/d`.
+    let asked = lose_power(&mut fs, &[("create(/d/.tmp-status1)", Survival::Lost)]);
+    assert_eq!(
+        asked,
+        ["mkdir(/e)", "create(/d/.tmp-status1)", "create(/e/f)", "mkdir(/g)", "data(/e/f)"]
+    );
+    assert_eq!(paths(&fs, "/"), ["/", "/d", "/d/status", "/e", "/e/f", "/g"]);
+    assert_eq!(fs.content("/d/status"), Some(&b"old"[..]));
+
+    let mut fs = populated();
+    let asked = lose_power(&mut fs, &[("mkdir(/d)", Survival::Lost)]);
+    assert_eq!(asked, ["mkdir(/d)"]);
+    assert_eq!(paths(&fs, "/"), ["/"]);
+    assert_eq!(fs.bytes_used(), 0);
+}
+
+#[test]
+fn a_removal_that_is_undone_brings_the_content_and_its_room_back() {
+    let mut fs = checkpointed();
+    let fd = fs.open_append(DAEMON, "/d/status", 0o600).unwrap();
+    fs.remove_tree("/d").unwrap();
+    fs.close(fd).unwrap();
+    assert_eq!(fs.bytes_used(), 0);
+    fs.make_dir("/d", 0o700).unwrap();
+    put(&mut fs, "/d/other", b"x");
+    let mut whole = fs.clone();
+    let asked = lose_power(&mut fs, &[("unlink(/d/status)", Survival::Lost)]);
+    assert_eq!(asked, ["unlink(/d/status)"], "nothing in it or above can have happened");
+    assert_eq!(fs.content("/d/status"), Some(&b"old"[..]));
+    assert_eq!((fs.bytes_used(), fs.metadata("/d").unwrap().mode), (3, 0o755));
+
+    lose_power(&mut whole, &[("rmdir(/d)", Survival::Lost)]);
+    assert_eq!(paths(&whole, "/"), ["/", "/d"]);
+    assert_eq!(whole.bytes_used(), 0);
+}
+
+#[test]
+fn what_is_gone_for_good_makes_room_for_other_files() {
+    let mut fs = FileSystem::new(Limits { inodes_max: 3, bytes_max: 8, ..Limits::default() });
+    for round in 0..10 {
+        put(&mut fs, "/a", b"12345678");
+        fs.make_dir("/b", 0o755).unwrap();
+        assert!(fs.make_dir("/c", 0o755).unwrap_err().is(Errno::ENOSPC));
+        fs.remove_file("/a").unwrap();
+        fs.remove_dir("/b").unwrap();
+        if round % 3 == 0 {
+            fs.sync_dir(DAEMON, "/").unwrap();
+            assert_eq!((fs.pending.len(), fs.inodes.len() - fs.inodes_free.len()), (0, 1));
+        }
+    }
+    lose_power(&mut fs, &[]);
+    assert_eq!((fs.limbo, fs.inodes.len() - fs.inodes_free.len()), (0, 1));
+}
+
+#[test]
+fn after_a_failed_fsync_the_next_one_succeeds_and_the_data_are_gone() {
+    let mut fs = fs();
+    let fd = fs.open_append(DAEMON, "/f", 0o600).unwrap();
+    fs.write(fd, b"safe,").unwrap();
+    fs.sync(fd).unwrap();
+    fs.write(fd, b"gone,").unwrap();
+    fs.sync_failed(fd).unwrap();
+    fs.write(fd, b"after").unwrap();
+    let mut unsynced = fs.clone();
+    fs.sync(fd).unwrap();
+    assert_eq!(fs.content("/f"), Some(&b"safe,gone,after"[..]), "the cache has it");
+    assert_eq!(lose_power(&mut fs, &[]), [""; 0]);
+    assert_eq!(fs.content("/f"), Some(&b"safe,\0\0\0\0\0after"[..]));
+    lose_power(&mut fs, &[]);
+    assert_eq!(fs.bytes_used(), 15);
+
+    lose_power(&mut unsynced, &[]);
+    assert_eq!(unsynced.content("/f"), Some(&b"safe,"[..]));
+    assert_eq!(unsynced.bytes_used(), 5);
+}
+
+#[test]
+fn memory_does_not_outlive_a_power_loss() {
+    let mut fs = populated();
+    fs.make_dir("/run", 0o755).unwrap();
+    fs.set_volatile("/run").unwrap();
+    fs.sync_all();
+    fs.make_dir_all("/run/io/1", 0o700).unwrap();
+    let reader = fs.open_fifo(DAEMON, "/run/io/1/p", FifoEnd::Read).unwrap();
+    fs.make_fifo("/d/p", 0o700).unwrap();
+    let shim = fs.open_fifo_both(SHIM, "/d/p").unwrap();
+    fs.fifo_write(shim, b"x");
+    put(&mut fs, "/run/f", b"f");
+    fs.mount("/d/empty", 0o755).unwrap();
+    put(&mut fs, "/d/empty/m", b"m");
+    assert_eq!(text(fs.rename("/run/f", "/d/f")), "rename /run/f /d/f: invalid cross-device link");
+    assert_eq!(text(fs.remove_dir("/run")), "remove /run: device or resource busy");
+    assert_eq!(lose_power(&mut fs, &[]), ["mkfifo(/d/p)"]);
+    assert_eq!(paths(&fs, "/run"), ["/run"]);
+    assert_eq!(paths(&fs, "/d/empty"), ["/d/empty"]);
+    assert_eq!(fs.metadata("/d/p").unwrap().size, 0);
+    assert_eq!((fs.open_count(DAEMON), fs.open_count(SHIM), fs.mount_count()), (0, 0, 0));
+    assert_eq!(fs.fifo_read(reader), FifoRead::Closed);
+    assert_eq!(fs.bytes_used(), 2);
+    assert_eq!(fs.take_fifo_events(), []);
+}
+
+#[test]
+fn a_directory_is_synced_by_whoever_may_read_it() {
+    let mut fs = populated();
+    assert_eq!(text(fs.sync_dir(DAEMON, "/no")), "open /no: no such file or directory");
+    assert_eq!(text(fs.sync_dir(DAEMON, "/d/f")), "open /d/f: not a directory");
+    fs.set_mode("/d", 0o300).unwrap();
+    assert_eq!(text(fs.sync_dir(DAEMON, "/d")), "open /d: permission denied");
+    fs.set_limits(Limits { open_max: 0, ..Limits::default() });
+    assert_eq!(text(fs.sync_dir(DAEMON, "/")), "open /: too many open files");
+}

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use shakedown_cri::ports::{Errno, FsError};
 
 use super::{
-    Change, Directory, FileKind, FileSystem, Ino, Inode, Metadata, NAME_MAX, NOWHERE, Node,
+    Change, Device, Directory, FileKind, FileSystem, Ino, Inode, Metadata, NAME_MAX, NOWHERE, Node,
     PATH_MAX, ROOT, WalkEntry, fifo,
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Lookup<'p> {
 }
 
 impl<'p> Lookup<'p> {
-    fn name(&self) -> Option<&'p str> {
+    pub fn name(&self) -> Option<&'p str> {
         match self.last {
             Last::Name(name) => Some(name),
             _ => None,
@@ -201,9 +201,28 @@ impl FileSystem {
         if self.kind(ino) == FileKind::Directory {
             self.forget_resolved();
         }
-        self.inode_mut(ino).mode = mode;
+        let before = std::mem::replace(&mut self.inode_mut(ino).mode, mode);
+        self.begin_mode(ino, before);
         self.record(Change::Mode, ino, &mode.to_le_bytes());
         Ok(())
+    }
+
+    /// open(2) and fsync(2) of a directory: the changes of its entries are durable afterwards. Takes
+    /// a descriptor of `owner` for the time of the call.
+    pub fn sync_dir(&mut self, owner: u32, path: &str) -> Result<(), FsError> {
+        let found = self.check_open_max(owner).and_then(|()| self.find(path));
+        let opened = found.and_then(|ino| match self.kind(ino) {
+            FileKind::Directory if self.may(ino, READ) => Ok(ino),
+            FileKind::Directory => Err(Errno::EACCES),
+            _ => Err(Errno::ENOTDIR),
+        });
+        match opened {
+            Ok(ino) => {
+                self.make_durable(ino);
+                Ok(())
+            }
+            Err(errno) => Err(FsError::new("open", path, errno)),
+        }
     }
 
     /// rename(2). The error's path is `from to`.
@@ -241,6 +260,9 @@ impl FileSystem {
         if new.entry == Some(source) {
             return Ok(());
         }
+        if self.inode(old.parent).device != self.inode(new.parent).device {
+            return Err(Errno::EXDEV);
+        }
         self.check_entry_change(old.parent, source)?;
         match new.entry {
             Some(target) => {
@@ -270,6 +292,7 @@ impl FileSystem {
         }
         self.record(Change::Rename, old.parent, old_name.as_bytes());
         self.record(Change::Rename, new.parent, new_name.as_bytes());
+        self.begin_rename(&old, &new, source);
         if let Some(target) = new.entry {
             self.detach(new.parent, new_name);
             self.orphan(target);
@@ -456,6 +479,7 @@ impl FileSystem {
         let parent = self.inode(ino).parent;
         let node = Node::Directory(Directory::default());
         let mounted = self.allocate(parent, mode, node)?;
+        self.inode_mut(mounted).device = self.new_device();
         if let Node::Directory(dir) = &mut self.inode_mut(ino).node {
             dir.mount = Some(mounted);
         }
@@ -463,6 +487,26 @@ impl FileSystem {
         self.forget_resolved();
         self.record(Change::Mount, ino, &mode.to_le_bytes());
         Ok(())
+    }
+
+    /// Makes an empty directory the root of a file system in memory (tmpfs). It shares the limits of
+    /// this one; nothing in it outlives a power loss.
+    pub fn set_volatile(&mut self, path: &str) -> Result<(), FsError> {
+        let ino = self.find(path).map_err(|errno| FsError::new("mount", path, errno))?;
+        if self.kind(ino) != FileKind::Directory {
+            return Err(FsError::new("mount", path, Errno::ENOTDIR));
+        }
+        if ino == ROOT || !self.is_empty(ino) {
+            return Err(FsError::new("mount", path, Errno::EBUSY));
+        }
+        self.inode_mut(ino).device = self.new_device();
+        self.record(Change::Mount, ino, &[]);
+        Ok(())
+    }
+
+    fn new_device(&mut self) -> Device {
+        self.devices += 1;
+        self.devices
     }
 
     /// Lazily unmounts the uppermost mount on a path; descriptors into it live on. A path that is
@@ -497,7 +541,7 @@ impl FileSystem {
     }
 
     /// Takes the uppermost mount off an entry. Returns whether there was one.
-    fn uncover(&mut self, entry: Ino) -> bool {
+    pub(super) fn uncover(&mut self, entry: Ino) -> bool {
         let mut covered = entry;
         let mut mounted = None;
         while let Some(next) = self.dir(mounted.unwrap_or(entry)).and_then(|dir| dir.mount) {
@@ -511,7 +555,14 @@ impl FileSystem {
         self.mounts -= 1;
         self.forget_resolved();
         self.record(Change::Unmount, covered, &[]);
-        let mut pending = vec![mounted];
+        self.discard_below(mounted);
+        self.orphan(mounted);
+        true
+    }
+
+    /// Lets go of everything below a directory of a file system that is gone.
+    pub(super) fn discard_below(&mut self, root: Ino) {
+        let mut pending = vec![root];
         while let Some(ino) = pending.pop() {
             if let Node::Directory(dir) = &mut self.inode_mut(ino).node {
                 let dir = std::mem::take(dir);
@@ -521,9 +572,10 @@ impl FileSystem {
                     pending.push(inner);
                 }
             }
-            self.orphan(ino);
+            if ino != root {
+                self.orphan(ino);
+            }
         }
-        true
     }
 
     /// Makes a directory and everything below it unchangeable (EROFS), or changeable again. `/` is
@@ -555,7 +607,7 @@ impl FileSystem {
     fn describe(&self, ino: Ino) -> Metadata {
         let inode = self.inode(ino);
         let size = match &inode.node {
-            Node::Regular(content) => content.len(),
+            Node::Regular(content) => content.bytes.len(),
             Node::Fifo(pipe) => pipe.len(),
             Node::Directory(_) | Node::Free => 0,
         };
@@ -661,7 +713,7 @@ impl FileSystem {
     }
 
     /// To be called when what paths lead through may have changed below a directory.
-    fn forget_resolved(&mut self) {
+    pub(super) fn forget_resolved(&mut self) {
         self.resolved.get_mut().clear();
     }
 
@@ -691,7 +743,7 @@ impl FileSystem {
         })
     }
 
-    fn dir(&self, ino: Ino) -> Option<&Directory> {
+    pub(super) fn dir(&self, ino: Ino) -> Option<&Directory> {
         match &self.inode(ino).node {
             Node::Directory(dir) => Some(dir),
             _ => None,
@@ -706,8 +758,10 @@ impl FileSystem {
         ino
     }
 
-    fn is_mount_point(&self, ino: Ino) -> bool {
-        self.dir(ino).is_some_and(|dir| dir.mount.is_some())
+    pub(super) fn is_mount_point(&self, ino: Ino) -> bool {
+        let inode = self.inode(ino);
+        inode.device != self.inode(inode.parent).device
+            || self.dir(ino).is_some_and(|dir| dir.mount.is_some())
     }
 
     fn is_empty(&self, ino: Ino) -> bool {
@@ -770,16 +824,27 @@ impl FileSystem {
         let kind = self.kind(ino) as u32;
         self.record(Change::Create, parent, name.as_bytes());
         self.record(Change::Mode, ino, &(mode | kind << 16).to_le_bytes());
-        self.attach(parent, Rc::from(name), ino);
+        let name = Rc::from(name);
+        self.begin_insert(parent, &name, ino);
+        self.attach(parent, name, ino);
         Ok(ino)
     }
 
     fn allocate(&mut self, parent: Ino, mode: u32, node: Node) -> Result<Ino, Errno> {
-        let count = self.inodes.len() - self.inodes_free.len();
+        let count = self.inodes.len() - self.inodes_free.len() - self.limbo as usize;
         if count >= self.limits.inodes_max as usize {
             return Err(Errno::ENOSPC);
         }
-        let inode = Inode { parent, mode: mode & 0o7777, opens: 0, read_only: false, node };
+        let inode = Inode {
+            parent,
+            mode: mode & 0o7777,
+            opens: 0,
+            pins: 0,
+            limbo: false,
+            device: self.inode(parent).device,
+            read_only: false,
+            node,
+        };
         Ok(match self.inodes_free.pop() {
             Some(ino) => {
                 *self.inode_mut(ino) = inode;
@@ -792,14 +857,14 @@ impl FileSystem {
         })
     }
 
-    fn attach(&mut self, parent: Ino, name: Rc<str>, ino: Ino) {
+    pub(super) fn attach(&mut self, parent: Ino, name: Rc<str>, ino: Ino) {
         self.inode_mut(ino).parent = parent;
         if let Node::Directory(dir) = &mut self.inode_mut(parent).node {
             dir.entries.insert(name, ino);
         }
     }
 
-    fn detach(&mut self, parent: Ino, name: &str) {
+    pub(super) fn detach(&mut self, parent: Ino, name: &str) {
         if let Node::Directory(dir) = &mut self.inode_mut(parent).node {
             dir.entries.remove(name);
         }
@@ -811,12 +876,13 @@ impl FileSystem {
             self.resolved.get_mut().retain(|&(_, known)| known != entry);
         }
         self.record(Change::Remove, parent, name.as_bytes());
+        self.begin_remove(parent, name, entry);
         self.detach(parent, name);
         self.orphan(entry);
     }
 
     /// The inode lost its name: it goes, or lives on until its last descriptor is closed.
-    fn orphan(&mut self, ino: Ino) {
+    pub(super) fn orphan(&mut self, ino: Ino) {
         let inode = self.inode_mut(ino);
         inode.parent = NOWHERE;
         if inode.opens == 0 {
@@ -824,15 +890,22 @@ impl FileSystem {
         }
     }
 
+    /// Gives the room of an inode back. What a pending operation speaks of is kept aside, as a power
+    /// loss may bring it back.
     pub(super) fn free(&mut self, ino: Ino) {
         let inode = self.inode_mut(ino);
         let read_only = std::mem::replace(&mut inode.read_only, false);
-        let node = std::mem::replace(&mut inode.node, Node::Free);
-        if let Node::Regular(content) = node {
-            self.bytes_used -= content.len() as u64;
+        if let Node::Regular(content) = &inode.node {
+            self.bytes_used -= content.bytes.len() as u64;
         }
         self.read_only_marks -= u32::from(read_only);
-        self.inodes_free.push(ino);
+        let inode = self.inode_mut(ino);
+        if inode.pins > 0 {
+            inode.limbo = true;
+            self.limbo += 1;
+        } else {
+            self.reclaim(ino);
+        }
     }
 }
 
