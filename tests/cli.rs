@@ -103,6 +103,14 @@ until = "start-1.done"
 [[violation]]
 invariant = "I1"
 quirk = "rollback-delete-not-retried"
+
+[[clock]]
+when = "start-1/task.start(web)#2.reply"
+jump = "-1h"
+
+[[clock]]
+at = "0s"
+drift = 20
 "#;
 
 const NRI_ABSENT: &str = r#"shakedown = 1

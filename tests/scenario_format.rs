@@ -373,6 +373,15 @@ fn a_when(known: &Known) -> BoxedStrategy<When> {
     prop_oneof![a_duration().prop_map(When::At), a_moment(known).prop_map(When::Moment)].boxed()
 }
 
+fn a_clock(known: &Known) -> impl Strategy<Value = Clock> + use<> {
+    let by = a_duration().prop_map(|by| by + Duration::from_nanos(1)).prop_map(duration::print);
+    let change = prop_oneof![
+        ("-?", by).prop_map(|(sign, by)| ClockChange::Jump(sign + &by)),
+        (-100_000i64..=100_000).prop_map(ClockChange::Drift),
+    ];
+    (a_when(known), change).prop_map(|(when, change)| Clock { span: Span::default(), when, change })
+}
+
 fn a_call(name: String, world: &World, known: &Known) -> impl Strategy<Value = Call> + use<> {
     let cancel = proptest::option::of(a_when(known));
     (an_action(world), a_when(known), proptest::option::of(a_duration()), cancel).prop_map(
@@ -579,8 +588,9 @@ fn a_scenario() -> impl Strategy<Value = Scenario> {
         let expects = vec(an_expect(&known, &calls), 0..3);
         let violations = vec(a_violation(&known), 0..3);
         let texts = ("[^\\pC\\pZ][^\\pC\n\r]{0,20}", any_text(), names("tag", 2));
-        (texts, faults, holds, expects, violations).prop_map(
-            move |((title, description, tags), faults, holds, expects, violations)| {
+        let clocks = vec(a_clock(&known), 0..3);
+        (texts, faults, holds, clocks, expects, violations).prop_map(
+            move |((title, description, tags), faults, holds, clocks, expects, violations)| {
                 assemble(
                     Scenario {
                         name: "a-start".to_owned(),
@@ -591,6 +601,7 @@ fn a_scenario() -> impl Strategy<Value = Scenario> {
                         calls: calls.clone(),
                         faults,
                         holds: Vec::new(),
+                        clocks,
                         matrix: known.axes.clone(),
                         expects,
                         violations,
@@ -768,6 +779,8 @@ refused! {
     fault_twice
     late_effect_without_delay
     hang_with_late_effect
+    clock_without_time_or_change
+    clock_jumps_wrongly
     hold_of_unknown_moment
     placeholder_unknown
     placeholder_with_wrong_value

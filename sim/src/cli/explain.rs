@@ -61,7 +61,9 @@ fn explain(cases: &crate::suite::Cases<'_>, output: &mut Output) -> Result<(), F
     section(output, "Clients call", calls)?;
     let faults = scenario.faults.iter().map(|f| format!("{}: {}", f.at, describe::fault(f)));
     let holds = scenario.holds.iter().map(|h| format!("{} is held {}", h.what, describe::hold(h)));
-    section(output, "What is disturbed", faults.chain(holds))?;
+    let clocks = (scenario.clocks.iter())
+        .map(|c| format!("the wall clock, {}: {}", describe::when(&c.when), describe::clock(c)));
+    section(output, "What is disturbed", faults.chain(holds).chain(clocks))?;
     let axes = scenario.matrix.iter().zip(cases.axes()).map(|(axis, resolved)| {
         let count = resolved.values.len();
         match &axis.values {

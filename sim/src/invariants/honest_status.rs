@@ -51,11 +51,20 @@ impl Checkpoint {
     }
 }
 
+/// Whether the wall clock was set back after the container's process began: then its times may say
+/// anything.
+fn set_back_since_start(view: &View<'_>, id: &str) -> bool {
+    let set_backs = view.world.wall_clock.set_backs;
+    let of_it = |p: &&crate::world::Process| p.container == id && p.started_at.is_some();
+    set_backs > 0 && view.world.processes.values().filter(of_it).any(|p| p.set_backs < set_backs)
+}
+
 fn finished_in_order(view: &View<'_>, notes: &mut Notes) {
     for subject in view.subjects {
         if let Some(peek) = &subject.peek
             && peek.started_at != 0
             && peek.finished_at != 0
+            && !set_back_since_start(view, &subject.id)
         {
             notes.judge(peek.finished_at >= peek.started_at, view, || {
                 format!("{} finished before it started", subject.name)

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::scenario::{
-    Action, Call, Container, DelayOf, Disk, Effect, Fault, FaultKind, Hold, HostNamespace,
-    InitialState, NriConfig, PathKind, PidMode, Plugin, PluginEvent, Process, Sandbox,
-    SandboxState, Stream, Target, When, World, duration,
+    Action, Call, Clock, ClockChange, Container, DelayOf, Disk, Effect, Fault, FaultKind, Hold,
+    HostNamespace, InitialState, NriConfig, PathKind, PidMode, Plugin, PluginEvent, Process,
+    Sandbox, SandboxState, Stream, Target, When, World, duration,
 };
 
 /// A thing of the world: `(container, web, created, in pod)`.
@@ -270,6 +270,22 @@ fn delay(by: Duration, of: DelayOf) -> String {
         DelayOf::Reply => "reply",
     };
     format!("delay of the {of} by {}", duration::print(by))
+}
+
+/// `jump by -1h`
+pub fn clock(clock: &Clock) -> String {
+    match &clock.change {
+        ClockChange::Jump(by) => format!("jump by {by}"),
+        ClockChange::Drift(ppm) => format!("drift of {ppm} parts per million"),
+    }
+}
+
+/// `at 5s`, `when start-1.done`
+pub fn when(when: &When) -> String {
+    match when {
+        When::At(at) => format!("at {}", duration::print(*at)),
+        When::Moment(moment) => format!("when {moment}"),
+    }
 }
 
 /// `until start-1.done, across time`

@@ -266,7 +266,12 @@ fn decisions(ran: &Ran) -> Vec<Decision> {
         let (at, what) = (hold.what.clone(), describe::hold(hold));
         Decision { kind: "hold", at, what, applied, why_not }
     });
-    faults.chain(holds).collect()
+    let clocks = scenario.clocks.iter().enumerate().map(|(i, clock)| {
+        let (applied, why_not) = fate(outcome.clocks.get(i));
+        let (at, what) = (describe::when(&clock.when), describe::clock(clock));
+        Decision { kind: "clock", at, what, applied, why_not }
+    });
+    faults.chain(holds).chain(clocks).collect()
 }
 
 /// Whether a moment belongs into the short timeline.
@@ -274,7 +279,7 @@ fn is_interesting(happened: &Happened, reaping: bool) -> bool {
     let moment = &happened.moment;
     let op = moment.site.op;
     let failed = happened.error.is_some() && moment.stage != Stage::Effect;
-    if moment.stage == Stage::Abandon || failed || op == Op::Exit {
+    if moment.stage == Stage::Abandon || failed || matches!(op, Op::Exit | Op::Adjust) {
         return true;
     }
     if reaping {

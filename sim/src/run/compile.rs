@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use crate::oracle::{Cause, DelayOf, Effect, Fault, Script, ScriptedHold};
 use crate::scenario::{self as file, Case, FaultKind, HostNamespace, PidMode, Span, When};
 use crate::turnstile::{Moment, Site, Symbol};
-use crate::world::{PluginState, ProcessOutput, ProcessPlan, Roots, Shim, World};
+use crate::world::{ClockChange, PluginState, ProcessOutput, ProcessPlan, Roots, Shim, World};
 
 /// An entry of the scenario that can be parsed but not run: a harness error of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +58,16 @@ pub struct CallPlan {
     pub span: std::ops::Range<usize>,
 }
 
+/// A change of the wall clock of the plan.
+#[derive(Clone, Debug)]
+pub struct ClockPlan {
+    pub at: Option<Duration>,
+    pub when: Option<Moment>,
+    pub change: ClockChange,
+    /// Span of the entry.
+    pub span: std::ops::Range<usize>,
+}
+
 impl CallPlan {
     /// How long the call may take by what it asks for: a stop waits for its process.
     pub fn grace(&self) -> Duration {
@@ -83,6 +93,7 @@ pub struct Plan {
     pub sandboxes: Vec<SandboxPlan>,
     pub containers: Vec<ContainerPlan>,
     pub calls: Vec<CallPlan>,
+    pub clocks: Vec<ClockPlan>,
     pub runtimes: Vec<String>,
     pub roots: Roots,
     world: file::World,
@@ -235,6 +246,13 @@ impl Plan {
                 Err(error) => errors.push(error),
             }
         }
+        let mut clocks = Vec::new();
+        for clock in &scenario.clocks {
+            match clock_plan(clock) {
+                Ok(clock) => clocks.push(clock),
+                Err(error) => errors.push(error),
+            }
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -248,6 +266,7 @@ impl Plan {
             sandboxes,
             containers,
             calls,
+            clocks,
             runtimes: world.runtimes.clone(),
             roots: default_roots(),
             world: world.clone(),
@@ -326,6 +345,7 @@ impl Plan {
                 file::PathKind::Removed => Ok(()),
             };
         }
+        world.wall_clock.changes = self.clocks.iter().map(|clock| (clock.change, false)).collect();
         for image in &self.world.images {
             world.metadata.images.push(Image {
                 id: format!("sha256:{}", container_id("", &image.name)),
@@ -502,15 +522,34 @@ fn container_plan(
     }
 }
 
-fn call_plan(call: &file::Call) -> Result<CallPlan, RunError> {
-    let (at, when) = match &call.when {
+/// A time, or the moment that a text names.
+fn when_of(when: &When, span: &Span) -> Result<(Option<Duration>, Option<Moment>), RunError> {
+    Ok(match when {
         When::At(at) => (Some(*at), None),
-        When::Moment(text) => (None, Some(moment(text, &call.span)?)),
+        When::Moment(text) => (None, Some(moment(text, span)?)),
+    })
+}
+
+fn clock_plan(clock: &file::Clock) -> Result<ClockPlan, RunError> {
+    let (at, when) = when_of(&clock.when, &clock.span)?;
+    let change = match &clock.change {
+        file::ClockChange::Jump(by) => {
+            let by = file::duration::parse_signed(by).map_err(|error| RunError {
+                span: clock.span.0.clone(),
+                message: format!("`{by}` is no duration: {error}"),
+            })?;
+            ClockChange::Jump(by)
+        }
+        file::ClockChange::Drift(ppm) => ClockChange::Drift(*ppm),
     };
+    Ok(ClockPlan { at, when, change, span: clock.span.0.clone() })
+}
+
+fn call_plan(call: &file::Call) -> Result<CallPlan, RunError> {
+    let (at, when) = when_of(&call.when, &call.span)?;
     let (cancel_after, cancel_when) = match &call.cancel {
         None => (None, None),
-        Some(When::At(after)) => (Some(*after), None),
-        Some(When::Moment(text)) => (None, Some(moment(text, &call.span)?)),
+        Some(cancel) => when_of(cancel, &call.span)?,
     };
     Ok(CallPlan {
         name: Symbol::of(&call.name),

@@ -17,8 +17,8 @@ use crate::engine;
 use crate::invariants::Judge;
 use crate::oracle::{Menus, Oracle, Scripted, Seeded, Weights};
 use crate::scenario::{Action, InitialState, SandboxState as PlannedSandbox};
-use crate::turnstile::{ClientCall, Limits, Sim, Stop, Symbol};
-use crate::world::{FIRST_BOOT, SimPorts};
+use crate::turnstile::{ClientCall, Fate, Limits, Op, Sim, Stop, Symbol};
+use crate::world::{FIRST_BOOT, Occurrence, SimPorts};
 
 /// How long the service may go on after reaping.
 const AFTERMATH: Duration = Duration::from_secs(150);
@@ -201,6 +201,12 @@ impl Conductor {
             judgement,
             faults,
             holds,
+            clocks: self.sim.with_world(|world| {
+                let changes = world.wall_clock.changes.iter();
+                changes
+                    .map(|(_, done)| if *done { Fate::Applied } else { Fate::NotReached })
+                    .collect()
+            }),
             waiting: settled.waiting,
             stop,
             never_began: self.never_began(),
@@ -289,6 +295,11 @@ impl Conductor {
         for (index, call) in self.plan.calls.iter().enumerate() {
             self.add_call(index, call, start);
         }
+        for (change, clock) in self.plan.clocks.iter().enumerate() {
+            let adjust = (Symbol::of("clock"), Op::Adjust, Occurrence::Clock { change });
+            let due = clock.at.map(|at| start.after(at).0);
+            self.sim.add_occurrence(adjust, due, clock.when);
+        }
         let bound = self.plan.bound;
         let mut horizon = start;
         loop {
@@ -321,6 +332,9 @@ impl Conductor {
     /// up, the last fault.
     fn settle_from(&self, start: Instant) -> Instant {
         let mut from = start.max(self.sim.last_fault_at());
+        for at in self.plan.clocks.iter().filter_map(|clock| clock.at) {
+            from = from.max(start.after(at));
+        }
         self.sim.with_calls(|calls| {
             for (call, plan) in calls.iter().zip(&self.plan.calls) {
                 let begins = call.began.map(Instant).or(plan.at.map(|at| start.after(at)));

@@ -100,6 +100,7 @@ pub struct Outcome {
     /// What became of each fault and hold of the scenario, in the file's order.
     pub faults: Vec<Fate>,
     pub holds: Vec<Fate>,
+    pub clocks: Vec<Fate>,
     /// Who waits where, when the run ended over budget or never became quiet.
     pub waiting: Vec<Moment>,
     /// How the run stopped: idle, a panic, over budget.

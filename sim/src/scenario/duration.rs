@@ -84,6 +84,19 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// Reads a duration that may be negative, `-1h`, in nanoseconds.
+///
+/// # Errors
+/// As [`parse`]. What does not fit into 64 bits with a sign is too long.
+pub fn parse_signed(text: &str) -> Result<i64, DurationError> {
+    let (magnitude, sign) = match text.strip_prefix('-') {
+        Some(rest) => (rest, -1),
+        None => (text, 1),
+    };
+    let nanos = i64::try_from(parse(magnitude)?.as_nanos()).map_err(|_| DurationError::TooLong)?;
+    Ok(sign * nanos)
+}
+
 /// Writes a duration so that [`parse`] reads it back: as one number if it is a whole number of
 /// seconds up to ten minutes or of a smaller unit up to 9999, else as a sum.
 pub fn print(duration: Duration) -> String {
@@ -143,5 +156,16 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap_err().to_string(), error, "{text}");
         }
+    }
+
+    #[test]
+    fn a_sign_goes_in_front() {
+        assert_eq!(parse_signed("-1m30s"), Ok(-90_000_000_000));
+        assert_eq!(parse_signed("2ns"), Ok(2));
+        assert_eq!(
+            parse_signed("--1s").unwrap_err().to_string(),
+            "expected a whole number at `-1s`"
+        );
+        assert_eq!(parse_signed("-").unwrap_err(), DurationError::Empty);
     }
 }

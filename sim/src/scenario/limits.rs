@@ -26,7 +26,7 @@ pub const THINGS_MAX: usize = 64;
 pub const LIST_MAX: usize = 256;
 /// Calls.
 pub const CALLS_MAX: usize = 256;
-/// Faults; holds likewise.
+/// Faults; holds and changes of the clock likewise.
 pub const DECISIONS_MAX: usize = 1024;
 /// Expectations; expected violations likewise.
 pub const EXPECTATIONS_MAX: usize = 4096;
@@ -45,6 +45,8 @@ pub const CASES_MAX: usize = 10_000;
 
 /// Any duration or time of a file.
 pub const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How much faster or slower a wall clock goes, in parts per million.
+pub const DRIFT_PPM_MAX: i64 = 100_000;
 /// What one process writes in one go: text times repeat, in bytes.
 pub const OUTPUT_BYTES_MAX: u64 = 1 << 20;
 /// What all processes of a file write, in bytes.

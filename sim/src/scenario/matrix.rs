@@ -199,6 +199,7 @@ pub fn baseline(scenario: &Scenario) -> Scenario {
             })
         };
         base.faults.retain(|fault| stays(&fault_texts(fault)));
+        base.clocks.retain(|clock| stays(&clock_texts(clock)));
         base.holds.retain(|hold| stays(&[&hold.what, &hold.until]));
         let calls = std::mem::take(&mut base.calls);
         let (calls, removed): (Vec<Call>, Vec<Call>) =
@@ -230,6 +231,15 @@ fn fault_texts(fault: &Fault) -> Vec<&str> {
         }
         FaultKind::Swept(keys) => vec![&fault.at, &keys.kind, &keys.effect, &keys.code],
         _ => vec![&fault.at],
+    }
+}
+
+fn clock_texts(clock: &Clock) -> Vec<&str> {
+    match (&clock.when, &clock.change) {
+        (When::Moment(text), ClockChange::Jump(by)) => vec![text, by],
+        (When::Moment(text), ClockChange::Drift(_)) => vec![text],
+        (When::At(_), ClockChange::Jump(by)) => vec![by],
+        (When::At(_), ClockChange::Drift(_)) => Vec::new(),
     }
 }
 
@@ -266,6 +276,12 @@ fn fill_in(scenario: &mut Scenario, values: &[(String, String)]) {
     }
     for fault in &mut scenario.faults {
         fill_in_fault(fault, &values);
+    }
+    for clock in &mut scenario.clocks {
+        fill_when(&mut clock.when);
+        if let ClockChange::Jump(by) = &mut clock.change {
+            fill(by);
+        }
     }
     for hold in &mut scenario.holds {
         fill(&mut hold.what);

@@ -24,6 +24,7 @@ pub struct Scenario {
     pub calls: Vec<Call>,
     pub faults: Vec<Fault>,
     pub holds: Vec<Hold>,
+    pub clocks: Vec<Clock>,
     /// Axes in the order of the file; empty for a scenario of a single case.
     pub matrix: Vec<Axis>,
     pub expects: Vec<Expect>,
@@ -359,6 +360,24 @@ pub struct Hold {
     pub until: Text,
     /// `across-time`: kept although time jumps.
     pub across_time: bool,
+}
+
+/// `[[clock]]`: the wall clock goes on otherwise than it did. The monotonic clock never does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clock {
+    pub span: Span,
+    /// `at` or `when`.
+    pub when: When,
+    pub change: ClockChange,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClockChange {
+    /// `jump = "-1h"`: a duration, forwards or backwards.
+    Jump(Text),
+    /// `drift = 500`: from then on it gains that many parts per million of monotonic time; negative:
+    /// it loses them.
+    Drift(i64),
 }
 
 /// One axis of `[matrix]`: `{name}` in texts is replaced by each value in turn.

@@ -36,6 +36,14 @@ pub fn print(scenario: &Scenario) -> String {
         out.string("until", &hold.until);
         out.flag("across-time", hold.across_time);
     }
+    for clock in &scenario.clocks {
+        out.header("[[clock]]");
+        when(&mut out, &clock.when, "at", "when");
+        match &clock.change {
+            ClockChange::Jump(by) => out.string("jump", by),
+            ClockChange::Drift(ppm) => out.raw("drift", &ppm.to_string()),
+        }
+    }
     for entry in &scenario.expects {
         expect(&mut out, entry);
     }

@@ -40,6 +40,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Verdict {
     }
     stop(subject, reasons);
     decisions(subject, reasons);
+    clocks(subject, reasons);
     for (call, why) in &subject.outcome.never_began {
         let plan = subject.plan.calls.iter().find(|plan| plan.name == *call);
         let span = plan.map_or(0..0, |plan| plan.span.clone());
@@ -165,6 +166,26 @@ fn decisions(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
             }
             Fate::Refused(why) => reasons.push(Reason::new(Kind::NotApplied, span, what(why))),
         }
+    }
+}
+
+fn clocks(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
+    let (plan, outcome) = (subject.plan, subject.outcome);
+    let failed =
+        plan.clocks.iter().zip(&outcome.clocks).filter(|(_, fate)| **fate != Fate::Applied);
+    for (clock, _) in failed {
+        let what = |why| format!("the clock's {} did not apply: {why}", clock.change);
+        reasons.push(match clock.when {
+            Some(moment) => {
+                let reason = what("the run did not come to the moment");
+                let reason = Reason::new(Kind::NotApplied, &clock.span, reason);
+                suggest(reason, &moment.to_string(), outcome, true)
+            }
+            None => {
+                let reason = what("the run ended before its time");
+                Reason::new(Kind::NotApplied, &clock.span, reason)
+            }
+        });
     }
 }
 

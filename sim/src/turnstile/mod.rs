@@ -178,6 +178,7 @@ impl ClientCall {
 enum Trigger {
     Begin(usize),
     Cancel(usize),
+    Occur(Symbol, Op, Occurrence),
 }
 
 /// What became of one decision of the script.
@@ -440,6 +441,23 @@ impl Sim {
     /// The call is cancelled when `moment` was admitted.
     pub fn cancel_when(&self, call: usize, moment: Moment) {
         self.0.core.borrow_mut().triggers.push((moment, Trigger::Cancel(call)));
+    }
+
+    /// Has something happen in the world at `due`, or when `moment` was admitted.
+    pub fn add_occurrence(
+        &self,
+        (actor, op, occurrence): (Symbol, Op, Occurrence),
+        due: Option<u64>,
+        moment: Option<Moment>,
+    ) {
+        let mut core = self.0.core.borrow_mut();
+        if let Some(due) = due {
+            let site = core.count(actor, op, Symbol::EMPTY);
+            core.park(site, Stage::Only, due, self.0.now.get(), What::Occurrence(occurrence));
+        }
+        if let Some(moment) = moment {
+            core.triggers.push((moment, Trigger::Occur(actor, op, occurrence)));
+        }
     }
 
     /// Starts a task of the harness or the world at once, as a moment of its own.
@@ -1567,6 +1585,12 @@ impl Core {
                     };
                     let begin = What::Begin { call: index };
                     self.park(site, Stage::Only, now, now, begin).urgent = true;
+                }
+                Trigger::Occur(..) if !self.faults_allowed => {}
+                Trigger::Occur(actor, op, occurrence) => {
+                    let site = self.count(actor, op, Symbol::EMPTY);
+                    let what = What::Occurrence(occurrence);
+                    self.park(site, Stage::Only, now, now, what).urgent = true;
                 }
                 Trigger::Cancel(index) => {
                     self.park_cancel(index, now, now).urgent = true;

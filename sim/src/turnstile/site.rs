@@ -151,6 +151,7 @@ operations! {
     Done "done" Client "the service answers" [],
     Exit "exit" World "a process ends" [],
     Print "print" World "a process writes" [],
+    Adjust "adjust" World "the wall clock is set, or goes at another pace" [],
 }
 
 impl Op {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use shakedown_cri::cri::ContainerEvent;
 
-pub use clock::SimClock;
+pub use clock::{ClockChange, SimClock, WallClock};
 pub use metadata::Metadata;
 pub use nri::{NriWorld, PluginState, Relayed};
 pub use ports::{FIRST_BOOT, Roots, SimContainerd, SimEvents, SimFs, SimMetrics, SimNri, SimPorts};
@@ -51,6 +51,8 @@ pub enum Occurrence {
     Print { pid: u32, piece: usize },
     /// The daemon cleans up after a shim's connection to a container broke.
     ShimLost { pid: u32 },
+    /// The n-th change of the wall clock.
+    Clock { change: usize },
 }
 
 /// What effects bring about beyond the state: collected by the turnstile after each of them.
@@ -93,8 +95,7 @@ pub const WALL_EPOCH: i64 = 1_767_225_600_000_000_000;
 pub struct World {
     /// Virtual monotonic time, nanoseconds. Only the turnstile moves it.
     pub now: u64,
-    /// Added to the wall clock.
-    pub wall_offset: i64,
+    pub wall_clock: WallClock,
     pub outbox: Outbox,
     pub changed: Changed,
     /// The write that is under way takes half of its bytes.
@@ -130,7 +131,7 @@ impl World {
     pub fn new() -> Self {
         World {
             now: 0,
-            wall_offset: 0,
+            wall_clock: WallClock::default(),
             outbox: Outbox::default(),
             changed: Changed::default(),
             short_write: false,
@@ -155,8 +156,7 @@ impl World {
 
     /// Nanoseconds since the Unix epoch.
     pub fn wall(&self) -> i64 {
-        let now = i64::try_from(self.now).unwrap_or(i64::MAX);
-        WALL_EPOCH.saturating_add(self.wall_offset).saturating_add(now)
+        self.wall_clock.at(self.now)
     }
 
     /// A hash of the file system's history.
@@ -210,6 +210,10 @@ impl World {
             Occurrence::Print { pid, piece } => {
                 self.process_prints(pid, piece);
                 piece as u64
+            }
+            Occurrence::Clock { change } => {
+                self.wall_clock.change(self.now, change);
+                u64::from_ne_bytes(self.wall().to_ne_bytes())
             }
             Occurrence::ShimLost { pid } => {
                 self.clean_up_lost_shim(pid);

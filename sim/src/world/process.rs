@@ -47,6 +47,8 @@ pub struct Process {
     pub name: Symbol,
     pub state: ProcessState,
     pub started_at: Option<u64>,
+    /// How often the wall clock had been set back by then.
+    pub set_backs: u32,
     pub exited_at: Option<u64>,
     /// Code of its exit.
     pub code: i32,
@@ -81,6 +83,7 @@ impl World {
                 name,
                 state: ProcessState::Blocked,
                 started_at: None,
+                set_backs: 0,
                 exited_at: None,
                 code: 0,
                 dying: None,
@@ -123,10 +126,11 @@ impl World {
 
     /// The user's program begins.
     pub(super) fn start_process(&mut self, pid: u32) {
-        let now = self.now;
+        let (now, set_backs) = (self.now, self.wall_clock.set_backs);
         let Some(process) = self.processes.get_mut(&pid) else { return };
         process.state = ProcessState::Running;
         process.started_at = Some(now);
+        process.set_backs = set_backs;
         let (actor, name) = (process.actor, process.name);
         self.changed.runtime = true;
         let Some(plan) = self.plans.get(&name).cloned() else { return };

@@ -128,7 +128,12 @@ impl<'t> Parser<'t, '_> {
         }
     }
 
-    fn when(&self, table: &Table<'t, '_>, at: &'static str, moment: &'static str) -> Option<When> {
+    pub(super) fn when(
+        &self,
+        table: &Table<'t, '_>,
+        at: &'static str,
+        moment: &'static str,
+    ) -> Option<When> {
         let time = table.duration(at);
         let named = table.string(moment);
         if let (Some(_), Some(named)) = (table.get(at), &named) {

@@ -1,6 +1,7 @@
 //! What goes wrong: `[[fault]]` and `[[hold]]`.
 
 use super::super::decode::{Names, Table};
+use super::super::limits;
 use super::super::model::*;
 use super::super::words::{EffectWord, FaultWord, Word};
 use super::Parser;
@@ -103,5 +104,28 @@ impl<'t> Parser<'t, '_> {
                 Hold { span, what, until, across_time }
             })
             .collect()
+    }
+
+    pub(super) fn clocks(&self, tables: Vec<Table<'t, '_>>) -> Vec<Clock> {
+        tables.into_iter().filter_map(|table| self.clock(table)).collect()
+    }
+
+    fn clock(&self, table: Table<'t, '_>) -> Option<Clock> {
+        let when = self.when(&table, "at", "when");
+        if table.get("at").is_none() && table.get("when").is_none() {
+            self.sink.error(table.span.clone(), "a clock needs `at` or `when`");
+        }
+        let jump = self.text_of(&table, "jump", Wants::Jump);
+        let drift = self.bounded(&table, "drift", -limits::DRIFT_PPM_MAX, limits::DRIFT_PPM_MAX);
+        if table.get("jump").is_some() == table.get("drift").is_some() {
+            self.sink.error(table.span.clone(), "a clock needs one of `jump` and `drift`");
+        }
+        let span = Span(table.span.clone());
+        table.finish();
+        let change = match (jump, drift) {
+            (Some(by), _) => ClockChange::Jump(by),
+            (None, drift) => ClockChange::Drift(drift?),
+        };
+        Some(Clock { span, when: when?, change })
     }
 }

@@ -243,6 +243,7 @@ impl<'t, 'v> Parser<'t, 'v> {
         let calls = call_heads.into_iter().filter_map(|head| self.call(head)).collect();
         let faults = self.faults(root.tables("fault", limits::DECISIONS_MAX, "a fault"));
         let holds = self.holds(root.tables("hold", limits::DECISIONS_MAX, "a hold"));
+        let clocks = self.clocks(root.tables("clock", limits::DECISIONS_MAX, "a clock"));
         let expects = root
             .tables("expect", limits::EXPECTATIONS_MAX, "an expectation")
             .into_iter()
@@ -269,6 +270,7 @@ impl<'t, 'v> Parser<'t, 'v> {
             calls,
             faults,
             holds,
+            clocks,
             matrix: self.axes,
             expects,
             violations,

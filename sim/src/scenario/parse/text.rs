@@ -5,13 +5,13 @@ use std::ops::Range;
 use shakedown_cri::ports::{Code, Errno};
 
 use super::super::decode::{Names, Str, Table, Value, check_name, shown, suggest};
-use super::super::limits;
 use super::super::matrix::{placeholders, substitute};
 use super::super::model::*;
 use super::super::site_name::{
     Actor, MomentName, SiteName, SiteNameError, SiteNameErrorKind, Stage,
 };
 use super::super::words::{ANSWER_NONE, ANSWER_OK, EffectWord, FaultWord, Word};
+use super::super::{duration, limits};
 use super::Parser;
 
 /// What a text with placeholders must be once they are filled in.
@@ -28,6 +28,8 @@ pub(super) enum Wants {
     /// `ok`, an error class, or `none`.
     Answer,
     Message,
+    /// How far the wall clock jumps.
+    Jump,
 }
 
 /// Why a text is not what was wanted.
@@ -210,9 +212,7 @@ impl<'t> Parser<'t, '_> {
             return;
         }
         let swept = axes.iter().any(|axis| !matches!(axis.values, AxisValues::List(_)));
-        if swept
-            && matches!(wants, Wants::FaultCode | Wants::FaultKind | Wants::Effect | Wants::Answer)
-        {
+        if swept && !matches!(wants, Wants::Moment | Wants::Site) {
             self.sink.error(string.span.clone(), "the values of a sweep do not do here");
             return;
         }
@@ -274,6 +274,23 @@ impl<'t> Parser<'t, '_> {
                 check_word(text, "error code", &valid)
             }
             Wants::FaultKind => check_word(text, FaultWord::WHAT, &words::<FaultWord>()),
+            Wants::Jump => match duration::parse_signed(text) {
+                Ok(0) => Err(Problem::new("a jump of the clock leads somewhere")),
+                Ok(by) if u128::from(by.unsigned_abs()) <= limits::DURATION_MAX.as_nanos() => {
+                    Ok(())
+                }
+                Ok(_) => {
+                    let most = duration::print(limits::DURATION_MAX);
+                    Err(Problem::new(format!("the clock jumps by at most {most}")))
+                }
+                Err(error) => {
+                    let message =
+                        format!("`{}` is no duration: {}", shown(text), shown(&error.to_string()));
+                    let note =
+                        "a jump is a duration, with a `-` in front when it goes back: `24h`, `-1h`";
+                    Err(Problem { note: Some(note.to_owned()), ..Problem::new(message) })
+                }
+            },
             Wants::Effect => check_word(text, EffectWord::WHAT, &words::<EffectWord>()),
             Wants::Answer => {
                 let mut valid = vec![ANSWER_OK, ANSWER_NONE];
