@@ -37,6 +37,11 @@ impl<E> Backoff<E> {
         self.queues.is_empty()
     }
 
+    /// Whether events of the key wait.
+    pub fn contains(&self, key: &str) -> bool {
+        self.queues.contains_key(key)
+    }
+
     /// Appends to the key's queue, whose expiry stays; a new queue waits for the initial delay.
     pub fn enqueue(&mut self, key: &str, event: E, now: Instant) {
         if let Some(queue) = self.queues.get_mut(key) {

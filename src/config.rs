@@ -14,6 +14,8 @@ pub const UNKNOWN_EXIT_CODE: i32 = 255;
 /// Exit code and reason of a container that failed to start (spec section 1.3).
 pub const START_FAILURE_EXIT_CODE: i32 = 128;
 pub const START_FAILURE_REASON: &str = "StartError";
+/// Reason of a container of which the kernel killed a process for want of memory (spec section 5.4).
+pub const OOM_REASON: &str = "OOMKilled";
 
 /// A runtime that a handler names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]

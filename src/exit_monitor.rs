@@ -1,14 +1,13 @@
-//! Exits of containers and sandboxes: who waits for them, what they change, and their second
-//! attempts (spec section 5).
+//! Exits of containers and sandboxes: who waits for them, and what they change (spec sections 5.2 and
+//! 5.3).
 
-use crate::backoff::{Backoff, CHECK_INTERVAL};
 use crate::client::{Record, WaitChannel};
 use crate::config::{HANDLE_EVENT_TIMEOUT, UNKNOWN_EXIT_CODE};
 use crate::cri::{EventKind, SandboxState};
+use crate::event_loop::Event;
 use crate::io::ContainerIo;
 use crate::ports::{
-    Clock, Containerd, Context, Error, Exit, Lock, Name, Ports, ReadGuard, Receiver, Runtime,
-    Signal, WriteGuard,
+    Clock, Containerd, Context, Error, Exit, Name, Ports, Receiver, Runtime, Signal,
 };
 use crate::quirks::Quirk;
 use crate::quote::quote;
@@ -16,12 +15,6 @@ use crate::service::Service;
 use crate::store::{Container, Sandbox, SandboxStatus, Status};
 use std::rc::Rc;
 use tracing::{error, info};
-
-/// An event that the service handles, and tries again when it could not.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Event {
-    TaskExit(TaskExit),
-}
 
 /// The exit of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -226,85 +219,8 @@ impl<P: Ports> Service<P> {
         Ok(())
     }
 
-    /// Queues an event for another attempt and sees to it that the queue is looked at.
-    async fn back_off(&self, key: &str, event: Event) {
-        let queues = self.backoff.write().await;
-        let now = self.ports.clock().now();
-        let arm = queues.with_mut(|queues: &mut Backoff<Event>| {
-            queues.enqueue(key, event, now);
-            !std::mem::replace(&mut queues.armed, true)
-        });
-        drop(queues);
-        if arm {
-            let service = self.clone();
-            let name = Name::new("backoff", "");
-            self.ports.runtime().spawn(name, async move { service.empty_queues().await });
-        }
-    }
-
-    /// The tick of the event loop, for as long as events wait.
-    async fn empty_queues(&self) {
-        loop {
-            self.ports.runtime().sleep(CHECK_INTERVAL).await;
-            let now = self.ports.clock().now();
-            let expired = self.backoff.read().await.with(|queues| queues.expired(now));
-            for key in &expired {
-                self.handle_queue(key).await;
-            }
-            let queues = self.backoff.write().await;
-            let idle = queues.with_mut(|queues| {
-                queues.armed = !queues.is_empty();
-                !queues.armed
-            });
-            if idle {
-                return;
-            }
-        }
-    }
-
-    /// Handles the events of one key in order. From the first that fails on they wait again.
-    async fn handle_queue(&self, key: &str) {
-        let taken = self.backoff.write().await.with_mut(|queues| queues.take(key));
-        let Some(mut queue) = taken else { return };
-        let mut handled = 0;
-        for event in &queue.events {
-            if let Err(error) = self.handle_event(event).await {
-                error!(%error, "Failed to handle backOff event {event:?} for {key}");
-                break;
-            }
-            handled += 1;
-        }
-        queue.events.drain(..handled);
-        if !queue.events.is_empty() {
-            let queues = self.backoff.write().await;
-            let now = self.ports.clock().now();
-            queues.with_mut(|queues| queues.requeue(key, queue, now));
-        }
-    }
-
-    /// One attempt at an event, with a budget of its own (spec section 5.4).
-    async fn handle_event(&self, event: &Event) -> Result<(), Error> {
-        let ctx = self.event_context();
-        let Event::TaskExit(exit) = event;
-        match self.containers.get(&exit.process_id).await {
-            Ok(container) => {
-                let handled = self.handle_container_exit(&ctx, exit, &container).await;
-                return handled.map_err(|e| e.wrap("failed to handle container TaskExit event"));
-            }
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error.wrap("can't find container for TaskExit event")),
-        }
-        match self.sandboxes.get(&exit.process_id).await {
-            Ok(sandbox) => {
-                let handled = self.handle_sandbox_exit(&ctx, &sandbox).await;
-                handled.map_err(|e| e.wrap("failed to handle sandbox TaskExit event"))
-            }
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => Err(error.wrap("can't find sandbox for TaskExit event")),
-        }
-    }
-
-    fn event_context(&self) -> Context {
+    /// The budget of handling one event.
+    pub(crate) fn event_context(&self) -> Context {
         Context::background().with_timeout(self.ports.clock().now(), HANDLE_EVENT_TIMEOUT)
     }
 }

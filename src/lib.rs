@@ -11,7 +11,8 @@
 //! * `service`: what the calls share, and the wrapper around each.
 //! * `start`, `stop`, `remove`, `create`, `status`, `sandbox`: one call or a pair of them each. `start`
 //!   reads from top to bottom like the table of the specification, followed by its rollback.
-//! * `exit_monitor`, `backoff`: what happens when a process ends, and when that could not be handled.
+//! * `exit_monitor`, `event_loop`, `backoff`: what happens when a process ends or runs out of memory, and
+//!   when that could not be handled.
 //! * [`client`]: containerd's client library: handles of records and tasks.
 //! * [`store`], [`io`]: statuses and their checkpoints, the stores of containers and sandboxes; pipes
 //!   and logs.
@@ -22,6 +23,7 @@ pub mod client;
 pub mod config;
 mod create;
 pub mod cri;
+mod event_loop;
 mod events;
 mod exit_monitor;
 pub mod io;

@@ -10,7 +10,7 @@ use crate::cri::{
     ContainerConfig, ContainerFilter, ContainerStatus, ContainerSummary, LocalFuture, Peek,
     RuntimeService, Sandbox,
 };
-use crate::exit_monitor::Event;
+use crate::event_loop::Event;
 use crate::nri::NriState;
 use crate::ports::{Clock, Context, Error, Name, Ports, Runtime};
 use crate::quirks::Quirks;
@@ -31,6 +31,8 @@ pub struct Shared<P: Ports> {
     pub(crate) names: NameIndex<P>,
     pub(crate) nri: <P::Runtime as Runtime>::Lock<NriState>,
     pub(crate) backoff: <P::Runtime as Runtime>::Lock<Backoff<Event>>,
+    /// Held by whoever handles an event, or events that waited.
+    pub(crate) event_turn: <P::Runtime as Runtime>::Lock<()>,
     /// Set once, when the service has come up.
     initialized: Cell<bool>,
 }
@@ -65,6 +67,7 @@ impl<P: Ports> Service<P> {
             names: NameIndex::new(&ports),
             nri: runtime.lock(Name::new("nri", ""), NriState::default()),
             backoff: runtime.lock(Name::new("backoff", ""), Backoff::default()),
+            event_turn: runtime.lock(Name::new("event-turn", ""), ()),
             initialized: Cell::new(false),
             config,
             quirks,
@@ -120,6 +123,8 @@ impl<P: Ports> RuntimeService for Service<P> {
     fn run(&self) -> LocalFuture<Result<(), Error>> {
         let service = self.clone();
         Box::pin(async move {
+            service.subscribe_events();
+            service.start_event_loop();
             service.nri_register_connected().await;
             service.initialized.set(true);
             debug!("serving");

@@ -1,7 +1,7 @@
 //! StartContainer (spec section 1).
 
 use crate::client::{Task, TaskOptions};
-use crate::config::{START_FAILURE_EXIT_CODE, START_FAILURE_REASON};
+use crate::config::{OOM_REASON, START_FAILURE_EXIT_CODE, START_FAILURE_REASON};
 use crate::cri::{ContainerState, EventKind, NamespaceMode, SandboxState};
 use crate::io::create_loggers;
 use crate::metrics;
@@ -145,6 +145,7 @@ impl<P: Ports> Service<P> {
             })?;
         }
         // 14
+        let asked_at = self.ports.clock().wall();
         task.start(ctx)
             .await
             .map_err(|e| e.wrap(format!("failed to start containerd task {}", quote(id))))?;
@@ -153,14 +154,23 @@ impl<P: Ports> Service<P> {
         container
             .status
             .update_sync(|status| {
-                Ok(Status { pid, started_at: self.ports.clock().wall(), ..status })
+                let late = self.quirks.has(Quirk::StartedAtReadLate);
+                let started_at = if late { self.ports.clock().wall() } else { asked_at };
+                Ok(Status { pid, started_at, ..status })
             })
             .await
             .map_err(|e| e.wrap(format!("failed to update container {} state", quote(id))))?;
         // 16: after the checkpoint, so that the exit is written over RUNNING and never before it.
-        self.start_container_exit_monitor(Context::background(), id, pid, exit);
+        let watch = || self.start_container_exit_monitor(Context::background(), id, pid, exit);
         // 17
-        self.send_container_event(ctx, id, sandbox_id, EventKind::Started).await;
+        let announce = self.send_container_event(ctx, id, sandbox_id, EventKind::Started);
+        if self.quirks.has(Quirk::StartedEventUnordered) {
+            watch();
+            announce.await;
+        } else {
+            announce.await;
+            watch();
+        }
         // 18
         if self.nri_enabled()
             && let Err(error) = self.nri_post_start_container(ctx, &sandbox, container).await
@@ -203,12 +213,15 @@ impl<P: Ports> Service<P> {
             }
         }
         // R1a
+        let keeps_oom = !self.quirks.has(Quirk::OomReasonOverwritten);
         let failed = container.status.update_sync(|status| {
+            let killed = keeps_oom && status.reason == OOM_REASON;
+            let reason = if killed { OOM_REASON } else { START_FAILURE_REASON };
             Ok(Status {
                 pid: 0,
                 finished_at: self.ports.clock().wall(),
                 exit_code: START_FAILURE_EXIT_CODE,
-                reason: START_FAILURE_REASON.into(),
+                reason: reason.into(),
                 message: cause.message.clone(),
                 ..status
             })

@@ -145,11 +145,18 @@ impl<P: Ports> Service<P> {
             debug!("Stop container {} with signal {name} timed out", quote(id));
         }
         info!("Kill container {}", quote(id));
-        match task.kill(ctx, SIGKILL, false).await {
+        let is_gone = match task.kill(ctx, SIGKILL, false).await {
             Err(error) if !error.is_not_found() => {
                 return Err(error.wrap(format!("failed to kill container {}", quote(id))));
             }
-            _ => {}
+            killed => killed.is_err(),
+        };
+        // Whoever hears of the exit of a process that is gone has the time of handling one.
+        if is_gone
+            && !self.quirks.has(Quirk::ExitReportTrusted)
+            && container.stopped.wait(&self.event_context()).await.is_err()
+        {
+            return self.clean_up_unknown_container(ctx, container).await;
         }
         container.stopped.wait(ctx).await.map_err(|e| {
             e.wrap(format!("wait container {}", quote(id))).wrap(format!(
@@ -181,7 +188,7 @@ impl<P: Ports> Service<P> {
         Ok(DEFAULT_STOP_SIGNAL.to_owned())
     }
 
-    /// Declares a container dead whose task is gone and whose state was unknown.
+    /// Declares a container dead whose process is gone, with a code that nobody knows.
     async fn clean_up_unknown_container(
         &self,
         ctx: &Context,

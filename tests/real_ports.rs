@@ -49,6 +49,7 @@ struct FakeContainerd {
     records: Rc<RefCell<BTreeMap<String, Record>>>,
     snapshots: Rc<RefCell<BTreeSet<String>>>,
     tasks: Rc<RefCell<BTreeMap<String, Task>>>,
+    oom_events: Rc<RefCell<Vec<String>>>,
 }
 
 impl FakeContainerd {
@@ -72,6 +73,7 @@ impl FakeContainerd {
             records: Rc::new(RefCell::new(BTreeMap::from([(SANDBOX.into(), sandbox)]))),
             snapshots: Rc::default(),
             tasks: Rc::new(RefCell::new(BTreeMap::from([(SANDBOX.into(), pause)]))),
+            oom_events: Rc::default(),
         }
     }
 
@@ -176,6 +178,19 @@ impl Containerd for FakeContainerd {
         let exit = self.with_task(id, |task| task.exit)?;
         self.tasks.borrow_mut().remove(id);
         Ok(exit.unwrap_or(Exit { code: 0, at: 0 }))
+    }
+
+    fn oom_subscribe(&self) {
+        self.oom_events.borrow_mut().clear();
+    }
+
+    async fn oom_event(&self) -> Result<Option<String>, Error> {
+        loop {
+            if let Some(id) = self.oom_events.borrow_mut().pop() {
+                return Ok(Some(id));
+            }
+            self.runtime.sleep(Duration::from_millis(1)).await;
+        }
     }
 }
 
@@ -343,6 +358,10 @@ fn a_container_lives_on_real_ports() {
             let log = node.fs.locate("/var/log/pods/pod/web/0.log");
             let lines = || fs::read_to_string(&log).unwrap_or_default().lines().count();
             eventually("both lines are logged", || lines() == 2).await;
+
+            node.containerd.oom_events.borrow_mut().push(id.clone());
+            let reason = || service.peek(&id).map(|peek| peek.reason).unwrap_or_default();
+            eventually("the reason is put on record", || reason() == "OOMKilled").await;
 
             service.stop_container(ctx.clone(), id.clone(), 10).await.unwrap();
             let status = service.container_status(ctx.clone(), id.clone(), false).await.unwrap();

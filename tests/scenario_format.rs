@@ -396,6 +396,23 @@ fn a_call(name: String, world: &World, known: &Known) -> impl Strategy<Value = C
     )
 }
 
+fn an_occurrence(world: &World, known: &Known) -> impl Strategy<Value = Vec<Occurrence>> + use<> {
+    let sandboxes = world.sandboxes.iter().map(|s| Victim::Sandbox(s.name.clone()));
+    let containers = known.containers.iter().cloned().map(Victim::Container);
+    let victims: Vec<Victim> = sandboxes.chain(containers).collect();
+    let happening =
+        (select(victims), 0..=255, any::<bool>()).prop_map(|(of, code, oom)| match of {
+            Victim::Container(container) if oom => Happening::Oom { container },
+            of => Happening::Exit { of, code },
+        });
+    let occurrence = (happening, a_when(known)).prop_map(|(what, when)| Occurrence {
+        span: Span::default(),
+        what,
+        when,
+    });
+    vec(occurrence, 0..3)
+}
+
 fn a_fault(known: &Known) -> impl Strategy<Value = Fault> + use<> {
     let message = proptest::option::of(a_message(known));
     let of = select(vec![DelayOf::Effect, DelayOf::Reply]);
@@ -408,6 +425,7 @@ fn a_fault(known: &Known) -> impl Strategy<Value = Fault> + use<> {
         an_effect().prop_map(|effect| FaultKind::Cancel { effect }),
         an_effect().prop_map(|effect| FaultKind::Deadline { effect }),
         Just(FaultKind::ShortWrite),
+        Just(FaultKind::Lost),
         an_effect().prop_map(|effect| FaultKind::ConnectionClosed { effect }),
     ];
     (a_site(known), kind).prop_map(|(at, kind)| Fault { span: Span::default(), at, kind })
@@ -583,14 +601,20 @@ fn a_scenario() -> impl Strategy<Value = Scenario> {
         calls.prop_map(move |calls| (world.clone(), known.clone(), calls))
     });
     with_calls.prop_flat_map(|(world, known, calls)| {
+        let occurrences = an_occurrence(&world, &known);
         let faults = vec(a_fault(&known), 0..4);
         let holds = vec((a_moment(&known), a_moment(&known), any::<bool>()), 0..3);
         let expects = vec(an_expect(&known, &calls), 0..3);
         let violations = vec(a_violation(&known), 0..3);
         let texts = ("[^\\pC\\pZ][^\\pC\n\r]{0,20}", any_text(), names("tag", 2));
         let clocks = vec(a_clock(&known), 0..3);
-        (texts, faults, holds, clocks, expects, violations).prop_map(
-            move |((title, description, tags), faults, holds, clocks, expects, violations)| {
+        (texts, (occurrences, faults, holds, clocks), expects, violations).prop_map(
+            move |(
+                (title, description, tags),
+                (occurrences, faults, holds, clocks),
+                expects,
+                violations,
+            )| {
                 assemble(
                     Scenario {
                         name: "a-start".to_owned(),
@@ -599,6 +623,7 @@ fn a_scenario() -> impl Strategy<Value = Scenario> {
                         tags,
                         world: world.clone(),
                         calls: calls.clone(),
+                        occurrences,
                         faults,
                         holds: Vec::new(),
                         clocks,
@@ -792,6 +817,7 @@ refused! {
     expectation_checks_nothing
     state_of_a_start
     sweep_of_unknown_actor
+    occurrence_words_unknown
     output_too_long
     mode_in_decimal
     world_words_unknown

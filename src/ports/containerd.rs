@@ -170,4 +170,10 @@ pub trait Containerd: Clone + 'static {
     /// Blocks until the exit is recorded.
     fn task_wait(&self, ctx: &Context, id: &str) -> impl Future<Output = Result<Exit, Error>>;
     fn task_delete(&self, ctx: &Context, id: &str) -> impl Future<Output = Result<Exit, Error>>;
+
+    /// Subscribes to `/tasks/oom`, in place of an earlier subscription. Does not park.
+    fn oom_subscribe(&self);
+    /// The next event of the subscription: the id of the container. Blocks until there is one; `None`
+    /// when the subscription has ended.
+    fn oom_event(&self) -> impl Future<Output = Result<Option<String>, Error>>;
 }

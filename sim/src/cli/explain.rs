@@ -59,6 +59,10 @@ fn explain(cases: &crate::suite::Cases<'_>, output: &mut Output) -> Result<(), F
     section(output, "The world", things)?;
     let calls = scenario.calls.iter().map(|c| format!("{}: {}", c.name, describe::call(c)));
     section(output, "Clients call", calls)?;
+    let occurrences = scenario.occurrences.iter();
+    let occurrences =
+        occurrences.map(|o| format!("{}, {}", describe::occurrence(o), describe::when(&o.when)));
+    section(output, "What happens by itself", occurrences)?;
     let faults = scenario.faults.iter().map(|f| format!("{}: {}", f.at, describe::fault(f)));
     let holds = scenario.holds.iter().map(|h| format!("{} is held {}", h.what, describe::hold(h)));
     let clocks = (scenario.clocks.iter())

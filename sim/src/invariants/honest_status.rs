@@ -7,6 +7,7 @@ use super::judge::{CallFact, Kind, View};
 use super::{Id, Invariant, Notes, Watch};
 use crate::run::Snapshot;
 use crate::turnstile::{Happened, Op};
+use crate::world::ExitCause;
 
 /// Exit code of a failed start.
 const START_FAILED: i32 = 128;
@@ -81,9 +82,15 @@ fn says_why(view: &View<'_>, index: usize, start: &CallFact, notes: &mut Notes) 
     if peek.state == ContainerState::Unknown {
         return;
     }
+    let was_killed = view.processes(index).any(|process| process.cause == Some(ExitCause::Oom));
+    let why = match &*peek.reason {
+        "StartError" => true,
+        "OOMKilled" => was_killed,
+        _ => false,
+    };
     let honest = peek.state == ContainerState::Exited
         && peek.exit_code == START_FAILED
-        && matches!(&*peek.reason, "StartError" | "OOMKilled")
+        && why
         && peek.message == error.message
         && peek.finished_at != 0
         && peek.pid == 0;

@@ -6,7 +6,7 @@ use shakedown_cri::cri::ContainerState;
 use super::judge::{Kind, View};
 use super::{Id, Invariant, Notes, Watch};
 use crate::turnstile::Happened;
-use crate::world::ProcessState;
+use crate::world::{ExitCause, ProcessState};
 
 #[derive(Default)]
 pub struct NoCollateral;
@@ -64,17 +64,14 @@ impl Invariant for NoCollateral {
                     );
                     ends && call.began.is_some() && call.touches(index, subject)
                 });
-                let planned = view
-                    .world
-                    .plans
-                    .get(&subject.name)
-                    .and_then(|plan| plan.runs.map(|_| plan.exit_code));
                 if let Some(process) = view.processes(index).last()
                     && process.state == ProcessState::Dead
                     && !asked
                     && !subject.exited_in_setup
                 {
-                    notes.judge(planned == Some(process.code), view, || {
+                    let by_itself =
+                        matches!(process.cause, Some(ExitCause::Itself | ExitCause::Oom));
+                    notes.judge(by_itself, view, || {
                         format!(
                             "the process of {} was killed, although nobody asked for it",
                             subject.name

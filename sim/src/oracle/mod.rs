@@ -80,6 +80,8 @@ pub enum Fault {
     ConnectionClosed {
         effect: Effect,
     },
+    /// What happened is not reported to anyone.
+    Lost,
 }
 
 impl Fault {
@@ -94,6 +96,7 @@ impl Fault {
             Fault::Deadline { .. } => "deadline",
             Fault::ShortWrite => "short-write",
             Fault::ConnectionClosed { .. } => "connection-closed",
+            Fault::Lost => "lost",
         }
     }
 
@@ -105,7 +108,7 @@ impl Fault {
             | Fault::Cancel { effect }
             | Fault::Deadline { effect }
             | Fault::ConnectionClosed { effect } => *effect,
-            Fault::Delay { .. } | Fault::ShortWrite => Effect::Done,
+            Fault::Delay { .. } | Fault::ShortWrite | Fault::Lost => Effect::Done,
         }
     }
 
@@ -116,6 +119,12 @@ impl Fault {
         if op.is_single() {
             return match self {
                 Fault::HangForever { effect: Effect::None } if op == Op::Lock => None,
+                Fault::Lost if op.can_get_lost() => None,
+                Fault::Delay { of: DelayOf::Effect, .. } if op == Op::Publish => None,
+                _ if op.can_get_lost() => {
+                    let delayed = if op == Op::Publish { " or delayed" } else { "" };
+                    Some(format!("`{name}` can only be held, `lost`{delayed}"))
+                }
                 _ if matches!(layer, Layer::Client | Layer::World) => {
                     Some(format!("`{name}` is not a call, nothing can fail in it"))
                 }
@@ -165,6 +174,7 @@ impl Fault {
             Fault::Cancel { effect: Effect::Late(_) } if layer == Layer::Shim => {
                 Some(format!("`{name}` is not told of a cancel, so nobody gives up on it early"))
             }
+            Fault::Lost => Some(format!("`{name}` is no report that could get lost")),
             Fault::ShortWrite => {
                 (op != Op::FsWrite).then(|| format!("`{name}` is not a write to a file"))
             }
@@ -226,7 +236,7 @@ impl fmt::Display for Fault {
                 };
                 return write!(f, " of the {of} by {}", duration_text(*by));
             }
-            Fault::ShortWrite => return Ok(()),
+            Fault::ShortWrite | Fault::Lost => return Ok(()),
             _ => {}
         }
         match self.effect() {
@@ -313,6 +323,7 @@ impl Menus {
             }
         }
         menu.push(Fault::ShortWrite);
+        menu.push(Fault::Lost);
         menu.retain(|fault| fault.misfit(op).is_none());
         menu
     }

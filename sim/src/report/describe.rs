@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::scenario::{
-    Action, Call, Clock, ClockChange, Container, DelayOf, Disk, Effect, Fault, FaultKind, Hold,
-    HostNamespace, InitialState, NriConfig, PathKind, PidMode, Plugin, PluginEvent, Process,
-    Sandbox, SandboxState, Stream, Target, When, World, duration,
+    Action, Call, Clock, ClockChange, Container, DelayOf, Disk, Effect, Fault, FaultKind,
+    Happening, Hold, HostNamespace, InitialState, NriConfig, Occurrence, PathKind, PidMode, Plugin,
+    PluginEvent, Process, Sandbox, SandboxState, Stream, Target, Victim, When, World, duration,
 };
 
 /// A thing of the world: `(container, web, created, in pod)`.
@@ -220,10 +220,8 @@ pub fn action(action: &Action) -> String {
 /// What a call does, when, and how patient its client is.
 pub fn call(call: &Call) -> String {
     let mut text = action(&call.action);
-    match &call.when {
-        When::At(time) if time.is_zero() => {}
-        When::At(time) => text.push_str(&format!(", at {}", duration::print(*time))),
-        When::Moment(moment) => text.push_str(&format!(", when {moment}")),
+    if call.when != When::At(Duration::ZERO) {
+        text.push_str(&format!(", {}", when(&call.when)));
     }
     if let Some(deadline) = call.deadline {
         text.push_str(&format!(", deadline {}", duration::print(deadline)));
@@ -236,6 +234,20 @@ pub fn call(call: &Call) -> String {
         Some(When::Moment(moment)) => text.push_str(&format!(", cancelled when {moment}")),
     }
     text
+}
+
+/// `the process of web exits 3`
+pub fn occurrence(occurrence: &Occurrence) -> String {
+    match &occurrence.what {
+        Happening::Exit { of, code } => {
+            let whose = match of {
+                Victim::Container(name) => format!("the process of {name}"),
+                Victim::Sandbox(name) => format!("the pause process of {name}"),
+            };
+            format!("{whose} exits {code}")
+        }
+        Happening::Oom { container } => format!("the process of {container} runs out of memory"),
+    }
 }
 
 fn effect(effect: Effect) -> String {
@@ -259,6 +271,7 @@ pub fn fault(fault: &Fault) -> String {
         FaultKind::Cancel { effect: e } => format!("cancel, {}", effect(*e)),
         FaultKind::Deadline { effect: e } => format!("deadline, {}", effect(*e)),
         FaultKind::ShortWrite => "short-write".to_owned(),
+        FaultKind::Lost => "lost".to_owned(),
         FaultKind::ConnectionClosed { effect: e } => format!("connection-closed, {}", effect(*e)),
         FaultKind::Swept(keys) => format!("{}, effect {}", keys.kind, keys.effect),
     }

@@ -256,6 +256,11 @@ fn fate(fate: Option<&Fate>) -> (bool, Option<String>) {
 
 fn decisions(ran: &Ran) -> Vec<Decision> {
     let (scenario, outcome) = (&ran.case.scenario, &ran.outcome);
+    let occurrences = scenario.occurrences.iter().enumerate().map(|(i, occurrence)| {
+        let (applied, why_not) = fate(outcome.occurrences.get(i));
+        let (at, what) = (describe::when(&occurrence.when), describe::occurrence(occurrence));
+        Decision { kind: "occurrence", at, what, applied, why_not }
+    });
     let faults = scenario.faults.iter().enumerate().map(|(i, fault)| {
         let (applied, why_not) = fate(outcome.faults.get(i));
         let (at, what) = (fault.at.clone(), describe::fault(fault));
@@ -271,7 +276,7 @@ fn decisions(ran: &Ran) -> Vec<Decision> {
         let (at, what) = (describe::when(&clock.when), describe::clock(clock));
         Decision { kind: "clock", at, what, applied, why_not }
     });
-    faults.chain(holds).chain(clocks).collect()
+    occurrences.chain(faults).chain(holds).chain(clocks).collect()
 }
 
 /// Whether a moment belongs into the short timeline.
@@ -279,7 +284,8 @@ fn is_interesting(happened: &Happened, reaping: bool) -> bool {
     let moment = &happened.moment;
     let op = moment.site.op;
     let failed = happened.error.is_some() && moment.stage != Stage::Effect;
-    if moment.stage == Stage::Abandon || failed || matches!(op, Op::Exit | Op::Adjust) {
+    let by_itself = matches!(op, Op::Exit | Op::Oom | Op::Publish | Op::Adjust);
+    if moment.stage == Stage::Abandon || failed || by_itself {
         return true;
     }
     if reaping {
@@ -294,7 +300,12 @@ fn is_interesting(happened: &Happened, reaping: bool) -> bool {
     }
     match op {
         // What only looks.
-        Op::TaskGet | Op::TaskWait | Op::RecordInfo | Op::SnapshotMounts | Op::ImageGet => false,
+        Op::TaskGet
+        | Op::TaskWait
+        | Op::TaskOom
+        | Op::RecordInfo
+        | Op::SnapshotMounts
+        | Op::ImageGet => false,
         Op::RuntimeCreate | Op::RuntimeStart | Op::RuntimeKill | Op::RuntimeDelete => true,
         Op::FsRename => moment.site.subject.text().ends_with("status"),
         _ => matches!(op.layer(), Layer::Task | Layer::Metadata | Layer::Nri | Layer::Event),

@@ -10,9 +10,13 @@ use shakedown_cri::ports::{Code, Errno, Image, NriEvent, NriMode, Plugin, Record
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::oracle::{Cause, DelayOf, Effect, Fault, Script, ScriptedHold};
-use crate::scenario::{self as file, Case, FaultKind, HostNamespace, PidMode, Span, When};
-use crate::turnstile::{Moment, Site, Symbol};
-use crate::world::{ClockChange, PluginState, ProcessOutput, ProcessPlan, Roots, Shim, World};
+use crate::scenario::{
+    self as file, Case, FaultKind, Happening, HostNamespace, PidMode, Span, Victim, When,
+};
+use crate::turnstile::{Moment, Op, Site, Symbol, role_of};
+use crate::world::{
+    ClockChange, Fate, Placed, PluginState, ProcessOutput, ProcessPlan, Roots, Shim, World,
+};
 
 /// An entry of the scenario that can be parsed but not run: a harness error of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +84,18 @@ impl CallPlan {
     }
 }
 
+/// An occurrence of the plan.
+#[derive(Clone, Debug)]
+pub struct OccurrencePlan {
+    pub actor: Symbol,
+    pub op: Op,
+    pub placed: Placed,
+    pub at: Option<Duration>,
+    pub when: Option<Moment>,
+    /// Span of the entry.
+    pub span: std::ops::Range<usize>,
+}
+
 /// Everything that a run needs of its case.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -94,6 +110,7 @@ pub struct Plan {
     pub containers: Vec<ContainerPlan>,
     pub calls: Vec<CallPlan>,
     pub clocks: Vec<ClockPlan>,
+    pub occurrences: Vec<OccurrencePlan>,
     pub runtimes: Vec<String>,
     pub roots: Roots,
     world: file::World,
@@ -168,6 +185,7 @@ fn fault(entry: &file::Fault) -> Result<(Site, Fault), RunError> {
         FaultKind::Deadline { effect: e } => Fault::Deadline { effect: effect(*e) },
         FaultKind::ShortWrite => Fault::ShortWrite,
         FaultKind::ConnectionClosed { effect: e } => Fault::ConnectionClosed { effect: effect(*e) },
+        FaultKind::Lost => Fault::Lost,
         FaultKind::Swept(keys) => {
             let message =
                 format!("a fault of kind `{}` has no effect `{}`", keys.kind, keys.effect);
@@ -253,6 +271,13 @@ impl Plan {
                 Err(error) => errors.push(error),
             }
         }
+        let mut occurrences = Vec::new();
+        for entry in &scenario.occurrences {
+            match occurrence_plan(entry, &sandboxes, &ids) {
+                Ok(occurrence) => occurrences.push(occurrence),
+                Err(error) => errors.push(error),
+            }
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -267,6 +292,7 @@ impl Plan {
             containers,
             calls,
             clocks,
+            occurrences,
             runtimes: world.runtimes.clone(),
             roots: default_roots(),
             world: world.clone(),
@@ -391,6 +417,7 @@ impl Plan {
                 let _ = world.fs.make_dir_all(&sandbox.config.log_directory, 0o755);
             }
         }
+        world.placed = self.occurrences.iter().map(|o| o.placed.clone()).collect();
         for container in &self.world.containers {
             let process = &container.process;
             let output = process.output.iter().map(|output| ProcessOutput {
@@ -543,6 +570,36 @@ fn clock_plan(clock: &file::Clock) -> Result<ClockPlan, RunError> {
         file::ClockChange::Drift(ppm) => ClockChange::Drift(*ppm),
     };
     Ok(ClockPlan { at, when, change, span: clock.span.0.clone() })
+}
+
+fn occurrence_plan(
+    occurrence: &file::Occurrence,
+    sandboxes: &[SandboxPlan],
+    ids: &BTreeMap<&str, String>,
+) -> Result<OccurrencePlan, RunError> {
+    let of_container = |name: &str| (Symbol::of(name), ids.get(name).cloned());
+    let (op, fate, (name, id)) = match &occurrence.what {
+        Happening::Exit { of, code } => {
+            let victim = match of {
+                Victim::Container(name) => of_container(name),
+                Victim::Sandbox(name) => {
+                    let sandbox = sandboxes.iter().find(|sandbox| sandbox.name == *name);
+                    (Symbol::of(name), sandbox.map(|sandbox| sandbox.id.clone()))
+                }
+            };
+            (Op::Exit, Fate::Exit(*code), victim)
+        }
+        Happening::Oom { container } => (Op::Oom, Fate::Oom, of_container(container)),
+    };
+    let (at, when) = when_of(&occurrence.when, &occurrence.span)?;
+    Ok(OccurrencePlan {
+        actor: role_of("process", name),
+        op,
+        placed: Placed { id: id.unwrap_or_default(), fate },
+        at,
+        when,
+        span: occurrence.span.0.clone(),
+    })
 }
 
 fn call_plan(call: &file::Call) -> Result<CallPlan, RunError> {

@@ -185,7 +185,7 @@ impl Conductor {
         }
         self.sim.take_observer();
         let judgement = judge.judgement();
-        let (faults, holds) = self.sim.fates();
+        let [faults, holds, occurrences] = self.sim.fates();
         let recording = self.sim.with_recording(std::mem::take);
         let digest = recording.digest();
         Outcome {
@@ -207,6 +207,7 @@ impl Conductor {
                     .map(|(_, done)| if *done { Fate::Applied } else { Fate::NotReached })
                     .collect()
             }),
+            occurrences,
             waiting: settled.waiting,
             stop,
             never_began: self.never_began(),
@@ -295,6 +296,11 @@ impl Conductor {
         for (index, call) in self.plan.calls.iter().enumerate() {
             self.add_call(index, call, start);
         }
+        for (number, occurrence) in self.plan.occurrences.iter().enumerate() {
+            let due = occurrence.at.map(|at| start.after(at).0);
+            let placed = (occurrence.actor, occurrence.op, Occurrence::Placed(number));
+            self.sim.add_occurrence(placed, due, occurrence.when);
+        }
         for (change, clock) in self.plan.clocks.iter().enumerate() {
             let adjust = (Symbol::of("clock"), Op::Adjust, Occurrence::Clock { change });
             let due = clock.at.map(|at| start.after(at).0);
@@ -332,7 +338,8 @@ impl Conductor {
     /// up, the last fault.
     fn settle_from(&self, start: Instant) -> Instant {
         let mut from = start.max(self.sim.last_fault_at());
-        for at in self.plan.clocks.iter().filter_map(|clock| clock.at) {
+        let occurrences = self.plan.occurrences.iter().filter_map(|occurrence| occurrence.at);
+        for at in occurrences.chain(self.plan.clocks.iter().filter_map(|clock| clock.at)) {
             from = from.max(start.after(at));
         }
         self.sim.with_calls(|calls| {
@@ -405,7 +412,10 @@ impl Conductor {
                     _ => false,
                 });
                 let busy = in_progress.contains(&container.name);
-                if created && plan.can_start(container) && !pod_stopped && !busy {
+                let pod_died =
+                    reaper.sim.with_world(|world| !world.has_live_process(&container.sandbox_id));
+                let startable = plan.can_start(container) && !pod_stopped && !pod_died;
+                if created && startable && !busy {
                     let result = reaper.start(&container.id).await;
                     out.borrow_mut().restarted.push((container.name.to_string(), result));
                 }

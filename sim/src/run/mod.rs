@@ -9,6 +9,8 @@ mod outcome;
 pub(crate) use client::Answers;
 pub use client::{Reaped, Unreaped};
 pub(crate) use compile::fits;
-pub use compile::{CallPlan, ContainerPlan, Plan, RunError, SandboxPlan, container_id};
+pub use compile::{
+    CallPlan, ContainerPlan, OccurrencePlan, Plan, RunError, SandboxPlan, container_id,
+};
 pub use conduct::{Options, run};
 pub use outcome::{Answer, EventSeen, Leftovers, Outcome, Reply, Snapshot, StatusShot};

@@ -97,10 +97,11 @@ pub struct Outcome {
     /// Container and its log's lines, without time stamps.
     pub logs: Vec<(Symbol, Vec<String>)>,
     pub judgement: Judgement,
-    /// What became of each fault and hold of the scenario, in the file's order.
+    /// What became of each fault, hold and occurrence of the scenario, in the file's order.
     pub faults: Vec<Fate>,
     pub holds: Vec<Fate>,
     pub clocks: Vec<Fate>,
+    pub occurrences: Vec<Fate>,
     /// Who waits where, when the run ended over budget or never became quiet.
     pub waiting: Vec<Moment>,
     /// How the run stopped: idle, a panic, over budget.

@@ -172,8 +172,8 @@ fn case_name(stem: &str, values: &[(String, String)]) -> String {
     format!("{stem}[{}]", values.join(","))
 }
 
-/// The scenario whose run tells the values of a sweep: without the calls, faults and holds that use
-/// a sweep, and without those that name a call that is thereby gone. The other axes have their
+/// The scenario whose run tells the values of a sweep: without the calls, occurrences, faults and holds that
+/// use a sweep, and without those that name a call that is thereby gone. The other axes have their
 /// first value; nothing is expected.
 pub fn baseline(scenario: &Scenario) -> Scenario {
     let sweeps: Vec<&str> = scenario
@@ -201,6 +201,7 @@ pub fn baseline(scenario: &Scenario) -> Scenario {
         base.faults.retain(|fault| stays(&fault_texts(fault)));
         base.clocks.retain(|clock| stays(&clock_texts(clock)));
         base.holds.retain(|hold| stays(&[&hold.what, &hold.until]));
+        base.occurrences.retain(|occurrence| stays(&when_texts([&occurrence.when])));
         let calls = std::mem::take(&mut base.calls);
         let (calls, removed): (Vec<Call>, Vec<Call>) =
             calls.into_iter().partition(|call| stays(&call_texts(call)));
@@ -244,9 +245,12 @@ fn clock_texts(clock: &Clock) -> Vec<&str> {
 }
 
 fn call_texts(call: &Call) -> Vec<&str> {
-    [Some(&call.when), call.cancel.as_ref()]
+    when_texts([&call.when].into_iter().chain(&call.cancel))
+}
+
+fn when_texts<'a>(whens: impl IntoIterator<Item = &'a When>) -> Vec<&'a str> {
+    whens
         .into_iter()
-        .flatten()
         .filter_map(|when| match when {
             When::Moment(text) => Some(text.as_str()),
             When::At(_) => None,
@@ -273,6 +277,9 @@ fn fill_in(scenario: &mut Scenario, values: &[(String, String)]) {
     for call in &mut scenario.calls {
         fill_when(&mut call.when);
         call.cancel.iter_mut().for_each(fill_when);
+    }
+    for occurrence in &mut scenario.occurrences {
+        fill_when(&mut occurrence.when);
     }
     for fault in &mut scenario.faults {
         fill_in_fault(fault, &values);

@@ -22,6 +22,7 @@ pub struct Scenario {
     pub tags: Vec<String>,
     pub world: World,
     pub calls: Vec<Call>,
+    pub occurrences: Vec<Occurrence>,
     pub faults: Vec<Fault>,
     pub holds: Vec<Hold>,
     pub clocks: Vec<Clock>,
@@ -273,6 +274,30 @@ pub enum Action {
     },
 }
 
+/// `[[occurrence]]`: what happens on the node by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Occurrence {
+    pub span: Span,
+    pub what: Happening,
+    pub when: When,
+}
+
+/// `what = …`
+#[derive(Clone, Debug, PartialEq)]
+pub enum Happening {
+    /// A process ends by itself. `exit-code`: 0 to 255, default 0.
+    Exit { of: Victim, code: i32 },
+    /// The kernel kills a container's process for want of memory.
+    Oom { container: String },
+}
+
+/// `container = "web"`: its process; `sandbox = "pod"`: its pause process.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Victim {
+    Container(String),
+    Sandbox(String),
+}
+
 /// Which container a call names: `container = "web"`, or `id = "…"` sent as it is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
@@ -319,6 +344,8 @@ pub enum FaultKind {
     ShortWrite,
     /// `kind = "connection-closed"`: the plugin's or shim's connection breaks.
     ConnectionClosed { effect: Effect },
+    /// `kind = "lost"`: nobody is told of it.
+    Lost,
     /// `kind = "{axis}"` or `effect = "{axis}"`: another kind once the axes have their values.
     Swept(Box<FaultKeys>),
 }

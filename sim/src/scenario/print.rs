@@ -27,6 +27,9 @@ pub fn print(scenario: &Scenario) -> String {
     for entry in &scenario.calls {
         call(&mut out, entry);
     }
+    for entry in &scenario.occurrences {
+        occurrence(&mut out, entry);
+    }
     for entry in &scenario.faults {
         fault(&mut out, entry);
     }
@@ -341,6 +344,24 @@ fn call(out: &mut Writer, call: &Call) {
     }
 }
 
+fn occurrence(out: &mut Writer, occurrence: &Occurrence) {
+    out.header("[[occurrence]]");
+    out.word("what", occurrence.what.kind());
+    match &occurrence.what {
+        Happening::Exit { of, code } => {
+            match of {
+                Victim::Container(name) => out.string("container", name),
+                Victim::Sandbox(name) => out.string("sandbox", name),
+            }
+            out.integer_unless("exit-code", i64::from(*code), 0);
+        }
+        Happening::Oom { container } => out.string("container", container),
+    }
+    if occurrence.when != When::At(Duration::ZERO) {
+        when(out, &occurrence.when, "at", "when");
+    }
+}
+
 fn target(out: &mut Writer, target: &Target) {
     match target {
         Target::Container(name) => out.string("container", name),
@@ -376,7 +397,7 @@ fn fault(out: &mut Writer, fault: &Fault) {
         | FaultKind::Cancel { effect: when }
         | FaultKind::Deadline { effect: when }
         | FaultKind::ConnectionClosed { effect: when } => effect(out, *when),
-        FaultKind::ShortWrite => {}
+        FaultKind::ShortWrite | FaultKind::Lost => {}
         FaultKind::Swept(keys) => {
             out.string("kind", &keys.kind);
             out.string_unless("code", &keys.code, "");

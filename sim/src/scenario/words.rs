@@ -100,6 +100,23 @@ impl Action {
     }
 }
 
+/// `what` of an occurrence
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum HappeningWord {
+    Exit,
+    Oom,
+}
+words! { HappeningWord, "occurrence": "exit" => HappeningWord::Exit, "oom" => HappeningWord::Oom }
+
+impl Happening {
+    pub(super) fn kind(&self) -> HappeningWord {
+        match self {
+            Happening::Exit { .. } => HappeningWord::Exit,
+            Happening::Oom { .. } => HappeningWord::Oom,
+        }
+    }
+}
+
 /// `kind` of a fault
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum FaultWord {
@@ -111,12 +128,13 @@ pub(super) enum FaultWord {
     Deadline,
     ShortWrite,
     ConnectionClosed,
+    Lost,
 }
 words! { FaultWord, "kind of fault":
     "error" => FaultWord::Error, "delay" => FaultWord::Delay, "hang" => FaultWord::Hang,
     "hang!" => FaultWord::HangForever, "cancel" => FaultWord::Cancel,
     "deadline" => FaultWord::Deadline, "short-write" => FaultWord::ShortWrite,
-    "connection-closed" => FaultWord::ConnectionClosed,
+    "connection-closed" => FaultWord::ConnectionClosed, "lost" => FaultWord::Lost,
 }
 
 impl FaultKind {
@@ -131,6 +149,7 @@ impl FaultKind {
             FaultKind::Deadline { .. } => FaultWord::Deadline,
             FaultKind::ShortWrite => FaultWord::ShortWrite,
             FaultKind::ConnectionClosed { .. } => FaultWord::ConnectionClosed,
+            FaultKind::Lost => FaultWord::Lost,
             FaultKind::Swept(_) => return None,
         })
     }
@@ -139,7 +158,7 @@ impl FaultKind {
 impl FaultWord {
     /// Whether a fault of the kind has the key `effect`.
     pub(super) fn has_effect(self) -> bool {
-        !matches!(self, FaultWord::Delay | FaultWord::ShortWrite)
+        !matches!(self, FaultWord::Delay | FaultWord::ShortWrite | FaultWord::Lost)
     }
 
     /// Whether its effect can come late: a hang has nobody who would go on meanwhile.
@@ -170,6 +189,7 @@ impl FaultKeys {
             FaultWord::Deadline => FaultKind::Deadline { effect },
             FaultWord::ShortWrite => FaultKind::ShortWrite,
             FaultWord::ConnectionClosed => FaultKind::ConnectionClosed { effect },
+            FaultWord::Lost => FaultKind::Lost,
         })
     }
 }

@@ -10,6 +10,7 @@ use super::names::{Names, event_word, state_word};
 use super::sweep::{is_call, reached};
 use super::verdict::{Kind, Reason, Verdict};
 use crate::invariants::Id;
+use crate::report::describe;
 use crate::run::{Answer, Outcome, Plan, Reply, Snapshot};
 use crate::scenario::{Case, Cause, Expect, ExpectAnswer, ExpectStatus, Filter, ResolvedAxis};
 use crate::turnstile::{Fate, Moment, Stop};
@@ -64,7 +65,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Verdict {
 /// Where a violation is pointed at: what disturbs the case first, else its first call.
 fn disturbance(subject: &Subject<'_>) -> Range<usize> {
     let plan = subject.plan;
-    let disturbed = plan.fault_spans.iter().chain(&plan.hold_spans).next();
+    let occurrences = plan.occurrences.iter().map(|occurrence| &occurrence.span);
+    let disturbed = plan.fault_spans.iter().chain(&plan.hold_spans).chain(occurrences).next();
     let call = || plan.calls.last().map(|call| call.span.clone());
     disturbed.cloned().or_else(call).unwrap_or(0..0)
 }
@@ -128,6 +130,24 @@ fn stop(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
 
 fn decisions(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
     let (plan, outcome) = (subject.plan, subject.outcome);
+    let entries = &subject.case.scenario.occurrences;
+    let occurrences = plan.occurrences.iter().zip(entries).zip(&outcome.occurrences);
+    for ((occurrence, entry), fate) in occurrences {
+        let what = |why: &str| {
+            let happening = describe::occurrence(entry);
+            format!("the occurrence `{happening}` did not come about: {why}")
+        };
+        let not_applied = |why: &str| Reason::new(Kind::NotApplied, &occurrence.span, what(why));
+        match (fate, occurrence.when) {
+            (Fate::Applied, _) => {}
+            (Fate::NotReached, Some(moment)) => {
+                let reason = not_applied(&format!("the moment `{moment}` never came"));
+                reasons.push(suggest(reason, &moment.to_string(), outcome, true));
+            }
+            (Fate::NotReached, None) => reasons.push(not_applied("the run ended before its time")),
+            (Fate::Refused(why), _) => reasons.push(not_applied(why)),
+        }
+    }
     let faults = plan.script.faults.iter().zip(&plan.fault_spans).zip(&outcome.faults);
     for (((site, fault), span), fate) in faults {
         let name = site.to_string();

@@ -199,6 +199,7 @@ struct Core {
     script: Script,
     fates: Vec<Fate>,
     hold_fates: Vec<Fate>,
+    occurrence_fates: Vec<Fate>,
     /// A moment was set aside at some time in this run.
     any_held: bool,
     oracle: Box<dyn Oracle>,
@@ -302,6 +303,7 @@ impl Sim {
             menus,
             fates: vec![Fate::NotReached; script.faults.len()],
             hold_fates: vec![Fate::NotReached; script.holds.len()],
+            occurrence_fates: vec![Fate::NotReached; world.placed.len()],
             any_held: false,
             script,
             oracle,
@@ -414,9 +416,10 @@ impl Sim {
         Instant(self.0.core.borrow().last_fault_at)
     }
 
-    pub fn fates(&self) -> (Vec<Fate>, Vec<Fate>) {
+    /// What became of the faults, the holds and the occurrences of the scenario.
+    pub fn fates(&self) -> [Vec<Fate>; 3] {
         let core = self.0.core.borrow();
-        (core.fates.clone(), core.hold_fates.clone())
+        [&core.fates, &core.hold_fates, &core.occurrence_fates].map(Clone::clone)
     }
 
     pub fn with_calls<R>(&self, look: impl FnOnce(&[ClientCall]) -> R) -> R {
@@ -452,8 +455,7 @@ impl Sim {
     ) {
         let mut core = self.0.core.borrow_mut();
         if let Some(due) = due {
-            let site = core.count(actor, op, Symbol::EMPTY);
-            core.park(site, Stage::Only, due, self.0.now.get(), What::Occurrence(occurrence));
+            core.park_occurrence(actor, op, occurrence, due, self.0.now.get());
         }
         if let Some(moment) = moment {
             core.triggers.push((moment, Trigger::Occur(actor, op, occurrence)));
@@ -865,9 +867,18 @@ impl Sim {
                 core.tasks[task.0].future.is_some().then_some(task)
             }
             What::Occurrence(occurrence) => {
-                let payload = world.occur(occurrence);
+                let occurred = world.occur(occurrence, parked.fault == Some(Fault::Lost));
                 core.take_from(&mut world, now);
-                core.happened(moment, payload, None, now, world.digest());
+                if let Occurrence::Placed(number) = occurrence {
+                    core.last_fault_at = now;
+                    core.occurrence_fates[number] = match &occurred {
+                        Ok(_) => Fate::Applied,
+                        Err(why) => Fate::Refused(why.clone()),
+                    };
+                }
+                let error = occurred.as_ref().err().map(String::as_str);
+                let payload = occurred.as_ref().copied().unwrap_or_default();
+                core.happened(moment, payload, error, now, world.digest());
                 None
             }
             What::Begin { call } => {
@@ -1508,11 +1519,32 @@ impl Core {
         }
         let scheduled = std::mem::take(&mut outbox.scheduled);
         for (due, actor, op, occurrence) in scheduled {
-            let site = self.count(actor, op, Symbol::EMPTY);
-            let task = self.current.take();
-            self.park(site, Stage::Only, due, now, What::Occurrence(occurrence));
-            self.current = task;
+            self.park_occurrence(actor, op, occurrence, due, now);
         }
+    }
+
+    /// Something will happen in the world at `due`; reports can meet faults on their way.
+    fn park_occurrence(
+        &mut self,
+        actor: Symbol,
+        op: Op,
+        occurrence: Occurrence,
+        due: u64,
+        now: u64,
+    ) -> &mut Parked {
+        let site = self.count(actor, op, Symbol::EMPTY);
+        let faults = if op.can_get_lost() { self.decide(site, now) } else { Vec::new() };
+        let task = self.current.take();
+        self.park(site, Stage::Only, due, now, What::Occurrence(occurrence));
+        self.current = task;
+        let parked = self.parked.last_mut().expect("just parked");
+        for fault in faults {
+            match fault {
+                Fault::Delay { by, .. } => parked.due = parked.due.saturating_add(nanos(by)),
+                fault => parked.fault = Some(fault),
+            }
+        }
+        parked
     }
 
     fn happened(&mut self, moment: Moment, payload: u64, error: Option<&str>, at: u64, world: u64) {
@@ -1588,9 +1620,7 @@ impl Core {
                 }
                 Trigger::Occur(..) if !self.faults_allowed => {}
                 Trigger::Occur(actor, op, occurrence) => {
-                    let site = self.count(actor, op, Symbol::EMPTY);
-                    let what = What::Occurrence(occurrence);
-                    self.park(site, Stage::Only, now, now, what).urgent = true;
+                    self.park_occurrence(actor, op, occurrence, now, now).urgent = true;
                 }
                 Trigger::Cancel(index) => {
                     self.park_cancel(index, now, now).urgent = true;

@@ -114,6 +114,7 @@ operations! {
     TaskKill "task.kill" Task "send a signal to a task" [],
     TaskWait "task.wait" Task "wait for a task's exit" [],
     TaskDelete "task.delete" Task "delete a task" [],
+    TaskOom "task.oom_event" Task "wait for the next event that a process ran out of memory" [],
     BundleCreate "bundle.create" Daemon "make the bundle directory" [],
     ShimConnect "shim.connect" Daemon "launch or join the pod's shim" [],
     ShimCreate "shim.create" Daemon "have the shim create the container" [],
@@ -152,12 +153,19 @@ operations! {
     Exit "exit" World "a process ends" [],
     Print "print" World "a process writes" [],
     Adjust "adjust" World "the wall clock is set, or goes at another pace" [],
+    Oom "oom" World "the kernel kills a process for want of memory" [],
+    Publish "publish" World "a shim tells the daemon that the kernel killed a process" [],
 }
 
 impl Op {
     /// Whether the operation has the one moment that its site names, instead of effect and reply.
     pub const fn is_single(self) -> bool {
         matches!(self.layer(), Layer::Runtime | Layer::Client | Layer::World)
+    }
+
+    /// Whether it reports something that can get lost on its way.
+    pub const fn can_get_lost(self) -> bool {
+        matches!(self, Op::Exit | Op::Publish)
     }
 
     /// Client's moments are written `start-1.done`, without a count.
@@ -183,7 +191,7 @@ impl Op {
 
     /// Whether the call can wait for something that others bring about.
     pub(super) const fn waits(self) -> bool {
-        matches!(self, Op::TaskWait | Op::ShimWait | Op::PipeRead)
+        matches!(self, Op::TaskWait | Op::TaskOom | Op::ShimWait | Op::PipeRead)
     }
 
     pub fn find(name: &str) -> Option<Op> {

@@ -14,7 +14,7 @@ mod process;
 mod shim;
 mod task_service;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -24,7 +24,7 @@ pub use clock::{ClockChange, SimClock, WallClock};
 pub use metadata::Metadata;
 pub use nri::{NriWorld, PluginState, Relayed};
 pub use ports::{FIRST_BOOT, Roots, SimContainerd, SimEvents, SimFs, SimMetrics, SimNri, SimPorts};
-pub use process::{Process, ProcessOutput, ProcessPlan, ProcessState};
+pub use process::{ExitCause, Process, ProcessOutput, ProcessPlan, ProcessState};
 pub use shim::{InitState, Shim, ShimContainer};
 pub use task_service::TaskTable;
 
@@ -40,19 +40,42 @@ pub enum WaitKey {
     Fifo(fs::FifoId),
     /// A change of a shim, by the pod's number.
     Shim(u32),
+    /// The daemon's event exchange has something for a subscriber.
+    Events,
 }
 
 /// What happens in the world by itself, at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occurrence {
-    /// The process with this pid ends by itself or by a signal, with this code.
-    Exit { pid: u32, code: i32 },
+    /// The process with this pid ends, with this code.
+    Exit { pid: u32, code: i32, cause: ExitCause },
+    /// The kernel's word that it killed this process for want of memory reaches the daemon.
+    OomReport { pid: u32 },
+    /// An occurrence that the scenario placed, by its number.
+    Placed(usize),
     /// The process writes the n-th piece of its output.
     Print { pid: u32, piece: usize },
     /// The daemon cleans up after a shim's connection to a container broke.
     ShimLost { pid: u32 },
     /// The n-th change of the wall clock.
     Clock { change: usize },
+}
+
+/// What befalls a process without a call of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It ends by itself, with this code.
+    Exit(i32),
+    /// The kernel kills it for want of memory.
+    Oom,
+}
+
+/// An occurrence of the scenario.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// Of the container or sandbox whose process it befalls.
+    pub id: String,
+    pub fate: Fate,
 }
 
 /// What effects bring about beyond the state: collected by the turnstile after each of them.
@@ -117,6 +140,10 @@ pub struct World {
     pub processes: BTreeMap<u32, Process>,
     pub nri: NriWorld,
     pub events: Vec<SentEvent>,
+    /// What the daemon's exchange holds for the subscriber to `/tasks/oom`; `None`: nobody subscribed.
+    pub oom_events: Option<VecDeque<String>>,
+    /// What the scenario placed.
+    pub placed: Vec<Placed>,
     /// Metrics by name: how many observations.
     pub metrics: BTreeMap<&'static str, u64>,
     /// What a container's process will do, by container name.
@@ -146,6 +173,8 @@ impl World {
             processes: BTreeMap::new(),
             nri: NriWorld::default(),
             events: Vec::new(),
+            oom_events: None,
+            placed: Vec::new(),
             metrics: BTreeMap::new(),
             plans: FxHashMap::default(),
             ids: BTreeMap::new(),
@@ -200,24 +229,39 @@ impl World {
         }
     }
 
-    /// Lets an occurrence happen. Returns what enters the digest.
-    pub fn occur(&mut self, occurrence: Occurrence) -> u64 {
+    /// Lets an occurrence happen; `lost`: nobody is told. Returns what enters the digest.
+    ///
+    /// # Errors
+    /// Why one that the scenario placed could not happen.
+    pub fn occur(&mut self, occurrence: Occurrence, lost: bool) -> Result<u64, String> {
         match occurrence {
-            Occurrence::Exit { pid, code } => {
-                self.process_exits(pid, code);
-                u64::from(code.unsigned_abs())
+            Occurrence::Exit { pid, code, cause } => {
+                self.process_exits(pid, code, cause, !lost);
+                Ok(u64::from(code.unsigned_abs()))
             }
             Occurrence::Print { pid, piece } => {
                 self.process_prints(pid, piece);
-                piece as u64
+                Ok(piece as u64)
             }
             Occurrence::Clock { change } => {
                 self.wall_clock.change(self.now, change);
-                u64::from_ne_bytes(self.wall().to_ne_bytes())
+                Ok(u64::from_ne_bytes(self.wall().to_ne_bytes()))
             }
             Occurrence::ShimLost { pid } => {
-                self.clean_up_lost_shim(pid);
-                u64::from(pid)
+                if !lost {
+                    self.clean_up_lost_shim(pid);
+                }
+                Ok(u64::from(pid))
+            }
+            Occurrence::OomReport { pid } => {
+                if !lost {
+                    self.report_oom(pid);
+                }
+                Ok(u64::from(pid))
+            }
+            Occurrence::Placed(number) => {
+                let Placed { id, fate } = self.placed[number].clone();
+                self.befall(&id, fate, lost).map(u64::from)
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The ports of the simulated node: each call turned into moments.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
@@ -471,6 +472,22 @@ impl Containerd for SimContainerd {
     async fn task_delete(&self, ctx: &Context, id: &str) -> Result<Exit, Error> {
         let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
         self.task(Op::TaskDelete, ctx, id, move || task_service::delete(sim, up, own)).await
+    }
+
+    fn oom_subscribe(&self) {
+        self.sim.with_world(|world| world.oom_events = Some(VecDeque::new()));
+    }
+
+    async fn oom_event(&self) -> Result<Option<String>, Error> {
+        let call =
+            self.sim.call(Op::TaskOom, Symbol::EMPTY, None, |world| match &mut world.oom_events {
+                None => Flow::Done(Ok(None)),
+                Some(events) => match events.pop_front() {
+                    Some(id) => Flow::Done(Ok(Some(id))),
+                    None => Flow::Wait(WaitKey::Events),
+                },
+            });
+        call.await
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use shakedown_cri::ports::Exit;
 
 use super::fs::{FifoId, FifoWrite};
-use super::{Occurrence, World};
-use crate::turnstile::{Op, Symbol};
+use super::{Fate, Occurrence, WaitKey, World};
+use crate::turnstile::{Op, Symbol, role_of};
 
 /// A piece of output of a process.
 #[derive(Clone, Debug)]
@@ -37,6 +37,18 @@ pub enum ProcessState {
     Dead,
 }
 
+/// Why a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitCause {
+    Itself,
+    /// A signal that a call of the service sent.
+    Signal,
+    /// The kernel, for want of memory.
+    Oom,
+    /// The runtime, together with its container.
+    Runtime,
+}
+
 #[derive(Clone, Debug)]
 pub struct Process {
     pub pid: u32,
@@ -52,6 +64,10 @@ pub struct Process {
     pub exited_at: Option<u64>,
     /// Code of its exit.
     pub code: i32,
+    /// Why it ended, once it did.
+    pub cause: Option<ExitCause>,
+    /// The shim watches its cgroup for want of memory.
+    pub watched: bool,
     /// An exit is on its way.
     dying: Option<Occurrence>,
     stdout: Option<FifoId>,
@@ -79,13 +95,15 @@ impl World {
             Process {
                 pid,
                 container: container.to_owned(),
-                actor: crate::turnstile::role_of("process", name),
+                actor: role_of("process", name),
                 name,
                 state: ProcessState::Blocked,
                 started_at: None,
                 set_backs: 0,
                 exited_at: None,
                 code: 0,
+                cause: None,
+                watched: false,
                 dying: None,
                 stdout: None,
                 stderr: None,
@@ -140,7 +158,7 @@ impl World {
             }
         }
         if let Some(runs) = plan.runs {
-            let exit = Occurrence::Exit { pid, code: plan.exit_code };
+            let exit = Occurrence::Exit { pid, code: plan.exit_code, cause: ExitCause::Itself };
             self.schedule(runs, actor, Op::Exit, exit);
             if let Some(process) = self.processes.get_mut(&pid) {
                 process.dying = Some(exit);
@@ -160,21 +178,56 @@ impl World {
         if ignored {
             return true;
         }
-        let code = SIGNAL_EXIT_BASE + i32::try_from(signal).unwrap_or(0);
-        let exit = Occurrence::Exit { pid, code };
-        let actor = process.actor;
-        if let Some(dying) = process.dying {
-            self.outbox.cancelled.push(dying);
-        }
-        if let Some(process) = self.processes.get_mut(&pid) {
-            process.dying = Some(exit);
-        }
-        self.schedule(Duration::ZERO, actor, Op::Exit, exit);
+        self.kill_process(pid, signal, ExitCause::Signal);
         true
     }
 
-    /// A process ends, and its shim records it.
-    pub(super) fn process_exits(&mut self, pid: u32, code: i32) {
+    /// The process dies of a signal. What would have ended it later does not any more.
+    fn kill_process(&mut self, pid: u32, signal: u32, cause: ExitCause) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let code = SIGNAL_EXIT_BASE + i32::try_from(signal).unwrap_or(0);
+        let exit = Occurrence::Exit { pid, code, cause };
+        let actor = process.actor;
+        self.outbox.cancelled.extend(process.dying.replace(exit));
+        self.schedule(Duration::ZERO, actor, Op::Exit, exit);
+    }
+
+    /// An occurrence of the scenario befalls the process of a container or sandbox. Returns its pid.
+    ///
+    /// # Errors
+    /// There is no such process.
+    pub(super) fn befall(&mut self, id: &str, fate: Fate, lost: bool) -> Result<u32, String> {
+        let lives = |p: &&Process| p.container == id && p.state != ProcessState::Dead;
+        let found = self.processes.values().rev().find(lives);
+        let Some((pid, watched, name)) = found.map(|p| (p.pid, p.watched, p.name)) else {
+            return Err(format!("no process of `{}` lived at that moment", Symbol::of(id)));
+        };
+        match fate {
+            Fate::Exit(code) => self.process_exits(pid, code, ExitCause::Itself, !lost),
+            Fate::Oom => {
+                self.kill_process(pid, SIGKILL, ExitCause::Oom);
+                // Whoever is not watched for it yet is killed without a word.
+                if watched {
+                    let watcher = role_of("oom-watcher", name);
+                    let report = Occurrence::OomReport { pid };
+                    self.schedule(Duration::ZERO, watcher, Op::Publish, report);
+                }
+            }
+        }
+        Ok(pid)
+    }
+
+    /// The shim's event reaches the daemon, and whoever subscribed.
+    pub(super) fn report_oom(&mut self, pid: u32) {
+        let Some(process) = self.processes.get(&pid) else { return };
+        if let Some(events) = &mut self.oom_events {
+            events.push_back(process.container.clone());
+            self.wake(WaitKey::Events);
+        }
+    }
+
+    /// A process ends; its shim records it if it was `noticed`.
+    pub(super) fn process_exits(&mut self, pid: u32, code: i32, cause: ExitCause, noticed: bool) {
         let now = self.now;
         let Some(process) = self.processes.get_mut(&pid) else { return };
         if process.state == ProcessState::Dead {
@@ -183,6 +236,7 @@ impl World {
         process.state = ProcessState::Dead;
         process.exited_at = Some(now);
         process.code = code;
+        process.cause = Some(cause);
         process.backlog.clear();
         let (name, dying) = (process.name, process.dying.take());
         let pipes = [process.stdout.take(), process.stderr.take()];
@@ -197,7 +251,9 @@ impl World {
         self.outbox.cancelled.extend(prints);
         self.wake_fifos();
         self.changed.runtime = true;
-        self.shim_reaps(pid, code);
+        if noticed {
+            self.shim_reaps(pid, code);
+        }
     }
 
     /// The process writes a piece of its output, behind what still waits for room in the pipe.

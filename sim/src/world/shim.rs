@@ -8,7 +8,7 @@ use shakedown_cri::ports::{
     Code, Context, CreateTask, Error, Exit, FifoEnd, IoPaths, TaskInfo, TaskStatus,
 };
 
-use super::process::{ProcessState, SIGKILL};
+use super::process::{ExitCause, ProcessState, SIGKILL};
 use super::{Occurrence, WaitKey, World};
 use crate::turnstile::{Flow, Op, Sim, Symbol, end_for, role_of};
 
@@ -131,7 +131,7 @@ impl World {
         if let Some(pid) = self.runtime.remove(id) {
             let alive = self.processes.get(&pid).is_some_and(|p| p.state != ProcessState::Dead);
             if alive {
-                self.process_exits(pid, 128 + 9);
+                self.process_exits(pid, 128 + 9, ExitCause::Runtime, true);
             }
             self.changed.runtime = true;
         }
@@ -359,10 +359,16 @@ pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Resul
         Error::unknown(format!("OCI runtime start failed: {}", error.message))
     })?;
     sim.with_world(|world| {
+        let mut pid = None;
         if let Ok(container) = world.shim_container_mut(pod, &id)
             && container.exit.is_none()
         {
             container.state = InitState::Running;
+            pid = Some(container.pid);
+        }
+        // The cgroup is watched from now on, not from the container's creation.
+        if let Some(process) = pid.and_then(|pid| world.processes.get_mut(&pid)) {
+            process.watched = true;
         }
         world.changed.runtime = true;
     });

@@ -1,13 +1,53 @@
-//! What goes wrong: `[[fault]]` and `[[hold]]`.
+//! What happens and what goes wrong: `[[occurrence]]`, `[[fault]]` and `[[hold]]`.
+
+use std::time::Duration;
 
 use super::super::decode::{Names, Table};
 use super::super::limits;
 use super::super::model::*;
-use super::super::words::{EffectWord, FaultWord, Word};
+use super::super::words::{EffectWord, FaultWord, HappeningWord, Word};
 use super::Parser;
 use super::text::Wants;
 
 impl<'t> Parser<'t, '_> {
+    pub(super) fn occurrences(&self, tables: Vec<Table<'t, '_>>) -> Vec<Occurrence> {
+        tables.into_iter().filter_map(|table| self.occurrence(table)).collect()
+    }
+
+    fn occurrence(&self, mut table: Table<'t, '_>) -> Option<Occurrence> {
+        table.require("what");
+        let word: HappeningWord = table.word("what")?;
+        table.what = match word {
+            HappeningWord::Exit => "an occurrence `exit`",
+            HappeningWord::Oom => "an occurrence `oom`",
+        };
+        let container = |key| self.required_reference(&table, key, &self.containers);
+        let what = match word {
+            HappeningWord::Exit => {
+                let code = self.bounded(&table, "exit-code", 0, 255).unwrap_or(0);
+                let of_sandbox = table.string("sandbox");
+                let of = match of_sandbox {
+                    Some(sandbox) => {
+                        if let Some(value) = table.get("container") {
+                            let message = "`container` and `sandbox` exclude one another";
+                            self.sink.error(value.span(), message);
+                        }
+                        self.known(&sandbox, "sandbox", &self.sandboxes);
+                        Victim::Sandbox(sandbox.text)
+                    }
+                    None if table.get("sandbox").is_some() => Victim::Sandbox(String::new()),
+                    None => Victim::Container(container("container")),
+                };
+                Happening::Exit { of, code: i32::try_from(code).unwrap_or(0) }
+            }
+            HappeningWord::Oom => Happening::Oom { container: container("container") },
+        };
+        let when = self.when(&table, "at", "when").unwrap_or(When::At(Duration::ZERO));
+        let span = Span(table.span.clone());
+        table.finish();
+        Some(Occurrence { span, what, when })
+    }
+
     pub(super) fn faults(&self, tables: Vec<Table<'t, '_>>) -> Vec<Fault> {
         let mut names = Names::new(self.sink, "fault");
         tables.into_iter().filter_map(|table| self.fault(table, &mut names)).collect()
@@ -28,6 +68,7 @@ impl<'t> Parser<'t, '_> {
             [FaultWord::Deadline] => "a fault of kind `deadline`",
             [FaultWord::ShortWrite] => "a fault of kind `short-write`",
             [FaultWord::ConnectionClosed] => "a fault of kind `connection-closed`",
+            [FaultWord::Lost] => "a fault of kind `lost`",
             _ => "a fault of these kinds",
         };
         let mut keys = FaultKeys {

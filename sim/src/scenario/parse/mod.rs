@@ -241,6 +241,8 @@ impl<'t, 'v> Parser<'t, 'v> {
             self.axes = self.matrix(table);
         }
         let calls = call_heads.into_iter().filter_map(|head| self.call(head)).collect();
+        let occurrences =
+            self.occurrences(root.tables("occurrence", limits::DECISIONS_MAX, "an occurrence"));
         let faults = self.faults(root.tables("fault", limits::DECISIONS_MAX, "a fault"));
         let holds = self.holds(root.tables("hold", limits::DECISIONS_MAX, "a hold"));
         let clocks = self.clocks(root.tables("clock", limits::DECISIONS_MAX, "a clock"));
@@ -268,6 +270,7 @@ impl<'t, 'v> Parser<'t, 'v> {
             tags,
             world,
             calls,
+            occurrences,
             faults,
             holds,
             clocks,
