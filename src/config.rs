@@ -7,10 +7,14 @@ use std::time::Duration;
 pub const DEFER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Budget of handling one event (spec section 0.4, `handleEventTimeout`).
 pub const HANDLE_EVENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Budget of taking up one container or sandbox (spec section 0.4, `loadContainerTimeout`).
+pub const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limit of one call to an NRI plugin (spec section 7.4).
 pub const NRI_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Exit code of a process whose true code could not be learnt (spec section 5.2).
 pub const UNKNOWN_EXIT_CODE: i32 = 255;
+/// Reason that goes with it where recovery finds that a process is gone (spec section 8.2).
+pub const UNKNOWN_EXIT_REASON: &str = "Unknown";
 /// Exit code and reason of a container that failed to start (spec section 1.3).
 pub const START_FAILURE_EXIT_CODE: i32 = 128;
 pub const START_FAILURE_REASON: &str = "StartError";

@@ -8,6 +8,7 @@ use crate::io::ContainerIo;
 use crate::metrics;
 use crate::ports::{self, Clock, Containerd, Context, Error, Fs, Metrics, Ports, Runtime, Spec};
 use crate::quote::quote;
+use crate::recover::KIND_LABEL;
 use crate::runtime_handler::sandbox_runtime;
 use crate::service::Service;
 use crate::store::{
@@ -270,8 +271,6 @@ impl<P: Ports> Service<P> {
         }
     }
 }
-
-const KIND_LABEL: &str = "io.cri-containerd.kind";
 
 /// Annotations of a container's spec, under the keys that others look for.
 pub(crate) const CONTAINER_NAME_ANNOTATION: &str = "io.kubernetes.cri.container-name";

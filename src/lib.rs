@@ -11,6 +11,7 @@
 //! * `service`: what the calls share, and the wrapper around each.
 //! * `start`, `stop`, `remove`, `create`, `status`, `sandbox`: one call or a pair of them each. `start`
 //!   reads from top to bottom like the table of the specification, followed by its rollback.
+//! * `recover`: what a daemon that comes up makes of what it finds.
 //! * `exit_monitor`, `event_loop`, `backoff`: what happens when a process ends or runs out of memory, and
 //!   when that could not be handled.
 //! * [`client`]: containerd's client library: handles of records and tasks.
@@ -33,6 +34,7 @@ pub mod ports;
 pub mod quirks;
 pub mod quote;
 pub mod real;
+mod recover;
 mod remove;
 mod runtime_handler;
 mod sandbox;

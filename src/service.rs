@@ -124,6 +124,7 @@ impl<P: Ports> RuntimeService for Service<P> {
         let service = self.clone();
         Box::pin(async move {
             service.subscribe_events();
+            service.recover().await.map_err(|e| e.wrap("failed to recover state"))?;
             service.start_event_loop();
             service.nri_register_connected().await;
             service.initialized.set(true);
@@ -242,6 +243,7 @@ impl<P: Ports> RuntimeService for Service<P> {
     }
 
     fn peek(&self, id: &str) -> Option<Peek> {
-        self.peek_status(id)
+        // Until then a client is told nothing.
+        self.initialized.get().then(|| self.peek_status(id)).flatten()
     }
 }

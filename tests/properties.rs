@@ -129,7 +129,10 @@ fn script_of(outcome: &Outcome) -> Script {
         RecordingEntry::Fault { site, fault, .. } => Some((*site, fault.clone())),
         _ => None,
     };
-    Script { faults: outcome.recording.entries.iter().filter_map(of).collect(), holds: Vec::new() }
+    Script {
+        faults: outcome.recording.entries.iter().filter_map(of).collect(),
+        ..Script::default()
+    }
 }
 
 fn profiles() -> impl Strategy<Value = &'static Profile> {
@@ -254,7 +257,7 @@ fn alone(future: LocalFuture<()>) -> (Stop, u64) {
     let limits = Limits { moments: 10_000 };
     let sim = Sim::new(World::new(), script, oracle, Rc::new(Menus::new()), limits);
     let conductor = async {
-        sim.start_task(Symbol::of("loop"), true, future);
+        sim.start_task(Symbol::of("loop"), future);
         let stop = sim.run_until(None).await;
         (stop, sim.with_recording(|recording| recording.moments))
     };

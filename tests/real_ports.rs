@@ -89,6 +89,16 @@ impl Containerd for FakeContainerd {
         record.ok_or_else(|| Error::new(Code::NotFound, format!("container {id:?}")))
     }
 
+    async fn record_list(
+        &self,
+        _: &Context,
+        (key, value): (&str, &str),
+    ) -> Result<Vec<Rc<Record>>, Error> {
+        let records = self.records.borrow();
+        let labelled = |r: &&Record| r.labels.iter().any(|(k, v)| k == key && v == value);
+        Ok(records.values().filter(labelled).cloned().map(Rc::new).collect())
+    }
+
     async fn record_create(&self, _: &Context, record: Record) -> Result<(), Error> {
         let created_at = self.clock.wall();
         self.records.borrow_mut().insert(record.id.clone(), Record { created_at, ..record });

@@ -413,6 +413,16 @@ fn an_occurrence(world: &World, known: &Known) -> impl Strategy<Value = Vec<Occu
     vec(occurrence, 0..3)
 }
 
+fn a_crash(known: &Known) -> impl Strategy<Value = Crash> + use<> {
+    let kind = select(vec![CrashKind::Daemon, CrashKind::Power]);
+    (a_when(known), kind, proptest::option::of(a_duration())).prop_map(|(when, kind, down)| Crash {
+        span: Span::default(),
+        when,
+        kind,
+        down,
+    })
+}
+
 fn a_fault(known: &Known) -> impl Strategy<Value = Fault> + use<> {
     let message = proptest::option::of(a_message(known));
     let of = select(vec![DelayOf::Effect, DelayOf::Reply]);
@@ -604,14 +614,15 @@ fn a_scenario() -> impl Strategy<Value = Scenario> {
         let occurrences = an_occurrence(&world, &known);
         let faults = vec(a_fault(&known), 0..4);
         let holds = vec((a_moment(&known), a_moment(&known), any::<bool>()), 0..3);
+        let crashes = vec(a_crash(&known), 0..3);
         let expects = vec(an_expect(&known, &calls), 0..3);
         let violations = vec(a_violation(&known), 0..3);
         let texts = ("[^\\pC\\pZ][^\\pC\n\r]{0,20}", any_text(), names("tag", 2));
         let clocks = vec(a_clock(&known), 0..3);
-        (texts, (occurrences, faults, holds, clocks), expects, violations).prop_map(
+        (texts, (occurrences, faults, (holds, crashes), clocks), expects, violations).prop_map(
             move |(
                 (title, description, tags),
-                (occurrences, faults, holds, clocks),
+                (occurrences, faults, (holds, crashes), clocks),
                 expects,
                 violations,
             )| {
@@ -627,6 +638,7 @@ fn a_scenario() -> impl Strategy<Value = Scenario> {
                         faults,
                         holds: Vec::new(),
                         clocks,
+                        crashes,
                         matrix: known.axes.clone(),
                         expects,
                         violations,
@@ -735,6 +747,7 @@ proptest! {
             // Several faults may have become the same.
             scenario.faults.clear();
             scenario.holds.clear();
+            scenario.crashes.clear();
             let text = print(&scenario);
             prop_assert!(read(&text).is_ok(), "{text}");
         }
@@ -785,6 +798,9 @@ refused! {
     call_unknown
     container_unknown
     container_twice
+    crash_at_no_time
+    crash_without_restart_is_down
+    crash_words_unknown
     call_twice
     name_is_none
     table_instead_of_list

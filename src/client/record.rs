@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use super::Task;
 use crate::io::ContainerIo;
-use crate::ports::{self, Code, Containerd, Context, CreateTask, Error, Ports, Spec};
+use crate::ports::{
+    self, Code, Containerd, Context, CreateTask, Error, IoPaths, Ports, Spec, TaskInfo,
+};
 use crate::quirks::{Quirk, Quirks};
 use crate::quote::quote;
 
@@ -158,13 +160,34 @@ impl<P: Ports> Record<P> {
         ctx: &Context,
         io: Option<Rc<ContainerIo<P>>>,
     ) -> Result<Task<P>, Error> {
-        let got = self.ports.containerd().task_get(ctx, self.id()).await;
-        let info = got.map_err(|error| {
-            let error = error.across_rpc();
-            if error.is_not_found() { error.wrap("no running task found") } else { error }
-        })?;
+        let info = self.find_task(ctx).await?;
         let io = io.filter(|_| info.status != ports::TaskStatus::Unknown);
         Ok(self.handle(info.pid, io))
+    }
+
+    /// As [`Record::task`], with the IO that `attach` makes of the task's pipes.
+    ///
+    /// # Errors
+    /// Those of `attach` too, verbatim.
+    pub async fn task_attaching(
+        &self,
+        ctx: &Context,
+        attach: impl AsyncFnOnce(IoPaths) -> Result<Rc<ContainerIo<P>>, Error>,
+    ) -> Result<Task<P>, Error> {
+        let info = self.find_task(ctx).await?;
+        let io = match info.status {
+            ports::TaskStatus::Unknown => None,
+            _ => Some(attach(info.io).await?),
+        };
+        Ok(self.handle(info.pid, io))
+    }
+
+    async fn find_task(&self, ctx: &Context) -> Result<TaskInfo, Error> {
+        let got = self.ports.containerd().task_get(ctx, self.id()).await;
+        got.map_err(|error| {
+            let error = error.across_rpc();
+            if error.is_not_found() { error.wrap("no running task found") } else { error }
+        })
     }
 
     /// A handle to the task of this record that is known to exist, without asking for it.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::io::ContainerIo;
 use crate::ports::{
     Clock, Code, Containerd, Context, Error, Exit, Name, Ports, Receiver, Runtime, Sender,
-    TaskStatus,
+    TaskInfo, TaskStatus,
 };
 use crate::quirks::{Quirk, Quirks};
 
@@ -61,6 +61,14 @@ impl<P: Ports> Task<P> {
                 Err(error.across_rpc())
             }
         }
+    }
+
+    /// What the task service says of the task now.
+    ///
+    /// # Errors
+    /// What the task service answers.
+    pub async fn info(&self, ctx: &Context) -> Result<TaskInfo, Error> {
+        self.ports.containerd().task_get(ctx, &self.id).await.map_err(Error::across_rpc)
     }
 
     /// Asks for the exit in the background (spec section 2.4). The channel yields exactly one item;

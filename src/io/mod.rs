@@ -99,6 +99,8 @@ pub struct ContainerIo<P: Ports> {
     paths: IoPaths,
     /// The directory that holds the pipes and nothing else.
     dir: String,
+    /// The pipes were there before this daemon.
+    attached: bool,
     cancel: CancelToken,
     stdin: Option<Pipe<P>>,
     stdout: Rc<Stream<P>>,
@@ -127,6 +129,26 @@ impl<P: Ports> ContainerIo<P> {
             stdout: format!("{dir}/{id}-stdout"),
             stderr: format!("{dir}/{id}-stderr"),
         };
+        Self::open(ports, id, dir, paths, false).await
+    }
+
+    /// Takes up the pipes of a task that was there before this daemon. One that is missing is made
+    /// anew.
+    ///
+    /// # Errors
+    /// As [`ContainerIo::create`].
+    pub async fn take_up(ports: &P, id: &str, paths: IoPaths) -> Result<Self, Error> {
+        let dir = paths.stdout.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned();
+        Self::open(ports, id, dir, paths, true).await
+    }
+
+    async fn open(
+        ports: &P,
+        id: &str,
+        dir: String,
+        paths: IoPaths,
+        attached: bool,
+    ) -> Result<Self, Error> {
         let (ctx, cancel) = Context::background().with_cancel();
         let mut opened = Vec::with_capacity(3);
         match Self::open_pipes(ports, &ctx, &paths, &mut opened).await {
@@ -147,6 +169,7 @@ impl<P: Ports> ContainerIo<P> {
             ports: ports.clone(),
             paths,
             dir,
+            attached,
             cancel,
             stdin: opened.pop(),
             stdout,
@@ -241,14 +264,24 @@ impl<P: Ports> ContainerIo<P> {
         self.stderr.wait().await;
     }
 
-    /// Closes the pipes, whose unread output is lost, and removes their directory. Can be repeated.
+    /// Closes the pipes, whose unread output is lost, and removes them and their directory. Can be
+    /// repeated.
     pub async fn close(&self) {
         if let Some(stdin) = &self.stdin {
             stdin.close().await;
         }
         self.stdout.pipe.close().await;
         self.stderr.pipe.close().await;
-        if let Err(error) = self.ports.fs().remove_tree(&self.dir).await {
+        let fs = self.ports.fs();
+        if self.attached {
+            for path in [&self.paths.stdin, &self.paths.stdout, &self.paths.stderr] {
+                if !path.is_empty() {
+                    // Best effort: somebody else's pipes may share the directory.
+                    let _ = fs.remove_file(path).await;
+                }
+            }
+            let _ = fs.remove_dir(&self.dir).await;
+        } else if let Err(error) = fs.remove_tree(&self.dir).await {
             debug!(container = self.id, %error, "failed to remove a container's pipes");
         }
     }

@@ -123,6 +123,12 @@ pub trait Containerd: Clone + 'static {
         ctx: &Context,
         id: &str,
     ) -> impl Future<Output = Result<Rc<Record>, Error>>;
+    /// The records with this label, ordered by id.
+    fn record_list(
+        &self,
+        ctx: &Context,
+        label: (&str, &str),
+    ) -> impl Future<Output = Result<Vec<Rc<Record>>, Error>>;
     /// Sets `created_at`.
     fn record_create(
         &self,

@@ -11,6 +11,13 @@ pub enum FifoEnd {
     Write,
 }
 
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DirEntry {
+    pub name: String,
+    pub is_dir: bool,
+}
+
 /// Each function is one call that can block; errors carry the system call's name and the path.
 pub trait Fs: Clone + 'static {
     /// An open regular file. Dropping it without [`Fs::close`] leaks nothing but is not a moment.
@@ -58,10 +65,16 @@ pub trait Fs: Clone + 'static {
 
     fn read_file(&self, path: &str) -> impl Future<Output = Result<Vec<u8>, FsError>>;
 
+    /// What is in a directory, ordered by name.
+    fn read_dir(&self, path: &str) -> impl Future<Output = Result<Vec<DirEntry>, FsError>>;
+
     /// The error's path is `from to`.
     fn rename(&self, from: &str, to: &str) -> impl Future<Output = Result<(), FsError>>;
 
     fn remove_file(&self, path: &str) -> impl Future<Output = Result<(), FsError>>;
+
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &str) -> impl Future<Output = Result<(), FsError>>;
 
     /// Recursive unmount below `path`, best effort.
     fn unmount_all(&self, path: &str) -> impl Future<Output = Result<(), FsError>>;

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::runtime::random_bytes;
 use super::{SystemClock, end_of};
-use crate::ports::{Code, Context, Errno, FifoEnd, Fs, FsCause, FsError};
+use crate::ports::{Code, Context, DirEntry, Errno, FifoEnd, Fs, FsCause, FsError};
 
 /// Size of one read of a pipe in bytes.
 const READ_SIZE: usize = 32 * 1024;
@@ -199,6 +199,24 @@ impl Fs for DirectoryFs {
 
     async fn remove_file(&self, path: &str) -> Result<(), FsError> {
         self.run("remove", path, |path| std::fs::remove_file(path)).await
+    }
+
+    async fn read_dir(&self, path: &str) -> Result<Vec<DirEntry>, FsError> {
+        let list = |path: &Path| {
+            let mut entries = Vec::new();
+            for entry in std::fs::read_dir(path)? {
+                let entry = entry?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                entries.push(DirEntry { name, is_dir: entry.file_type()?.is_dir() });
+            }
+            entries.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(entries)
+        };
+        self.run("open", path, list).await
+    }
+
+    async fn remove_dir(&self, path: &str) -> Result<(), FsError> {
+        self.run("remove", path, |path| std::fs::remove_dir(path)).await
     }
 
     async fn unmount_all(&self, path: &str) -> Result<(), FsError> {

@@ -114,22 +114,22 @@ struct SecurityContext<'a> {
 }
 
 #[derive(Serialize)]
-struct Namespaces<'a> {
+pub(super) struct Namespaces<'a> {
     #[serde(skip_serializing_if = "is_empty")]
-    network: u8,
+    pub network: u8,
     #[serde(skip_serializing_if = "is_empty")]
-    pid: u8,
+    pub pid: u8,
     #[serde(skip_serializing_if = "is_empty")]
-    ipc: u8,
+    pub ipc: u8,
     #[serde(skip_serializing_if = "str_is_empty")]
-    target_id: &'a str,
+    pub target_id: &'a str,
 }
 
 fn slice_is_empty(slice: &[String]) -> bool {
     slice.is_empty()
 }
 
-fn str_is_empty(text: &str) -> bool {
+pub(super) fn str_is_empty(text: &str) -> bool {
     text.is_empty()
 }
 
@@ -137,7 +137,7 @@ const MODES: [NamespaceMode; 4] =
     [NamespaceMode::Pod, NamespaceMode::Container, NamespaceMode::Node, NamespaceMode::Target];
 
 /// The number that the CRI's enumeration gives the mode.
-fn number_of(mode: NamespaceMode) -> u8 {
+pub(super) fn number_of(mode: NamespaceMode) -> u8 {
     match mode {
         NamespaceMode::Pod => 0,
         NamespaceMode::Container => 1,
@@ -146,7 +146,7 @@ fn number_of(mode: NamespaceMode) -> u8 {
     }
 }
 
-fn pairs(list: &[(String, String)]) -> BTreeMap<&str, &str> {
+pub(super) fn pairs(list: &[(String, String)]) -> BTreeMap<&str, &str> {
     list.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 
@@ -277,7 +277,7 @@ fn decode_linux(mut object: Object) -> Result<LinuxConfig, Error> {
     Ok(linux)
 }
 
-fn decode_mode(object: &mut Object, name: &str) -> Result<NamespaceMode, Error> {
+pub(super) fn decode_mode(object: &mut Object, name: &str) -> Result<NamespaceMode, Error> {
     let number: usize = object.field(name)?;
     MODES.get(number).copied().ok_or_else(|| {
         Error::unknown(format!("json: cannot unmarshal field {name}: no mode {number}"))

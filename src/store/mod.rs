@@ -7,6 +7,7 @@ mod labels;
 mod metadata;
 mod names;
 mod sandbox;
+mod sandbox_metadata;
 mod status;
 
 pub use container::{Container, ContainerStore};
@@ -14,7 +15,8 @@ pub use index::PrefixIndex;
 pub use labels::LabelStore;
 pub use metadata::Metadata;
 pub use names::NameIndex;
-pub use sandbox::{Sandbox, SandboxMetadata, SandboxStatus, SandboxStore};
+pub use sandbox::{Sandbox, SandboxStatus, SandboxStore};
+pub use sandbox_metadata::SandboxMetadata;
 pub use status::{
     HugepageLimit, LinuxResources, Resources, Status, StatusStorage, WindowsResources,
 };

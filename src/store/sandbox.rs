@@ -3,17 +3,10 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::PrefixIndex;
+use super::{PrefixIndex, SandboxMetadata};
 use crate::client::Record;
-use crate::cri::{SandboxConfig, SandboxState};
+use crate::cri::SandboxState;
 use crate::ports::{Code, Error, Lock, Name, Ports, ReadGuard, Runtime, Signal, WriteGuard};
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
-pub struct SandboxMetadata {
-    pub id: String,
-    pub config: SandboxConfig,
-    pub runtime_handler: String,
-}
 
 /// A sandbox's status; in memory only. Times are wall-clock nanoseconds since the Unix epoch, 0 when
 /// unset.

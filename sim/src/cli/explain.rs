@@ -67,7 +67,9 @@ fn explain(cases: &crate::suite::Cases<'_>, output: &mut Output) -> Result<(), F
     let holds = scenario.holds.iter().map(|h| format!("{} is held {}", h.what, describe::hold(h)));
     let clocks = (scenario.clocks.iter())
         .map(|c| format!("the wall clock, {}: {}", describe::when(&c.when), describe::clock(c)));
-    section(output, "What is disturbed", faults.chain(holds).chain(clocks))?;
+    let crashes = (scenario.crashes.iter())
+        .map(|c| format!("{}: {}", describe::when(&c.when), describe::crash(c)));
+    section(output, "What is disturbed", faults.chain(holds).chain(clocks).chain(crashes))?;
     let axes = scenario.matrix.iter().zip(cases.axes()).map(|(axis, resolved)| {
         let count = resolved.values.len();
         match &axis.values {

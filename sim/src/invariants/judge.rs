@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
-use shakedown_cri::cri::{ContainerState, Peek, RuntimeService};
+use shakedown_cri::cri::{ContainerState, Peek};
 use shakedown_cri::ports::{Error, Instant};
 
 use super::{Finding, Invariant, Judgement, Notes, Watch, all};
-use crate::run::{ContainerPlan, Plan, Reaped, Reply, Snapshot};
+use crate::run::{ContainerPlan, Daemon, Plan, Reaped, Reply, Snapshot};
 use crate::scenario::{Action, Target};
 use crate::turnstile::{
     Happened, Layer, Moment, Observer, Op, RecordingEntry, Sim, Site, Stage, Stop, Symbol,
@@ -234,7 +234,7 @@ fn union(invariants: &[Asked]) -> Watch {
 
 struct Inner {
     sim: Sim,
-    service: Rc<dyn RuntimeService>,
+    daemon: Daemon,
     plan: Rc<Plan>,
     answers: crate::run::Answers,
     owners: RefCell<FxHashMap<Symbol, Owner>>,
@@ -293,7 +293,7 @@ fn call_fact(call: &crate::run::CallPlan, plan: &Plan) -> CallFact {
 impl Judge {
     pub(crate) fn new(
         sim: Sim,
-        service: Rc<dyn RuntimeService>,
+        daemon: Daemon,
         plan: Rc<Plan>,
         answers: crate::run::Answers,
     ) -> Judge {
@@ -310,7 +310,7 @@ impl Judge {
         };
         Judge(Rc::new(Inner {
             sim,
-            service,
+            daemon,
             plan,
             answers,
             owners: RefCell::default(),
@@ -324,7 +324,7 @@ impl Judge {
         let tasks = self.0.sim.service_tasks().into_iter();
         state.residents = tasks.filter(|task| !task.text().contains('(')).collect();
         for subject in &mut state.subjects {
-            subject.peek = self.0.service.peek(&subject.id);
+            subject.peek = self.0.daemon.peek(&subject.id);
             subject.before.clone_from(&subject.peek);
             subject.started_in_setup =
                 subject.peek.as_ref().is_some_and(|peek| peek.started_at != 0);
@@ -346,7 +346,7 @@ impl Judge {
         // Only what polls a task can change what the service would say.
         if moment.stage != Stage::Effect {
             for subject in &mut state.subjects {
-                let peek = self.0.service.peek(&subject.id);
+                let peek = self.0.daemon.peek(&subject.id);
                 if peek != subject.peek {
                     let old = std::mem::replace(&mut subject.peek, peek);
                     // What cannot be read while it is being written is still what it was.
@@ -398,7 +398,7 @@ impl Judge {
             let mut state = self.0.state.borrow_mut();
             let state = &mut *state;
             for subject in &mut state.subjects {
-                subject.peek = self.0.service.peek(&subject.id);
+                subject.peek = self.0.daemon.peek(&subject.id);
             }
             self.0.sim.with_calls(|clients| {
                 for (call, client) in state.calls.iter_mut().zip(clients) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use shakedown_cri::ports::{Code, Errno};
 
-pub use scripted::{Script, Scripted, ScriptedHold};
+pub use scripted::{CrashAt, Script, Scripted, ScriptedCrash, ScriptedHold};
 pub use seeded::{Seeded, Weights};
 
 use crate::turnstile::{Layer, Moment, Op, Site};
@@ -267,6 +267,43 @@ impl<'a> Menu<'a> {
     }
 }
 
+/// The end of a boot of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Crash {
+    pub kind: CrashKind,
+    /// How long until it is started again; `None`: nobody does.
+    pub down: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CrashKind {
+    /// The daemon is killed; shims and processes live on.
+    Daemon,
+    /// The node loses power: nothing lives on, and of the files only what is durable.
+    Power,
+}
+
+impl Crash {
+    /// How long a killed daemon is down where nothing else is said.
+    pub const DOWN: Duration = Duration::from_secs(1);
+
+    /// What can strike after every moment, beside what a scenario brings for that moment.
+    pub const STANDARD: &[Crash] = &[Crash { kind: CrashKind::Daemon, down: Some(Crash::DOWN) }];
+}
+
+impl fmt::Display for Crash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            CrashKind::Daemon => "the daemon is killed",
+            CrashKind::Power => "the node loses power",
+        })?;
+        match self.down {
+            Some(down) => write!(f, ", and started again after {}", duration_text(down)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A question to the oracle. Option 0 is always the uneventful one.
 pub enum Choice<'a> {
     /// Which fault a call meets; asked once, when the call is made.
@@ -276,6 +313,9 @@ pub enum Choice<'a> {
     Hold { moment: Moment },
     /// A moment is set aside and `after` was just admitted: 0 = let it go, 1 = keep it aside.
     Keep { moment: Moment, after: Moment },
+    /// `after` just happened: whether the daemon ends there. 0 = no; then the standard ways, then
+    /// those that the scenario brings for this very moment. Asked only where one of them can be.
+    Crash { after: Moment, own: &'a [Crash] },
 }
 
 impl Choice<'_> {
@@ -285,6 +325,7 @@ impl Choice<'_> {
             Choice::Fault { menu, .. } => menu.options(),
             Choice::Hold { .. } => 3,
             Choice::Keep { .. } => 2,
+            Choice::Crash { own, .. } => 1 + Crash::STANDARD.len() + own.len(),
         }
     }
 }

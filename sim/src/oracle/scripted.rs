@@ -1,6 +1,8 @@
 //! The oracle of a scenario file: option 0 everywhere, except where the file says otherwise.
 
-use super::{Choice, Fault, Oracle};
+use std::time::Duration;
+
+use super::{Choice, Crash, Fault, Oracle};
 use crate::turnstile::{Moment, Site};
 
 #[derive(Clone, Copy, Debug)]
@@ -10,14 +12,30 @@ pub struct ScriptedHold {
     pub across_time: bool,
 }
 
+/// When a crash strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashAt {
+    /// After this moment.
+    Moment(Moment),
+    /// That long after the first call could run.
+    Time(Duration),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ScriptedCrash {
+    pub at: CrashAt,
+    pub crash: Crash,
+}
+
 /// The decisions of a scenario, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Script {
     pub faults: Vec<(Site, Fault)>,
     pub holds: Vec<ScriptedHold>,
+    pub crashes: Vec<ScriptedCrash>,
 }
 
-/// Follows a script. The script's faults reach it as the site's own entries on the menu.
+/// Follows a script. The script's faults and crashes reach it as the own entries on the menu.
 pub struct Scripted {
     holds: Vec<(ScriptedHold, Progress)>,
 }
@@ -54,6 +72,13 @@ impl Oracle for Scripted {
                     }
                 }
                 0
+            }
+            Choice::Crash { own, .. } => {
+                if own.is_empty() {
+                    0
+                } else {
+                    1 + Crash::STANDARD.len()
+                }
             }
             Choice::Keep { moment, after } => {
                 for (hold, progress) in &mut self.holds {

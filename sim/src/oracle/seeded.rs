@@ -33,6 +33,7 @@ impl Oracle for Seeded {
             // Across jumps of time a hold would be a delay without end: left to scenarios.
             Choice::Hold { .. } => (self.weights.hold, 2),
             Choice::Keep { .. } => (self.weights.keep, 2),
+            Choice::Crash { .. } => (0, choice.options()),
         };
         if options < 2 || weight == 0 || self.random.random_range(0..1000) >= weight {
             return 0;

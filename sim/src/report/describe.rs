@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::scenario::{
-    Action, Call, Clock, ClockChange, Container, DelayOf, Disk, Effect, Fault, FaultKind,
-    Happening, Hold, HostNamespace, InitialState, NriConfig, Occurrence, PathKind, PidMode, Plugin,
-    PluginEvent, Process, Sandbox, SandboxState, Stream, Target, Victim, When, World, duration,
+    Action, Call, Clock, ClockChange, Container, Crash, CrashKind, DelayOf, Disk, Effect, Fault,
+    FaultKind, Happening, Hold, HostNamespace, InitialState, NriConfig, Occurrence, PathKind,
+    PidMode, Plugin, PluginEvent, Process, Sandbox, SandboxState, Stream, Target, Victim, When,
+    World, duration,
 };
 
 /// A thing of the world: `(container, web, created, in pod)`.
@@ -298,6 +299,18 @@ pub fn when(when: &When) -> String {
     match when {
         When::At(at) => format!("at {}", duration::print(*at)),
         When::Moment(moment) => format!("when {moment}"),
+    }
+}
+
+/// `the daemon is killed, and started again after 1s`
+pub fn crash(crash: &Crash) -> String {
+    let what = match crash.kind {
+        CrashKind::Daemon => "the daemon is killed",
+        CrashKind::Power => "the node loses power",
+    };
+    match crash.down {
+        Some(down) => format!("{what}, and started again after {}", duration::print(down)),
+        None => format!("{what}, and not started again before the node is reaped"),
     }
 }
 

@@ -276,7 +276,12 @@ fn decisions(ran: &Ran) -> Vec<Decision> {
         let (at, what) = (describe::when(&clock.when), describe::clock(clock));
         Decision { kind: "clock", at, what, applied, why_not }
     });
-    occurrences.chain(faults).chain(holds).chain(clocks).collect()
+    let crashes = scenario.crashes.iter().enumerate().map(|(i, crash)| {
+        let (applied, why_not) = fate(outcome.crashes.get(i));
+        let (at, what) = (describe::when(&crash.when), describe::crash(crash));
+        Decision { kind: "crash", at, what, applied, why_not }
+    });
+    occurrences.chain(faults).chain(holds).chain(clocks).chain(crashes).collect()
 }
 
 /// Whether a moment belongs into the short timeline.
@@ -284,7 +289,10 @@ fn is_interesting(happened: &Happened, reaping: bool) -> bool {
     let moment = &happened.moment;
     let op = moment.site.op;
     let failed = happened.error.is_some() && moment.stage != Stage::Effect;
-    let by_itself = matches!(op, Op::Exit | Op::Oom | Op::Publish | Op::Adjust);
+    let by_itself = matches!(
+        op,
+        Op::Exit | Op::Oom | Op::Publish | Op::Adjust | Op::Crash | Op::Restart | Op::Up
+    );
     if moment.stage == Stage::Abandon || failed || by_itself {
         return true;
     }

@@ -109,6 +109,7 @@ pub struct Reaped {
 /// Stops and removes everything, with retries.
 pub(super) struct Reaper {
     pub sim: Sim,
+    /// Of the boot that serves while the node is reaped.
     pub service: Rc<dyn RuntimeService>,
     /// Calls whose client gave up: the service goes on with them.
     abandoned: RefCell<Vec<LocalFuture<Result<(), Error>>>>,
@@ -121,7 +122,7 @@ impl Reaper {
 
     /// Awaits a call of the service until it answers or the deadline passes.
     async fn patiently(&self, mut call: LocalFuture<Result<(), Error>>) -> Result<(), Error> {
-        let runtime = SimRuntime::new(self.sim.clone());
+        let runtime = SimRuntime::new(self.sim.clone(), 0);
         let answer = {
             let mut timeout = pin!(runtime.sleep(DEADLINE));
             poll_fn(|cx| {
@@ -155,7 +156,7 @@ impl Reaper {
         id: &str,
         call: impl Fn(&Rc<dyn RuntimeService>, Context) -> LocalFuture<Result<(), Error>>,
     ) -> Result<(), Error> {
-        let runtime = SimRuntime::new(self.sim.clone());
+        let runtime = SimRuntime::new(self.sim.clone(), 0);
         let mut pause = FIRST_PAUSE;
         let mut tried = 0;
         loop {

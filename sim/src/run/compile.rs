@@ -7,9 +7,13 @@ use shakedown_cri::cri::{
     ContainerConfig, LinuxConfig, NamespaceMode, NamespaceOptions, SandboxConfig,
 };
 use shakedown_cri::ports::{Code, Errno, Image, NriEvent, NriMode, Plugin, Record, Spec};
+use shakedown_cri::quirks::Quirks;
+use shakedown_cri::store::SandboxMetadata;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use crate::oracle::{Cause, DelayOf, Effect, Fault, Script, ScriptedHold};
+use crate::oracle::{
+    Cause, Crash, CrashAt, CrashKind, DelayOf, Effect, Fault, Script, ScriptedCrash, ScriptedHold,
+};
 use crate::scenario::{
     self as file, Case, FaultKind, Happening, HostNamespace, PidMode, Span, Victim, When,
 };
@@ -103,9 +107,10 @@ pub struct Plan {
     pub bound: Duration,
     pub max_log_line: u32,
     pub script: Script,
-    /// Spans of the script's faults and holds.
+    /// Spans of the script's faults, holds and crashes.
     pub fault_spans: Vec<std::ops::Range<usize>>,
     pub hold_spans: Vec<std::ops::Range<usize>>,
+    pub crash_spans: Vec<std::ops::Range<usize>>,
     pub sandboxes: Vec<SandboxPlan>,
     pub containers: Vec<ContainerPlan>,
     pub calls: Vec<CallPlan>,
@@ -198,6 +203,18 @@ fn fault(entry: &file::Fault) -> Result<(Site, Fault), RunError> {
     }
 }
 
+fn crash(entry: &file::Crash) -> Result<ScriptedCrash, RunError> {
+    let at = match &entry.when {
+        When::At(at) => CrashAt::Time(*at),
+        When::Moment(text) => CrashAt::Moment(moment(text, &entry.span)?),
+    };
+    let kind = match entry.kind {
+        file::CrashKind::Daemon => CrashKind::Daemon,
+        file::CrashKind::Power => CrashKind::Power,
+    };
+    Ok(ScriptedCrash { at, crash: Crash { kind, down: entry.down } })
+}
+
 /// Whether the fault can strike at its site, as far as that is known before a run.
 pub(crate) fn fits(entry: &file::Fault) -> bool {
     fault(entry).is_ok()
@@ -257,6 +274,16 @@ impl Plan {
                 (what, until) => errors.extend(what.err().into_iter().chain(until.err())),
             }
         }
+        let mut crash_spans = Vec::new();
+        for entry in &scenario.crashes {
+            match crash(entry) {
+                Ok(crash) => {
+                    script.crashes.push(crash);
+                    crash_spans.push(entry.span.0.clone());
+                }
+                Err(error) => errors.push(error),
+            }
+        }
         let mut calls = Vec::new();
         for call in &scenario.calls {
             match call_plan(call) {
@@ -288,6 +315,7 @@ impl Plan {
             script,
             fault_spans,
             hold_spans,
+            crash_spans,
             sandboxes,
             containers,
             calls,
@@ -349,8 +377,9 @@ impl Plan {
     }
 
     /// The node before the daemon comes up.
-    pub fn world(&self) -> World {
+    pub fn world(&self, quirks: Quirks) -> World {
         let mut world = World::new();
+        world.quirks = quirks;
         let made = |result: Result<(), shakedown_cri::ports::FsError>| {
             result.expect("the directories of an empty node can be made");
         };
@@ -401,21 +430,11 @@ impl Plan {
                     events: events.collect(),
                 },
                 connected: plugin.connected,
+                reconnects: false,
                 heard: Vec::new(),
                 heard_before: 0,
                 synchronized_running: Vec::new(),
             });
-        }
-        for (number, sandbox) in self.sandboxes.iter().enumerate() {
-            let number = u32::try_from(number).expect("few sandboxes");
-            world.add_pod(Shim::new(number, &sandbox.id), pause_record(sandbox));
-            for parent in [&self.roots.root, &self.roots.state] {
-                made(world.fs.make_dir_all(&format!("{parent}/sandboxes/{}", sandbox.id), 0o755));
-            }
-            if !sandbox.config.log_directory.is_empty() {
-                // A scenario may have put a file in its place.
-                let _ = world.fs.make_dir_all(&sandbox.config.log_directory, 0o755);
-            }
         }
         world.placed = self.occurrences.iter().map(|o| o.placed.clone()).collect();
         for container in &self.world.containers {
@@ -435,6 +454,22 @@ impl Plan {
             world.plans.insert(Symbol::of(&container.name), plan);
         }
         world
+    }
+
+    /// The pods, as RunPodSandbox of a daemon that is up leaves them.
+    pub fn add_pods(&self, world: &mut World) {
+        for (number, sandbox) in self.sandboxes.iter().enumerate() {
+            let number = u32::try_from(number).expect("few sandboxes");
+            world.add_pod(Shim::new(number, &sandbox.id), pause_record(sandbox));
+            for parent in [&self.roots.root, &self.roots.state] {
+                let dir = format!("{parent}/sandboxes/{}", sandbox.id);
+                world.fs.make_dir_all(&dir, 0o755).expect("an empty node has room for a pod");
+            }
+            if !sandbox.config.log_directory.is_empty() {
+                // A scenario may have put a file in its place.
+                let _ = world.fs.make_dir_all(&sandbox.config.log_directory, 0o755);
+            }
+        }
     }
 
     /// Limits of the disk, which hold once the setup is done. What the setup wrote is on the disk.
@@ -479,6 +514,19 @@ fn sandbox_plan(sandbox: &file::Sandbox) -> SandboxPlan {
 
 /// The record of a sandbox's pause container.
 fn pause_record(sandbox: &SandboxPlan) -> Record {
+    let extensions = match sandbox.state {
+        // What a daemon that comes up cannot load is gone for it.
+        file::SandboxState::Gone => Vec::new(),
+        file::SandboxState::Ready | file::SandboxState::NotReady => {
+            let meta = SandboxMetadata {
+                id: sandbox.id.clone(),
+                config: sandbox.config.clone(),
+                runtime_handler: sandbox.runtime_handler.clone(),
+            };
+            let content = String::from_utf8_lossy(&meta.encode()).into_owned();
+            vec![(SandboxMetadata::EXTENSION.to_owned(), content)]
+        }
+    };
     Record {
         id: sandbox.id.clone(),
         labels: vec![("io.cri-containerd.kind".to_owned(), "sandbox".to_owned())],
@@ -490,7 +538,7 @@ fn pause_record(sandbox: &SandboxPlan) -> Record {
             annotations: vec![("io.kubernetes.cri.sandbox-id".to_owned(), sandbox.id.clone())],
             ..Spec::default()
         },
-        extensions: Vec::new(),
+        extensions,
         created_at: crate::world::WALL_EPOCH,
     }
 }

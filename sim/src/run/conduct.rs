@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use shakedown_cri::Service;
 use shakedown_cri::config::{Config, RuntimeConfig};
 use shakedown_cri::cri::{ContainerState, RuntimeService, Sandbox, SandboxConfig, SandboxState};
 use shakedown_cri::ports::{CancelToken, Code, Context, Error, Instant};
@@ -12,13 +11,14 @@ use shakedown_cri::quirks::Profile;
 
 use super::client::{self, Answers, Reaped, Reaper, Unreaped};
 use super::compile::{CallPlan, Plan, SandboxPlan};
+use super::daemon::Daemon;
 use super::outcome::{Answer, EventSeen, Leftovers, Outcome, Snapshot, StatusShot};
 use crate::engine;
 use crate::invariants::Judge;
-use crate::oracle::{Menus, Oracle, Scripted, Seeded, Weights};
+use crate::oracle::{CrashAt, Menus, Oracle, Scripted, Seeded, Weights};
 use crate::scenario::{Action, InitialState, SandboxState as PlannedSandbox};
 use crate::turnstile::{ClientCall, Fate, Limits, Op, Sim, Stop, Symbol};
-use crate::world::{FIRST_BOOT, Occurrence, SimPorts};
+use crate::world::Occurrence;
 
 /// How long the service may go on after reaping.
 const AFTERMATH: Duration = Duration::from_secs(150);
@@ -59,7 +59,7 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
         Some((seed, weights)) => Box::new(Seeded::new(seed, weights)),
         None => Box::new(Scripted::new(&plan.script)),
     };
-    let mut world = plan.world();
+    let mut world = plan.world(options.profile.quirks);
     for container in &plan.containers {
         let actor = match container.state {
             InitialState::Absent => creator_of(plan, container.name),
@@ -70,7 +70,6 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
         }
     }
     let sim = Sim::new(world, plan.script.clone(), oracle, options.menus.clone(), options.limits);
-    let ports = SimPorts::new(&sim, plan.roots.clone(), FIRST_BOOT);
     let mut config = Config {
         root_dir: plan.roots.root.clone(),
         state_dir: plan.roots.state.clone(),
@@ -81,12 +80,12 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
         let kind = format!("io.containerd.{handler}.v2");
         config.runtimes.insert(handler.clone(), RuntimeConfig { kind, path: String::new() });
     }
-    let service: Rc<dyn RuntimeService> =
-        Rc::new(Service::new(ports, config, options.profile.quirks));
+    let daemon = Daemon::new(&sim, plan.clone(), config, options.profile.quirks);
+    sim.set_daemon(daemon.hooks());
     let conductor = Conductor {
         sim: sim.clone(),
         plan: plan.clone(),
-        service,
+        daemon,
         profile: options.profile,
         judged: options.judge,
         answers: Rc::new(RefCell::new(vec![None; plan.calls.len()])),
@@ -125,7 +124,7 @@ fn setup_actor(container: Symbol) -> Symbol {
 struct Conductor {
     sim: Sim,
     plan: Rc<Plan>,
-    service: Rc<dyn RuntimeService>,
+    daemon: Daemon,
     profile: &'static Profile,
     judged: bool,
     answers: Answers,
@@ -142,7 +141,7 @@ impl Conductor {
     async fn conduct(self) -> Outcome {
         let judge = Judge::new(
             self.sim.clone(),
-            self.service.clone(),
+            self.daemon.clone(),
             self.plan.clone(),
             self.answers.clone(),
         );
@@ -185,7 +184,7 @@ impl Conductor {
         }
         self.sim.take_observer();
         let judgement = judge.judgement();
-        let [faults, holds, occurrences] = self.sim.fates();
+        let [faults, holds, occurrences, crashes] = self.sim.fates();
         let recording = self.sim.with_recording(std::mem::take);
         let digest = recording.digest();
         Outcome {
@@ -208,6 +207,7 @@ impl Conductor {
                     .collect()
             }),
             occurrences,
+            crashes,
             waiting: settled.waiting,
             stop,
             never_began: self.never_began(),
@@ -219,9 +219,11 @@ impl Conductor {
     /// Brings up the service, its sandboxes and containers, without faults.
     async fn set_up(&self) {
         self.sim.with_recording(|r| r.phase(0, "setup"));
-        let (service, plan) = (self.service.clone(), self.plan.clone());
+        let (service, plan) = (self.service(), self.plan.clone());
+        let sim = self.sim.clone();
         self.task("setup", async move {
             service.run().await.expect("the service comes up on an empty node");
+            sim.with_world(|world| plan.add_pods(world));
             for sandbox in &plan.sandboxes {
                 let given = Sandbox {
                     config: SandboxConfig { annotations: Vec::new(), ..sandbox.config.clone() },
@@ -232,11 +234,12 @@ impl Conductor {
             }
         })
         .await;
+        self.daemon.serves();
         for container in &self.plan.containers {
             if container.state == InitialState::Absent {
                 continue;
             }
-            let (service, container) = (self.service.clone(), container.clone());
+            let (service, container) = (self.service(), container.clone());
             let actor = setup_actor(container.name);
             self.task(&actor.text(), async move {
                 let ctx = Context::background;
@@ -260,13 +263,13 @@ impl Conductor {
             // the pods get theirs when their containers are made.
             let given = sandbox_of(sandbox);
             if !given.runtime_handler.is_empty() || !given.config.annotations.is_empty() {
-                let service = self.service.clone();
+                let service = self.service();
                 self.task("setup", async move {
                     service.adopt_sandbox(given).await.expect("a sandbox is described anew");
                 })
                 .await;
             }
-            let (service, id, state) = (self.service.clone(), sandbox.id.clone(), sandbox.state);
+            let (service, id, state) = (self.service(), sandbox.id.clone(), sandbox.state);
             if state == PlannedSandbox::Ready {
                 continue;
             }
@@ -281,9 +284,14 @@ impl Conductor {
         }
     }
 
+    /// The service of the boot that lives, which one does.
+    fn service(&self) -> Rc<dyn RuntimeService> {
+        self.daemon.service().expect("the daemon is up")
+    }
+
     /// Runs one task of the harness, and what follows from it at once.
     async fn task(&self, actor: &str, future: impl Future<Output = ()> + 'static) {
-        self.sim.start_task(Symbol::of(actor), false, Box::pin(future));
+        self.sim.start_task(Symbol::of(actor), Box::pin(future));
         let now = self.sim.now();
         self.sim.run_until(Some(now.0)).await;
     }
@@ -306,6 +314,7 @@ impl Conductor {
             let due = clock.at.map(|at| start.after(at).0);
             self.sim.add_occurrence(adjust, due, clock.when);
         }
+        self.sim.arm_crashes(start);
         let bound = self.plan.bound;
         let mut horizon = start;
         loop {
@@ -342,6 +351,11 @@ impl Conductor {
         for at in occurrences.chain(self.plan.clocks.iter().filter_map(|clock| clock.at)) {
             from = from.max(start.after(at));
         }
+        for scripted in &self.plan.script.crashes {
+            if let CrashAt::Time(after) = scripted.at {
+                from = from.max(start.after(after));
+            }
+        }
         self.sim.with_calls(|calls| {
             for (call, plan) in calls.iter().zip(&self.plan.calls) {
                 let begins = call.began.map(Instant).or(plan.at.map(|at| start.after(at)));
@@ -361,10 +375,11 @@ impl Conductor {
     }
 
     fn add_call(&self, index: usize, call: &CallPlan, start: Instant) {
-        let (plan, service, answers) =
-            (self.plan.clone(), self.service.clone(), self.answers.clone());
+        let (plan, daemon, answers) =
+            (self.plan.clone(), self.daemon.clone(), self.answers.clone());
         let sim = self.sim.clone();
         let make = move |ctx: Context| -> shakedown_cri::cri::LocalFuture<()> {
+            let service = daemon.service().expect("a call that begins finds a daemon");
             let future = client::call(&sim, &plan, &service, ctx, &plan.calls[index].action);
             Box::pin(async move {
                 let answer = future.await;
@@ -381,6 +396,7 @@ impl Conductor {
             began: None,
             answered: None,
             cancelled: None,
+            cut: false,
         };
         let due = call.at.map(|at| start.after(at).0);
         let number = self.sim.add_call(client, due, call.when);
@@ -396,9 +412,19 @@ impl Conductor {
         self.sim.allow_faults(false);
         let found = Rc::new(RefCell::new(Reaped::default()));
         let done = Rc::new(Cell::new(false));
-        let reaper = Reaper::new(self.sim.clone(), self.service.clone());
+        let stop = self.bring_up().await;
+        let service = match self.daemon.service() {
+            Some(service) if stop == Stop::Idle => service,
+            _ => {
+                let step = "start the daemon".to_owned();
+                let why = self.daemon.facts().refused;
+                let error = why.unwrap_or_else(|| Error::unknown("it does not come up"));
+                found.borrow_mut().failed.push(Unreaped { step, error });
+                return (found.take(), stop);
+            }
+        };
+        let reaper = Reaper::new(self.sim.clone(), service.clone());
         let (plan, out, over) = (self.plan.clone(), found.clone(), done.clone());
-        let service = self.service.clone();
         let in_progress = self.in_progress();
         let future = async move {
             let fail = |step: String, error| out.borrow_mut().failed.push(Unreaped { step, error });
@@ -451,7 +477,7 @@ impl Conductor {
             }
             over.set(true);
         };
-        self.sim.start_task(Symbol::of("reaper"), false, Box::pin(future));
+        self.sim.start_task(Symbol::of("reaper"), Box::pin(future));
         loop {
             let horizon = self.sim.now().after(AFTERMATH);
             let stop = self.sim.run_until(Some(horizon.0)).await;
@@ -472,6 +498,18 @@ impl Conductor {
         }
     }
 
+    /// A node that is reaped has a daemon: one that is down, or comes up only now, is waited for.
+    async fn bring_up(&self) -> Stop {
+        if self.daemon.facts().serves {
+            return Stop::Idle;
+        }
+        if self.sim.is_down() {
+            self.sim.restart();
+        }
+        let horizon = self.sim.now().after(AFTERMATH);
+        self.sim.run_until(Some(horizon.0)).await
+    }
+
     /// Containers of which a call of the scenario is in progress.
     fn in_progress(&self) -> Vec<Symbol> {
         self.sim.with_calls(|calls| {
@@ -484,7 +522,7 @@ impl Conductor {
     fn snapshot(&self) -> Snapshot {
         let statuses = self.plan.containers.iter().map(|container| StatusShot {
             container: container.name,
-            status: self.service.peek(&container.id),
+            status: self.daemon.peek(&container.id),
         });
         let statuses = statuses.collect();
         let left = self.sim.with_world(|world| world.left_of(&self.plan));
@@ -499,12 +537,14 @@ impl Conductor {
                     (Instant(began).after(deadline).0, Code::DeadlineExceeded)
                 });
                 let gave_up = [deadline, call.cancelled].into_iter().flatten().min_by_key(|g| g.0);
+                let gave_up = gave_up.filter(|(at, _)| call.answered.is_none_or(|done| *at < done));
+                let cut = call.answered.filter(|_| call.cut).map(|at| (at, Code::Unavailable));
                 Answer {
                     call: call.name,
                     began: call.began,
                     answered: call.answered,
                     result: results[index].take(),
-                    gave_up: gave_up.filter(|(at, _)| call.answered.is_none_or(|done| *at < done)),
+                    gave_up: gave_up.or(cut),
                 }
             });
             each.collect()

@@ -3,6 +3,7 @@
 mod client;
 mod compile;
 mod conduct;
+mod daemon;
 mod logs;
 mod outcome;
 
@@ -13,4 +14,6 @@ pub use compile::{
     CallPlan, ContainerPlan, OccurrencePlan, Plan, RunError, SandboxPlan, container_id,
 };
 pub use conduct::{Options, run};
+pub use daemon::BootFacts;
+pub(crate) use daemon::Daemon;
 pub use outcome::{Answer, EventSeen, Leftovers, Outcome, Reply, Snapshot, StatusShot};

@@ -28,7 +28,8 @@ pub struct Answer {
     pub answered: Option<u64>,
     /// The service's answer; `None`: there was none.
     pub result: Option<Result<Reply, Error>>,
-    /// When and as what the client gave up, if that was before the answer.
+    /// When and as what the client gave up, if that was before the answer; as `Unavailable`, if the daemon
+    /// died under the call or was not there.
     pub gave_up: Option<(u64, Code)>,
 }
 
@@ -57,7 +58,7 @@ impl Leftovers {
 #[derive(Clone, Debug)]
 pub struct StatusShot {
     pub container: Symbol,
-    /// `None`: the service does not know the container (or cannot tell without waiting).
+    /// `None`: the service does not know the container (or cannot tell without waiting), or is down.
     pub status: Option<Peek>,
 }
 
@@ -97,11 +98,12 @@ pub struct Outcome {
     /// Container and its log's lines, without time stamps.
     pub logs: Vec<(Symbol, Vec<String>)>,
     pub judgement: Judgement,
-    /// What became of each fault, hold and occurrence of the scenario, in the file's order.
+    /// What became of each fault, hold, occurrence and crash of the scenario, in the file's order.
     pub faults: Vec<Fate>,
     pub holds: Vec<Fate>,
     pub clocks: Vec<Fate>,
     pub occurrences: Vec<Fate>,
+    pub crashes: Vec<Fate>,
     /// Who waits where, when the run ended over budget or never became quiet.
     pub waiting: Vec<Moment>,
     /// How the run stopped: idle, a panic, over budget.

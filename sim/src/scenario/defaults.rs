@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::model::*;
 
 pub(super) const BOUND: Duration = Duration::from_secs(150);
+/// How long a daemon that was killed is down.
+pub(super) const CRASH_DOWN: Duration = Duration::from_secs(1);
 pub(super) const LOG_LINE_BYTES: u32 = 16_384;
 pub(super) const FILE_MODE: u32 = 0o644;
 pub(super) const DIRECTORY_MODE: u32 = 0o755;

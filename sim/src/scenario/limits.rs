@@ -26,7 +26,7 @@ pub const THINGS_MAX: usize = 64;
 pub const LIST_MAX: usize = 256;
 /// Calls.
 pub const CALLS_MAX: usize = 256;
-/// Faults; holds, occurrences and changes of the clock likewise.
+/// Faults; holds, occurrences, changes of the clock and crashes likewise.
 pub const DECISIONS_MAX: usize = 1024;
 /// Expectations; expected violations likewise.
 pub const EXPECTATIONS_MAX: usize = 4096;

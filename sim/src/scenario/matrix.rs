@@ -172,7 +172,7 @@ fn case_name(stem: &str, values: &[(String, String)]) -> String {
     format!("{stem}[{}]", values.join(","))
 }
 
-/// The scenario whose run tells the values of a sweep: without the calls, occurrences, faults and holds that
+/// The scenario whose run tells the values of a sweep: without the calls, occurrences and decisions that
 /// use a sweep, and without those that name a call that is thereby gone. The other axes have their
 /// first value; nothing is expected.
 pub fn baseline(scenario: &Scenario) -> Scenario {
@@ -202,6 +202,7 @@ pub fn baseline(scenario: &Scenario) -> Scenario {
         base.clocks.retain(|clock| stays(&clock_texts(clock)));
         base.holds.retain(|hold| stays(&[&hold.what, &hold.until]));
         base.occurrences.retain(|occurrence| stays(&when_texts([&occurrence.when])));
+        base.crashes.retain(|crash| stays(&when_texts([&crash.when])));
         let calls = std::mem::take(&mut base.calls);
         let (calls, removed): (Vec<Call>, Vec<Call>) =
             calls.into_iter().partition(|call| stays(&call_texts(call)));
@@ -293,6 +294,9 @@ fn fill_in(scenario: &mut Scenario, values: &[(String, String)]) {
     for hold in &mut scenario.holds {
         fill(&mut hold.what);
         fill(&mut hold.until);
+    }
+    for crash in &mut scenario.crashes {
+        fill_when(&mut crash.when);
     }
     for expect in &mut scenario.expects {
         for answer in &mut expect.answers {

@@ -1,7 +1,7 @@
 //! What a scenario file says, as data.
 //!
 //! A scenario is a recording: the world at its start, the calls that clients make, and the
-//! decisions (faults and holds) that differ from the uneventful run, each by name.
+//! decisions (faults, holds and crashes) that differ from the uneventful run, each by name.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -26,6 +26,7 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     pub holds: Vec<Hold>,
     pub clocks: Vec<Clock>,
+    pub crashes: Vec<Crash>,
     /// Axes in the order of the file; empty for a scenario of a single case.
     pub matrix: Vec<Axis>,
     pub expects: Vec<Expect>,
@@ -405,6 +406,27 @@ pub enum ClockChange {
     /// `drift = 500`: from then on it gains that many parts per million of monotonic time; negative:
     /// it loses them.
     Drift(i64),
+}
+
+/// `[[crash]]`: the end of the daemon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Crash {
+    pub span: Span,
+    /// `at`, or the moment after which it strikes.
+    pub when: When,
+    pub kind: CrashKind,
+    /// `down`: how long until the daemon is started again, default 1 s; `None` (`restart = false`): only
+    /// once the node is reaped.
+    pub down: Option<Duration>,
+}
+
+/// `kind = "daemon"` (default) or `"power"`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashKind {
+    /// The daemon is killed.
+    Daemon,
+    /// The node loses power.
+    Power,
 }
 
 /// One axis of `[matrix]`: `{name}` in texts is replaced by each value in turn.

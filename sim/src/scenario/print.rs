@@ -47,6 +47,9 @@ pub fn print(scenario: &Scenario) -> String {
             ClockChange::Drift(ppm) => out.raw("drift", &ppm.to_string()),
         }
     }
+    for entry in &scenario.crashes {
+        crash(&mut out, entry);
+    }
     for entry in &scenario.expects {
         expect(&mut out, entry);
     }
@@ -411,6 +414,17 @@ fn fault(out: &mut Writer, fault: &Fault) {
             }
             out.word_unless("of", keys.of, DelayOf::Effect);
         }
+    }
+}
+
+fn crash(out: &mut Writer, crash: &Crash) {
+    out.header("[[crash]]");
+    when(out, &crash.when, "at", "when");
+    out.word_unless("kind", crash.kind, CrashKind::Daemon);
+    match crash.down {
+        None => out.raw("restart", "false"),
+        Some(defaults::CRASH_DOWN) => {}
+        Some(down) => out.duration("down", down),
     }
 }
 

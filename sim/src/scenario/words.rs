@@ -49,6 +49,7 @@ words! { Stream, "stream": "stdout" => Stream::Stdout, "stderr" => Stream::Stder
 words! { PathKind, "kind of path":
     "file" => PathKind::File, "directory" => PathKind::Directory, "removed" => PathKind::Removed,
 }
+words! { CrashKind, "kind of crash": "daemon" => CrashKind::Daemon, "power" => CrashKind::Power }
 words! { DelayOf, "moment": "effect" => DelayOf::Effect, "reply" => DelayOf::Reply }
 
 /// `pid-mode`, without the target.

@@ -10,6 +10,7 @@ use super::names::{Names, event_word, state_word};
 use super::sweep::{is_call, reached};
 use super::verdict::{Kind, Reason, Verdict};
 use crate::invariants::Id;
+use crate::oracle::{CrashAt, duration_text};
 use crate::report::describe;
 use crate::run::{Answer, Outcome, Plan, Reply, Snapshot};
 use crate::scenario::{Case, Cause, Expect, ExpectAnswer, ExpectStatus, Filter, ResolvedAxis};
@@ -42,6 +43,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Verdict {
     stop(subject, reasons);
     decisions(subject, reasons);
     clocks(subject, reasons);
+    crashes(subject, reasons);
     for (call, why) in &subject.outcome.never_began {
         let plan = subject.plan.calls.iter().find(|plan| plan.name == *call);
         let span = plan.map_or(0..0, |plan| plan.span.clone());
@@ -66,7 +68,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Verdict {
 fn disturbance(subject: &Subject<'_>) -> Range<usize> {
     let plan = subject.plan;
     let occurrences = plan.occurrences.iter().map(|occurrence| &occurrence.span);
-    let disturbed = plan.fault_spans.iter().chain(&plan.hold_spans).chain(occurrences).next();
+    let spans = plan.fault_spans.iter().chain(&plan.hold_spans).chain(&plan.crash_spans);
+    let disturbed = spans.chain(occurrences).next();
     let call = || plan.calls.last().map(|call| call.span.clone());
     disturbed.cloned().or_else(call).unwrap_or(0..0)
 }
@@ -206,6 +209,31 @@ fn clocks(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
                 Reason::new(Kind::NotApplied, &clock.span, reason)
             }
         });
+    }
+}
+
+fn crashes(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
+    let (plan, outcome) = (subject.plan, subject.outcome);
+    let crashes = plan.script.crashes.iter().zip(&plan.crash_spans).zip(&outcome.crashes);
+    for ((scripted, span), fate) in crashes {
+        let at = match scripted.at {
+            CrashAt::Moment(moment) => format!("after `{moment}`"),
+            CrashAt::Time(time) => format!("at {}", duration_text(time)),
+        };
+        let what = |why: &str| format!("the crash {at} did not apply: {why}");
+        match (fate, scripted.at) {
+            (Fate::Applied, _) => {}
+            (Fate::NotReached, CrashAt::Moment(moment)) => {
+                let why = "the run did not come to the moment";
+                let reason = Reason::new(Kind::NotApplied, span, what(why));
+                reasons.push(suggest(reason, &moment.to_string(), outcome, true));
+            }
+            (Fate::NotReached, CrashAt::Time(_)) => {
+                let why = "the run ended before its time";
+                reasons.push(Reason::new(Kind::NotApplied, span, what(why)));
+            }
+            (Fate::Refused(why), _) => reasons.push(Reason::new(Kind::NotApplied, span, what(why))),
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn values(axis: &Axis, scenario: &Scenario, recording: &Recording) ->
     values
 }
 
-/// Moments of the actor and of what happens inside its calls, while the scenario's calls were made.
+/// Moments of the actor (of all actors of a boot, for `boot2`) and of what happens inside its calls, while the scenario's calls were made.
 fn of_actor<'r>(
     recording: &'r Recording,
     actor: &'r str,
@@ -61,7 +61,9 @@ fn of_actor<'r>(
     disturbed.take_while(phase("reap")).filter_map(move |entry| match entry {
         RecordingEntry::Moment(happened) => {
             let text = happened.moment.site.actor.text();
-            (root_of(&text) == actor).then_some(happened)
+            let root = root_of(&text);
+            let of_boot = || root.strip_prefix(actor).is_some_and(|rest| rest.starts_with(':'));
+            (root == actor || of_boot()).then_some(happened)
         }
         _ => None,
     })

@@ -62,13 +62,13 @@ impl PortError for Error {
 fn system_call(op: Op) -> &'static str {
     match op {
         Op::FsMkdir | Op::FsMkdtemp => "mkdir",
-        Op::FsCreateTemp | Op::FsOpen | Op::FsRead | Op::PipeOpen => "open",
+        Op::FsCreateTemp | Op::FsOpen | Op::FsRead | Op::FsReadDir | Op::PipeOpen => "open",
         Op::FsChmod => "chmod",
         Op::FsWrite => "write",
         Op::FsSync | Op::FsSyncDir => "sync",
         Op::FsClose | Op::PipeClose => "close",
         Op::FsRename => "rename",
-        Op::FsUnlink => "remove",
+        Op::FsUnlink | Op::FsRemoveDir => "remove",
         Op::FsUnmount => "unmount",
         Op::FsRemoveTree => "unlinkat",
         _ => "read",

@@ -27,8 +27,10 @@ pub use recording::{Awaited, Entry as RecordingEntry, Happened, Recording, only}
 pub use site::{Layer, Moment, Op, Site, Stage};
 pub use sync::SimRuntime;
 
-use crate::oracle::{Choice, DelayOf, Effect, Fault, Menu, Menus, Oracle, Script};
-use crate::world::{Occurrence, WaitKey, World};
+use crate::oracle::{
+    Choice, Crash, CrashAt, CrashKind, DelayOf, Effect, Fault, Menu, Menus, Oracle, Script,
+};
+use crate::world::{FIRST_BOOT, Occurrence, WaitKey, World};
 use call::{Pending, Ran};
 
 /// No time: what waits for something that may never happen.
@@ -103,6 +105,14 @@ enum What {
     },
     /// The call was answered.
     Done,
+    /// The time of the script's crash with this number came.
+    Crash {
+        crash: usize,
+    },
+    /// The daemon is started.
+    Restart,
+    /// The daemon serves.
+    Up,
     Woken {
         task: TaskId,
     },
@@ -146,7 +156,8 @@ struct Task {
     future: Option<LocalFuture<()>>,
     waker: Waker,
     spawned: bool,
-    of_service: bool,
+    /// The boot of the daemon that it belongs to; 0: it is the harness's.
+    boot: u32,
 }
 
 /// A call of the scenario, as the turnstile starts it.
@@ -163,6 +174,8 @@ pub struct ClientCall {
     pub answered: Option<u64>,
     /// When the client gave up: its deadline or its cancel, if that came before the answer.
     pub cancelled: Option<(u64, Code)>,
+    /// The call is over without an answer of the service: the daemon died under it, or was not there.
+    pub cut: bool,
 }
 
 impl ClientCall {
@@ -179,6 +192,16 @@ enum Trigger {
     Begin(usize),
     Cancel(usize),
     Occur(Symbol, Op, Occurrence),
+}
+
+/// Makes the main task of a boot of the daemon, which ends once the daemon serves.
+pub type Boot = Rc<dyn Fn(u32) -> LocalFuture<()>>;
+
+/// The daemon that the harness starts the boots of.
+pub struct Daemon {
+    pub boot: Boot,
+    /// Drops what the harness holds of the boot that died.
+    pub died: Rc<dyn Fn()>,
 }
 
 /// What became of one decision of the script.
@@ -200,6 +223,16 @@ struct Core {
     fates: Vec<Fate>,
     hold_fates: Vec<Fate>,
     occurrence_fates: Vec<Fate>,
+    crash_fates: Vec<Fate>,
+    /// The oracle is asked after each moment whether the daemon ends there.
+    may_crash: bool,
+    /// What is to happen before anything else does: the daemon ends.
+    crash_due: Option<Crash>,
+    /// Number of the daemon's latest boot.
+    boot: u32,
+    /// No boot lives.
+    down: bool,
+    daemon: Option<Daemon>,
     /// A moment was set aside at some time in this run.
     any_held: bool,
     oracle: Box<dyn Oracle>,
@@ -304,6 +337,12 @@ impl Sim {
             fates: vec![Fate::NotReached; script.faults.len()],
             hold_fates: vec![Fate::NotReached; script.holds.len()],
             occurrence_fates: vec![Fate::NotReached; world.placed.len()],
+            crash_fates: vec![Fate::NotReached; script.crashes.len()],
+            may_crash: script.crashes.iter().any(|c| matches!(c.at, CrashAt::Moment(_))),
+            crash_due: None,
+            boot: FIRST_BOOT,
+            down: false,
+            daemon: None,
             any_held: false,
             script,
             oracle,
@@ -416,10 +455,47 @@ impl Sim {
         Instant(self.0.core.borrow().last_fault_at)
     }
 
-    /// What became of the faults, the holds and the occurrences of the scenario.
-    pub fn fates(&self) -> [Vec<Fate>; 3] {
+    /// What became of the faults, the holds, the occurrences and the crashes of the scenario.
+    pub fn fates(&self) -> [Vec<Fate>; 4] {
         let core = self.0.core.borrow();
-        [&core.fates, &core.hold_fates, &core.occurrence_fates].map(Clone::clone)
+        [&core.fates, &core.hold_fates, &core.occurrence_fates, &core.crash_fates].map(Clone::clone)
+    }
+
+    /// How the daemon is started again after it ended.
+    pub fn set_daemon(&self, daemon: Daemon) {
+        self.0.core.borrow_mut().daemon = Some(daemon);
+    }
+
+    /// The crashes of the script that strike at a time do so, counted from `start`.
+    pub fn arm_crashes(&self, start: Instant) {
+        let mut core = self.0.core.borrow_mut();
+        for crash in 0..core.script.crashes.len() {
+            if let CrashAt::Time(after) = core.script.crashes[crash].at {
+                // The crash itself has the moment with a number.
+                let site = Site { count: 0, ..daemon_site(Op::Crash) };
+                core.park(site, Stage::Only, start.after(after).0, start.0, What::Crash { crash });
+            }
+        }
+    }
+
+    /// Whether no boot of the daemon lives.
+    pub fn is_down(&self) -> bool {
+        self.0.core.borrow().down
+    }
+
+    /// Starts the daemon, which is down, unless that is to happen anyway.
+    pub fn restart(&self) {
+        let now = self.0.now.get();
+        let mut core = self.0.core.borrow_mut();
+        match core.parked.iter_mut().find(|p| matches!(p.what, What::Restart)) {
+            Some(parked) => parked.due = now,
+            None => core.park_restart(now, now),
+        }
+    }
+
+    /// The daemon ends by itself, as the next thing to happen.
+    pub fn exit_daemon(&self) {
+        self.0.core.borrow_mut().crash_due = Some(Crash { kind: CrashKind::Daemon, down: None });
     }
 
     pub fn with_calls<R>(&self, look: impl FnOnce(&[ClientCall]) -> R) -> R {
@@ -463,23 +539,23 @@ impl Sim {
     }
 
     /// Starts a task of the harness or the world at once, as a moment of its own.
-    pub fn start_task(&self, actor: Symbol, of_service: bool, future: LocalFuture<()>) {
+    pub fn start_task(&self, actor: Symbol, future: LocalFuture<()>) {
         let mut core = self.0.core.borrow_mut();
         let now = self.0.now.get();
-        let task = core.new_task(actor, None, of_service, future);
+        let task = core.new_task(actor, None, 0, future);
         let site = core.count(actor, Op::Begin, Symbol::EMPTY);
         core.park(site, Stage::Only, now, now, What::Spawn { task });
     }
 
     /// Starts a background task of the service; its first poll is a moment of the spawner.
-    pub(crate) fn spawn(&self, actor: Symbol, future: LocalFuture<()>) {
+    pub(crate) fn spawn(&self, boot: u32, actor: Symbol, future: LocalFuture<()>) {
         let mut core = self.0.core.borrow_mut();
         if core.closed {
             return;
         }
         let now = self.0.now.get();
         let spawner = core.current_actor();
-        let task = core.new_task(actor, None, true, future);
+        let task = core.new_task(actor, None, boot, future);
         let site = core.count(spawner, Op::Spawn, actor);
         core.park(site, Stage::Only, now, now, What::Spawn { task });
     }
@@ -603,7 +679,7 @@ impl Sim {
     /// Names of the service's tasks that have not ended.
     pub fn service_tasks(&self) -> Vec<Symbol> {
         let core = self.0.core.borrow();
-        let alive = core.tasks.iter().filter(|t| t.of_service && t.future.is_some());
+        let alive = core.tasks.iter().filter(|t| t.boot > 0 && t.future.is_some());
         alive.map(|t| t.actor).collect()
     }
 
@@ -617,8 +693,47 @@ impl Sim {
         drop(futures);
         let parked = std::mem::take(&mut self.0.core.borrow_mut().parked);
         drop(parked);
+        self.0.core.borrow_mut().daemon = None;
         self.0.observer.borrow_mut().take();
         self.0.driver.borrow_mut().take();
+    }
+
+    /// The daemon ends: nothing of its boot runs or waits any more, its descriptors and connections
+    /// are closed, the calls that it served are over without an answer.
+    fn crash(&self, crash: Crash) {
+        let now = self.0.now.get();
+        let (futures, parked, died) = {
+            let mut core = self.0.core.borrow_mut();
+            core.down = true;
+            let parked = core.unpark_boot(crash.kind);
+            let futures = core.take_boot(now);
+            let died = core.daemon.as_ref().map(|daemon| daemon.died.clone());
+            (futures, parked, died)
+        };
+        // First the kernel closes what the daemon had open: no destructor finds anything left to close.
+        {
+            let mut world = self.0.world.borrow_mut();
+            match crash.kind {
+                CrashKind::Daemon => world.daemon_dies(),
+                CrashKind::Power => world.power_loss(),
+            }
+            let mut core = self.0.core.borrow_mut();
+            core.take_from(&mut world, now);
+            let site = core.count_of(daemon_site(Op::Crash));
+            let moment = Moment { site, stage: Stage::Only };
+            core.happened(moment, 0, None, now, world.digest());
+            if let Some(down) = crash.down {
+                core.park_restart(now.saturating_add(nanos(down)), now);
+            }
+        }
+        // In the order of their starts.
+        for future in futures {
+            drop(future);
+        }
+        drop(parked);
+        if let Some(died) = died {
+            died();
+        }
     }
 
     /// Polls a task that was resumed, and goes on as long as the same task is next.
@@ -676,7 +791,9 @@ impl Sim {
         loop {
             self.finish_moment();
             let mut core = self.0.core.borrow_mut();
-            let over = core.stop.is_some() || core.recording.moments >= core.budget;
+            let over = core.stop.is_some()
+                || core.recording.moments >= core.budget
+                || core.crash_due.is_some();
             if over || core.closed || self.0.foreign.any.load(Ordering::Acquire) {
                 return false;
             }
@@ -707,6 +824,11 @@ impl Sim {
             let mut core = self.0.core.borrow_mut();
             if core.stop.is_some() {
                 return Step::Stop;
+            }
+            if let Some(crash) = core.crash_due.take() {
+                drop(core);
+                self.crash(crash);
+                continue;
             }
             if core.recording.moments >= core.budget {
                 core.stop = Some(Stop::OverBudget);
@@ -783,7 +905,7 @@ impl Sim {
                         core.parked[at].stage = Stage::Reply;
                         core.parked[at].due = NEVER;
                         let actor = handler_actor(site);
-                        let task = core.new_task(actor, core.client_of(at), true, handler);
+                        let task = core.new_task(actor, core.client_of(at), core.boot, handler);
                         core.happened(moment, 0, None, now, digest);
                         Some(task)
                     }
@@ -883,16 +1005,32 @@ impl Sim {
             }
             What::Begin { call } => {
                 core.happened(moment, 0, None, now, world.digest());
-                Some(core.begin(call, now))
+                core.begin(call, now)
             }
             What::Cancel { call } => {
                 core.cancel(call, Code::Cancelled, now);
                 core.happened(moment, 0, None, now, world.digest());
                 None
             }
-            What::Done => {
+            What::Done | What::Up => {
                 core.happened(moment, 0, None, now, world.digest());
                 None
+            }
+            What::Crash { crash } => {
+                let fate = core.set_up_crash(crash, now);
+                core.crash_fates[crash] = fate;
+                None
+            }
+            What::Restart => {
+                core.boot += 1;
+                core.down = false;
+                core.last_fault_at = core.last_fault_at.max(now);
+                world.daemon_starts(core.boot);
+                core.happened(moment, 0, None, now, world.digest());
+                let boot = core.daemon.as_ref().map(|daemon| daemon.boot.clone());
+                let main = boot.expect("who crashes a daemon knows how to start it")(core.boot);
+                let actor = boot_actor(core.boot, Symbol::of("daemon"));
+                Some(core.new_task(actor, None, core.boot, main))
             }
             What::Call { .. } | What::Single { .. } => unreachable!("handled above"),
         }
@@ -909,6 +1047,9 @@ impl Sim {
         let mut core = self.0.core.borrow_mut();
         core.triggered(happened.moment, self.0.now.get());
         core.reconsider_held(happened.moment, self.0.now.get());
+        if core.may_crash {
+            core.consider_crash(happened.moment, self.0.now.get());
+        }
     }
 
     fn take_foreign(&self, core: &mut Core) {
@@ -1026,11 +1167,16 @@ impl Core {
         Site { actor, op, subject, count: *count }
     }
 
+    /// The site with its next number.
+    fn count_of(&mut self, site: Site) -> Site {
+        self.count(site.actor, site.op, site.subject)
+    }
+
     fn new_task(
         &mut self,
         actor: Symbol,
         client: Option<usize>,
-        of_service: bool,
+        boot: u32,
         future: LocalFuture<()>,
     ) -> TaskId {
         let number = self.tasks.len();
@@ -1041,7 +1187,7 @@ impl Core {
             future: Some(future),
             waker: Waker::from(Arc::new(foreign)),
             spawned: false,
-            of_service,
+            boot,
         });
         TaskId(number)
     }
@@ -1553,10 +1699,14 @@ impl Core {
         self.unfinished = Some(happened);
     }
 
-    /// Begins a call of the scenario.
-    fn begin(&mut self, index: usize, now: u64) -> TaskId {
+    /// Begins a call of the scenario. Without a daemon it is over at once.
+    fn begin(&mut self, index: usize, now: u64) -> Option<TaskId> {
         let call = &mut self.calls[index];
         call.began = Some(now);
+        if self.down {
+            self.cut(index, now);
+            return None;
+        }
         let ctx = Context::background().with_token(call.token.clone());
         let ctx = match call.deadline {
             Some(deadline) => ctx.with_timeout(Instant(now), deadline),
@@ -1569,9 +1719,124 @@ impl Core {
         if let Some(after) = cancel {
             self.park_cancel(index, now.saturating_add(nanos(after)), now);
         }
-        let task = self.new_task(name, Some(index), true, future);
-        self.tasks[task.0].actor = name;
-        task
+        Some(self.new_task(name, Some(index), self.boot, future))
+    }
+
+    /// A call is over, as the daemon is: the client hears that it is unavailable.
+    fn cut(&mut self, index: usize, now: u64) {
+        self.calls[index].cut = true;
+        self.end_call(index, now);
+    }
+
+    /// The call `index` is over. The end follows at once upon what brought it.
+    fn end_call(&mut self, index: usize, now: u64) {
+        self.calls[index].answered = Some(now);
+        self.unpark_all(|p| matches!(p.what, What::Cancel { call } if call == index));
+        let actor = self.calls[index].name;
+        let site = Site { actor, op: Op::Done, subject: Symbol::EMPTY, count: 1 };
+        let parked = self.park(site, Stage::Only, now, now, What::Done);
+        parked.urgent = true;
+        parked.task = None;
+    }
+
+    /// Asks the oracle whether the daemon ends after the moment.
+    fn consider_crash(&mut self, after: Moment, now: u64) {
+        if !self.faults_allowed {
+            return;
+        }
+        let script = &self.script.crashes;
+        let here = |i: &usize| script[*i].at == CrashAt::Moment(after);
+        let rest: Vec<usize> = (0..script.len()).filter(here).collect();
+        let own: Vec<Crash> = rest.iter().map(|i| script[*i].crash).collect();
+        if !own.is_empty() && (self.down || self.crash_due.is_some()) {
+            for crash in rest {
+                self.crash_fates[crash] = daemon_is_down();
+            }
+            return;
+        }
+        let option = self.oracle.choose(&Choice::Crash { after, own: &own });
+        let Some(option) = option.checked_sub(1) else { return };
+        let chosen = option.checked_sub(Crash::STANDARD.len());
+        let crash = chosen.map_or_else(|| Crash::STANDARD[option], |own_index| own[own_index]);
+        self.let_crash(crash, now);
+        for (i, index) in rest.into_iter().enumerate() {
+            self.crash_fates[index] =
+                if Some(i) == chosen { Fate::Applied } else { daemon_is_down() };
+        }
+    }
+
+    /// The time of a crash of the script came.
+    fn set_up_crash(&mut self, index: usize, now: u64) -> Fate {
+        if self.down || self.crash_due.is_some() {
+            return daemon_is_down();
+        }
+        self.let_crash(self.script.crashes[index].crash, now);
+        Fate::Applied
+    }
+
+    fn let_crash(&mut self, crash: Crash, now: u64) {
+        self.last_fault_at = now;
+        self.crash_due = Some(crash);
+    }
+
+    fn park_restart(&mut self, due: u64, now: u64) {
+        let site = self.count_of(daemon_site(Op::Restart));
+        let current = self.current.take();
+        self.park(site, Stage::Only, due, now, What::Restart);
+        self.current = current;
+        self.last_fault_at = self.last_fault_at.max(due);
+    }
+
+    /// Takes out everything that waits on behalf of the boot that ends.
+    fn unpark_boot(&mut self, kind: CrashKind) -> Vec<Parked> {
+        let boot = self.boot;
+        let mut gone = Vec::new();
+        let mut at = 0;
+        while at < self.parked.len() {
+            let parked = &self.parked[at];
+            let of_boot = |task: Option<TaskId>| task.is_none_or(|t| self.tasks[t.0].boot == boot);
+            let goes = match &parked.what {
+                // Whom nobody waits for, the daemon works for.
+                What::Call { .. } | What::Single { .. } => of_boot(parked.task),
+                What::Spawn { task } | What::Woken { task } => of_boot(Some(*task)),
+                What::Occurrence(occurrence) => {
+                    kind == CrashKind::Power || occurrence.is_of_daemon()
+                }
+                What::Up => true,
+                What::Begin { .. }
+                | What::Cancel { .. }
+                | What::Done
+                | What::Crash { .. }
+                | What::Restart => false,
+            };
+            if goes {
+                gone.push(self.unpark(at));
+            } else {
+                at += 1;
+            }
+        }
+        gone
+    }
+
+    /// Takes the futures of the boot that ends, in the order of their starts. The calls among them are
+    /// over.
+    fn take_boot(&mut self, now: u64) -> Vec<LocalFuture<()>> {
+        let mut futures = Vec::new();
+        for at in 0..self.tasks.len() {
+            let task = &mut self.tasks[at];
+            if task.boot != self.boot {
+                continue;
+            }
+            let Some(future) = task.future.take() else { continue };
+            futures.push(future);
+            if let Some(index) = task.client
+                && self.calls[index].answered.is_none()
+                && self.calls[index].name == task.actor
+            {
+                self.cut(index, now);
+            }
+        }
+        futures
     }
 
     fn park_cancel(&mut self, index: usize, due: u64, now: u64) -> &mut Parked {
@@ -1635,11 +1900,13 @@ impl Core {
         if let Some(index) = self.tasks[task.0].client
             && self.calls[index].name == actor
         {
-            self.calls[index].answered = Some(now);
-            self.unpark_all(|p| matches!(p.what, What::Cancel { call } if call == index));
-            let site = Site { actor, op: Op::Done, subject: Symbol::EMPTY, count: 1 };
-            // The answer follows at once upon the reply that brought it.
-            self.park(site, Stage::Only, now, now, What::Done).urgent = true;
+            self.end_call(index, now);
+        } else if self.tasks[task.0].boot > FIRST_BOOT
+            && actor == boot_actor(self.boot, Symbol::of("daemon"))
+            && self.crash_due.is_none()
+        {
+            let site = self.count_of(daemon_site(Op::Up));
+            self.park(site, Stage::Only, now, now, What::Up).urgent = true;
         }
     }
 }
@@ -1695,6 +1962,20 @@ impl Future for RunUntil {
     }
 }
 
+/// A site of the daemon as a whole; its count is to be set.
+fn daemon_site(op: Op) -> Site {
+    Site { actor: Symbol::of("daemon"), op, subject: Symbol::EMPTY, count: 1 }
+}
+
+fn daemon_is_down() -> Fate {
+    Fate::Refused("the daemon was down already".to_owned())
+}
+
+/// An actor of a boot: from the second on, the boot's number stands in front.
+fn boot_actor(boot: u32, actor: Symbol) -> Symbol {
+    if boot == FIRST_BOOT { actor } else { Symbol::of(&format!("boot{boot}:{actor}")) }
+}
+
 /// The actor of the steps inside a call: the call's site.
 fn handler_actor(site: Site) -> Symbol {
     thread_local! {
@@ -1703,6 +1984,11 @@ fn handler_actor(site: Site) -> Symbol {
     KNOWN.with_borrow_mut(|known| {
         *known.entry(site).or_insert_with(|| Symbol::of(&site.to_string()))
     })
+}
+
+/// Tasks of a boot by role and subject: `exit-monitor(web)`, `boot2:exit-monitor(web)`.
+fn task_of(boot: u32, role: &str, subject: Symbol) -> Symbol {
+    boot_actor(boot, role_of(role, subject))
 }
 
 /// Roles of tasks and their subjects as one text: `exit-monitor(web)`.

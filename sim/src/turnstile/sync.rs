@@ -15,18 +15,20 @@ use shakedown_cri::ports::{
 use super::call::{Failure, Pending, Ran};
 use super::names::Symbol;
 use super::site::{Op, Site};
-use super::{EntryId, Sim, nanos, role_of};
+use super::{EntryId, Sim, nanos, role_of, task_of};
 use crate::world::{WaitKey, World};
 
 /// The runtime port of the simulator.
 #[derive(Clone)]
 pub struct SimRuntime {
     sim: Sim,
+    boot: u32,
 }
 
 impl SimRuntime {
-    pub fn new(sim: Sim) -> Self {
-        SimRuntime { sim }
+    /// `boot`: the number of the daemon's start that its tasks belong to; 0: they are the harness's.
+    pub fn new(sim: Sim, boot: u32) -> Self {
+        SimRuntime { sim, boot }
     }
 }
 
@@ -460,7 +462,8 @@ impl Runtime for SimRuntime {
     type Signal = SimSignal;
 
     fn spawn(&self, name: Name<'_>, task: impl Future<Output = ()> + 'static) {
-        self.sim.spawn(role_of(name.role, Symbol::of(name.subject)), Box::pin(task));
+        let actor = task_of(self.boot, name.role, Symbol::of(name.subject));
+        self.sim.spawn(self.boot, actor, Box::pin(task));
     }
 
     async fn sleep(&self, duration: Duration) {

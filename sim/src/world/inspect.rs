@@ -5,7 +5,6 @@ use std::rc::Rc;
 use shakedown_cri::ports::Record;
 
 use super::fs::{FileKind, WalkEntry};
-use super::ports::FIRST_BOOT;
 use super::process::ProcessState;
 use super::shim::{InitState, SHIM_OWNER, Shim, ShimContainer};
 use super::{World, ports::short_path};
@@ -47,7 +46,7 @@ impl World {
 
     /// Paths of the descriptors that the daemon and the shims have open.
     pub fn open_descriptors(&self) -> impl Iterator<Item = &str> {
-        let daemon = self.fs.open_fds(FIRST_BOOT);
+        let daemon = self.fs.open_fds(self.boot);
         daemon.chain(self.fs.open_fds(SHIM_OWNER)).map(|fd| fd.path)
     }
 

@@ -26,6 +26,13 @@ impl Metadata {
         self.records.get(id).cloned().ok_or_else(|| missing_record(id))
     }
 
+    /// The records with a label, ordered by id.
+    pub fn list(&self, key: &str, value: &str) -> Vec<Rc<Record>> {
+        let labelled =
+            |record: &&Rc<Record>| record.labels.iter().any(|(k, v)| k == key && v == value);
+        self.records.values().filter(labelled).cloned().collect()
+    }
+
     pub fn create(&mut self, record: Record) -> Result<(), Error> {
         if self.records.contains_key(&record.id) {
             let text = format!("container {:?}: already exists", record.id);

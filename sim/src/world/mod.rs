@@ -7,6 +7,7 @@ mod clock;
 pub mod fs;
 mod inspect;
 mod metadata;
+mod node;
 mod nri;
 mod ports;
 mod power;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use shakedown_cri::cri::ContainerEvent;
+use shakedown_cri::quirks::Quirks;
 
 pub use clock::{ClockChange, SimClock, WallClock};
 pub use metadata::Metadata;
@@ -27,6 +29,7 @@ pub use ports::{FIRST_BOOT, Roots, SimContainerd, SimEvents, SimFs, SimMetrics, 
 pub use process::{ExitCause, Process, ProcessOutput, ProcessPlan, ProcessState};
 pub use shim::{InitState, Shim, ShimContainer};
 pub use task_service::TaskTable;
+pub(crate) use task_service::reload;
 
 use crate::turnstile::{Op, Symbol};
 use fs::FileSystem;
@@ -116,6 +119,10 @@ pub const WALL_EPOCH: i64 = 1_767_225_600_000_000_000;
 
 /// A node.
 pub struct World {
+    /// Number of the daemon's latest boot, the owner of the descriptors that it has open.
+    pub boot: u32,
+    /// The quirks of the profile; the world heeds those of its own part.
+    pub quirks: Quirks,
     /// Virtual monotonic time, nanoseconds. Only the turnstile moves it.
     pub now: u64,
     pub wall_clock: WallClock,
@@ -157,6 +164,8 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         World {
+            boot: FIRST_BOOT,
+            quirks: Quirks::default(),
             now: 0,
             wall_clock: WallClock::default(),
             outbox: Outbox::default(),

@@ -22,6 +22,8 @@ pub struct PluginState {
     pub plugin: Plugin,
     /// The connection is open. What happens after it closed is not the plugin's to know.
     pub connected: bool,
+    /// It lost its connection with the daemon, and opens another as soon as there is one again.
+    pub reconnects: bool,
     pub heard: Vec<Relayed>,
     /// How much of `heard` came over earlier connections.
     pub heard_before: usize,

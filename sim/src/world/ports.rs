@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use shakedown_cri::cri::ContainerEvent;
 use shakedown_cri::ports::{
-    Containerd, Context, CreateTask, Errno, Error, EventSink, Exit, FifoEnd, Fs, FsCause, FsError,
-    Image, Metrics, Mount, Nri, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin, Ports,
-    Record, TaskInfo,
+    Containerd, Context, CreateTask, DirEntry, Errno, Error, EventSink, Exit, FifoEnd, Fs, FsCause,
+    FsError, Image, Metrics, Mount, Nri, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin,
+    Ports, Record, TaskInfo,
 };
 
 use super::clock::SimClock;
@@ -48,7 +48,7 @@ impl SimPorts {
     pub fn new(sim: &Sim, roots: Roots, boot: u32) -> Self {
         let sim = sim.clone();
         SimPorts(Rc::new(Handles {
-            runtime: SimRuntime::new(sim.clone()),
+            runtime: SimRuntime::new(sim.clone(), boot),
             clock: SimClock { sim: sim.clone() },
             fs: SimFs { sim: sim.clone(), roots: Rc::new(roots), boot },
             containerd: SimContainerd { sim: sim.clone() },
@@ -305,6 +305,15 @@ impl Fs for SimFs {
         self.file(Op::FsUnlink, path, |world, path| world.fs.remove_file(path)).await
     }
 
+    async fn read_dir(&self, path: &str) -> Result<Vec<DirEntry>, FsError> {
+        let boot = self.boot;
+        self.file(Op::FsReadDir, path, move |world, path| world.fs.read_dir(boot, path)).await
+    }
+
+    async fn remove_dir(&self, path: &str) -> Result<(), FsError> {
+        self.file(Op::FsRemoveDir, path, |world, path| world.fs.remove_dir(path)).await
+    }
+
     async fn unmount_all(&self, path: &str) -> Result<(), FsError> {
         self.file(Op::FsUnmount, path, |world, path| world.fs.unmount_all(path)).await
     }
@@ -394,6 +403,18 @@ impl Containerd for SimContainerd {
     async fn record_get(&self, ctx: &Context, id: &str) -> Result<Rc<Record>, Error> {
         let key = id.to_owned();
         self.metadata(Op::RecordInfo, ctx, id, move |world| world.metadata.get(&key)).await
+    }
+
+    async fn record_list(
+        &self,
+        ctx: &Context,
+        label: (&str, &str),
+    ) -> Result<Vec<Rc<Record>>, Error> {
+        let (key, value) = (label.0.to_owned(), label.1.to_owned());
+        let list = self.metadata(Op::RecordList, ctx, label.1, move |world| {
+            Ok(world.metadata.list(&key, &value))
+        });
+        list.await
     }
 
     async fn record_create(&self, ctx: &Context, record: Record) -> Result<(), Error> {

@@ -8,6 +8,8 @@ use shakedown_cri::ports::{
     Code, Context, CreateTask, Error, Exit, FifoEnd, IoPaths, TaskInfo, TaskStatus,
 };
 
+use shakedown_cri::quirks::Quirk;
+
 use super::process::{ExitCause, ProcessState, SIGKILL};
 use super::{Occurrence, WaitKey, World};
 use crate::turnstile::{Flow, Op, Sim, Symbol, end_for, role_of};
@@ -64,6 +66,14 @@ pub struct Shim {
 impl Shim {
     pub fn new(number: u32, sandbox: &str) -> Self {
         Shim { number, sandbox: sandbox.to_owned(), containers: BTreeMap::new(), creating: false }
+    }
+
+    /// The daemon's connections closed, with whatever the shim was serving over them.
+    pub(super) fn daemon_gone(&mut self) {
+        self.creating = false;
+        for container in self.containers.values_mut() {
+            container.lost = false;
+        }
     }
 }
 
@@ -180,6 +190,24 @@ impl World {
             self.tasks.remove(&id);
             self.bundles.remove(&id);
         }
+    }
+
+    /// The pod whose shim has a process for the container, or an exit that it keeps.
+    pub(super) fn shim_with_process(&self, id: &str) -> Option<u32> {
+        let shim = self.shims.iter().find(|shim| shim.containers.contains_key(id))?;
+        let alive = shim.containers[id].state != InitState::Stopped;
+        (alive || !self.quirks.has(Quirk::ExitedShimReaped)).then_some(shim.number)
+    }
+
+    /// What is left of a container whose shim the daemon could not take up, or did not want to.
+    pub(super) fn clean_up_leaked(&mut self, id: &str) {
+        self.runtime_delete(id);
+        for shim in &mut self.shims {
+            shim.containers.remove(id);
+        }
+        self.mounts.remove(id);
+        self.bundles.remove(id);
+        self.changed.runtime = true;
     }
 
     pub(super) fn shim_state(&self, pod: u32, id: &str) -> Result<TaskInfo, Error> {

@@ -10,6 +10,8 @@ use crate::turnstile::{Flow, Op, Sim, Symbol};
 
 /// `io.containerd.timeout.task.state`
 const STATE_TIMEOUT: Duration = Duration::from_secs(2);
+/// `io.containerd.timeout.shim.load`
+const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// `io.containerd.timeout.shim.cleanup`
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The annotation that groups a pod's containers in one shim.
@@ -228,6 +230,36 @@ async fn clean_up_failed_create(peer: &Peer) {
                 world.bundles.remove(id);
             });
         }
+    }
+}
+
+/// The daemon comes up and takes up the shims that it finds by their bundles, one after the other. One
+/// that does not answer, or that has no process for its bundle, is cleaned up as leaked (spec section
+/// 8.1).
+pub(crate) async fn reload(sim: &Sim) {
+    let bundles: Vec<String> = sim.with_world(|world| world.bundles.iter().cloned().collect());
+    for id in bundles {
+        let name = Symbol::of(&id);
+        let ctx = Context::background().with_timeout(sim.now(), LOAD_TIMEOUT);
+        let own = id.clone();
+        let loaded = sim.call(Op::ShimLoad, name, Some(&ctx), move |world| {
+            Flow::Done(Ok(world.shim_with_process(&own)))
+        });
+        let loaded: Result<Option<u32>, Error> = loaded.await;
+        if let Ok(Some(pod)) = loaded {
+            sim.with_world(|world| {
+                world.tasks.insert(&id, pod);
+                world.changed.runtime = true;
+            });
+            continue;
+        }
+        let ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
+        let deleted = sim.call(Op::ShimDelete, name, Some(&ctx), move |world| {
+            world.clean_up_leaked(&id);
+            Flow::Done(Ok::<(), Error>(()))
+        });
+        // What fails here is only logged by the real daemon.
+        let _ = deleted.await;
     }
 }
 

@@ -1,11 +1,11 @@
-//! What happens and what goes wrong: `[[occurrence]]`, `[[fault]]` and `[[hold]]`.
+//! What happens and what goes wrong: `[[occurrence]]`, `[[fault]]`, `[[hold]]` and `[[crash]]`.
 
 use std::time::Duration;
 
 use super::super::decode::{Names, Table};
-use super::super::limits;
 use super::super::model::*;
 use super::super::words::{EffectWord, FaultWord, HappeningWord, Word};
+use super::super::{defaults, limits};
 use super::Parser;
 use super::text::Wants;
 
@@ -123,6 +123,28 @@ impl<'t> Parser<'t, '_> {
         } else {
             self.only_with(table, "late", "effect = \"late\"");
         }
+    }
+
+    pub(super) fn crashes(&self, tables: Vec<Table<'t, '_>>) -> Vec<Crash> {
+        tables.into_iter().filter_map(|table| self.crash(table)).collect()
+    }
+
+    fn crash(&self, table: Table<'t, '_>) -> Option<Crash> {
+        let when = self.when(&table, "at", "when");
+        if when.is_none() && table.get("at").is_none() && table.get("when").is_none() {
+            self.sink.error(table.span.clone(), "a crash needs `at` or `when`");
+        }
+        let kind = table.word("kind").unwrap_or(CrashKind::Daemon);
+        let down = table.duration("down");
+        let restart = table.boolean("restart").unwrap_or(true);
+        if let (false, Some(value)) = (restart, table.get("down")) {
+            let message = "a daemon that is not started again has no `down`";
+            self.sink.error(value.span(), message);
+        }
+        let span = Span(table.span.clone());
+        table.finish();
+        let down = restart.then(|| down.unwrap_or(defaults::CRASH_DOWN));
+        Some(Crash { span, when: when?, kind, down })
     }
 
     pub(super) fn holds(&self, tables: Vec<Table<'t, '_>>) -> Vec<Hold> {

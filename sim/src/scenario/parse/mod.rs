@@ -246,6 +246,7 @@ impl<'t, 'v> Parser<'t, 'v> {
         let faults = self.faults(root.tables("fault", limits::DECISIONS_MAX, "a fault"));
         let holds = self.holds(root.tables("hold", limits::DECISIONS_MAX, "a hold"));
         let clocks = self.clocks(root.tables("clock", limits::DECISIONS_MAX, "a clock"));
+        let crashes = self.crashes(root.tables("crash", limits::DECISIONS_MAX, "a crash"));
         let expects = root
             .tables("expect", limits::EXPECTATIONS_MAX, "an expectation")
             .into_iter()
@@ -274,6 +275,7 @@ impl<'t, 'v> Parser<'t, 'v> {
             faults,
             holds,
             clocks,
+            crashes,
             matrix: self.axes,
             expects,
             violations,

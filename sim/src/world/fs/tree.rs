@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use shakedown_cri::ports::{Errno, FsError};
+use shakedown_cri::ports::{DirEntry, Errno, FsError};
 
 use super::{
     Change, Device, Directory, FileKind, FileSystem, Ino, Inode, Metadata, NAME_MAX, NOWHERE, Node,
@@ -357,6 +357,25 @@ impl FileSystem {
         }
         self.remove_entry(parent, name, entry);
         Ok(())
+    }
+
+    /// What is in a directory, ordered by name. Takes a descriptor of `owner` for the time of the call.
+    pub fn read_dir(&self, owner: u32, path: &str) -> Result<Vec<DirEntry>, FsError> {
+        let listed = self.check_open_max(owner).and_then(|()| self.list(path));
+        listed.map_err(|errno| FsError::new("open", path, errno))
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<DirEntry>, Errno> {
+        let ino = self.find(path)?;
+        let dir = self.dir(ino).ok_or(Errno::ENOTDIR)?;
+        if !self.may(ino, READ) {
+            return Err(Errno::EACCES);
+        }
+        let entries = dir.entries.iter().map(|(name, entry)| DirEntry {
+            name: name.to_string(),
+            is_dir: self.kind(*entry) == FileKind::Directory,
+        });
+        Ok(entries.collect())
     }
 
     /// Removes what it can of a path and everything below it, and answers with the first failure,

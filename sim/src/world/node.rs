@@ -1,0 +1,68 @@
+//! The daemon's boots and the node's: what dies with each, and what lives on.
+
+use super::process::ProcessState;
+use super::{FIRST_BOOT, Occurrence, World};
+
+/// The exit code that nobody learns: the node went away under the process.
+const LOST_EXIT_CODE: i32 = 255;
+
+impl Occurrence {
+    /// Whether it is the daemon's own doing, and ends with it.
+    pub fn is_of_daemon(self) -> bool {
+        matches!(self, Occurrence::ShimLost { .. })
+    }
+}
+
+impl World {
+    /// The daemon is killed. The kernel closes its descriptors and its connections; what it only had in
+    /// memory is gone. Shims and their processes live on; a runtime call that a shim was serving ends with
+    /// the request (spec section 8.4), so that the shim's lock is free.
+    pub fn daemon_dies(&mut self) {
+        self.fs.close_all(self.boot);
+        self.wake_fifos();
+        self.tasks = super::TaskTable::default();
+        for shim in &mut self.shims {
+            shim.daemon_gone();
+        }
+        for plugin in &mut self.nri.plugins {
+            plugin.reconnects |= plugin.connected;
+            plugin.connected = false;
+        }
+        self.changed.runtime = true;
+        self.changed.plugins = true;
+    }
+
+    /// The daemon is started: plugins that had a connection open a new one.
+    pub fn daemon_starts(&mut self, boot: u32) {
+        debug_assert!(boot > FIRST_BOOT, "the first boot finds the node as it was made");
+        self.boot = boot;
+        let plugins = self.nri.plugins.iter_mut();
+        let again = plugins.filter_map(|state| {
+            std::mem::take(&mut state.reconnects).then(|| state.plugin.name.clone())
+        });
+        for name in again.collect::<Vec<String>>() {
+            self.connect_plugin(&name);
+        }
+    }
+
+    /// The node loses power: daemon, shims, processes, mounts and what was kept in memory are gone, and
+    /// of the files what was not durable.
+    pub fn power_loss(&mut self) {
+        self.daemon_dies();
+        for process in self.processes.values_mut() {
+            if process.state != ProcessState::Dead {
+                process.state = ProcessState::Dead;
+                process.exited_at = Some(self.now);
+                process.code = LOST_EXIT_CODE;
+            }
+        }
+        for shim in &mut self.shims {
+            shim.containers.clear();
+        }
+        self.runtime.clear();
+        self.mounts.clear();
+        self.bundles.clear();
+        // The uneventful choice: what was on its way reached the disk.
+        self.fs.power_loss(|_, options| options[0]);
+    }
+}
