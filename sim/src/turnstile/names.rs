@@ -17,8 +17,24 @@ use xxhash_rust::xxh3::xxh3_64;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Symbol(u32);
 
+struct Text {
+    text: Rc<str>,
+    hash: u64,
+    /// Its first eight bytes, as a number of the same order: decides most comparisons.
+    head: u64,
+}
+
+impl Text {
+    fn new(text: Rc<str>) -> Self {
+        let mut head = [0; 8];
+        let len = text.len().min(8);
+        head[..len].copy_from_slice(&text.as_bytes()[..len]);
+        Text { hash: xxh3_64(text.as_bytes()), head: u64::from_be_bytes(head), text }
+    }
+}
+
 struct Table {
-    texts: Vec<(Rc<str>, u64)>,
+    texts: Vec<Text>,
     printed: FxHashMap<Rc<str>, Symbol>,
     /// Texts and aliases (container ids, paths) to the symbol they are printed as.
     aliases: FxHashMap<Rc<str>, Symbol>,
@@ -26,7 +42,7 @@ struct Table {
 
 thread_local! {
     static TABLE: RefCell<Table> = RefCell::new(Table {
-        texts: vec![(Rc::from(""), xxh3_64(b""))],
+        texts: vec![Text::new(Rc::from(""))],
         printed: [(Rc::from(""), Symbol(0))].into_iter().collect(),
         aliases: [(Rc::from(""), Symbol(0))].into_iter().collect(),
     });
@@ -58,12 +74,12 @@ impl Symbol {
     }
 
     pub fn text(self) -> Rc<str> {
-        TABLE.with_borrow(|table| table.texts[self.0 as usize].0.clone())
+        TABLE.with_borrow(|table| table.texts[self.0 as usize].text.clone())
     }
 
     /// A hash of the text that is the same in every process.
     pub fn text_hash(self) -> u64 {
-        TABLE.with_borrow(|table| table.texts[self.0 as usize].1)
+        TABLE.with_borrow(|table| table.texts[self.0 as usize].hash)
     }
 
     /// The order of the texts.
@@ -72,7 +88,8 @@ impl Symbol {
             return Ordering::Equal;
         }
         TABLE.with_borrow(|table| {
-            table.texts[self.0 as usize].0.cmp(&table.texts[other.0 as usize].0)
+            let (a, b) = (&table.texts[self.0 as usize], &table.texts[other.0 as usize]);
+            a.head.cmp(&b.head).then_with(|| a.text.cmp(&b.text))
         })
     }
 
@@ -88,7 +105,7 @@ impl Table {
         }
         let symbol = Symbol(u32::try_from(self.texts.len()).expect("fewer than 2^32 names"));
         let text: Rc<str> = Rc::from(text);
-        self.texts.push((text.clone(), xxh3_64(text.as_bytes())));
+        self.texts.push(Text::new(text.clone()));
         self.printed.insert(text, symbol);
         symbol
     }
