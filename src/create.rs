@@ -162,6 +162,7 @@ impl<P: Ports> Service<P> {
         if self.nri_enabled() {
             rollback.nri = Some((sandbox.clone(), record.clone()));
         }
+        let _sync_block = self.nri_block_sync().await;
         let record = self
             .create_record(ctx, &image.id, record)
             .await
@@ -222,7 +223,7 @@ impl<P: Ports> Service<P> {
                     .map_err(|e| e.wrap("failed to get NRI adjustment for container"))?;
             }
             let stored = containerd.record_create(ctx, record.clone()).await;
-            stored.map_err(Error::across_rpc)
+            stored.map_err(|e| e.across_rpc(self.quirks))
         };
         match stored.await {
             Ok(()) => Ok(Record::new(self.ports.clone(), self.quirks, record)),

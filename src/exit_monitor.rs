@@ -7,7 +7,7 @@ use crate::cri::{EventKind, SandboxState};
 use crate::event_loop::Event;
 use crate::io::ContainerIo;
 use crate::ports::{
-    Clock, Containerd, Context, Error, Exit, Name, Ports, Receiver, Runtime, Signal,
+    Clock, Code, Containerd, Context, Error, Exit, Name, Ports, Receiver, Runtime, Signal,
 };
 use crate::quirks::Quirk;
 use crate::quote::quote;
@@ -204,6 +204,13 @@ impl<P: Ports> Service<P> {
                 }
             }
             Err(error) if error.is_not_found() => true,
+            Err(error)
+                if error.code == Code::Unavailable
+                    && matches!(kind, Kind::Container)
+                    && self.quirks.has(Quirk::UnreachableTaskForgotten) =>
+            {
+                false
+            }
             Err(error) => return Err(error.wrap(format!("failed to load task for {noun}"))),
         };
         if gone && !self.quirks.has(Quirk::HalfDeletedTaskKept) {
@@ -211,7 +218,7 @@ impl<P: Ports> Service<P> {
             match self.ports.containerd().task_delete(ctx, record.id()).await {
                 Err(error) if !error.is_not_found() => {
                     let outer = format!("failed to cleanup {noun} {} in task-service", record.id());
-                    return Err(error.across_rpc().wrap(outer));
+                    return Err(error.across_rpc(self.quirks).wrap(outer));
                 }
                 _ => info!("task-service holds nothing of {noun} {} any more", record.id()),
             }

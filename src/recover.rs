@@ -68,7 +68,7 @@ impl<P: Ports> Service<P> {
 
     async fn records(&self, ctx: &Context, kind: &str) -> Result<Vec<Rc<ports::Record>>, Error> {
         let listed = self.ports.containerd().record_list(ctx, (KIND_LABEL, kind)).await;
-        listed.map_err(Error::across_rpc)
+        listed.map_err(|error| error.across_rpc(self.quirks))
     }
 
     /// Loads all of them at once, and waits for the last. The first error ends the others' context.

@@ -37,6 +37,7 @@ impl<P: Ports> Service<P> {
             }
         };
         let id = container.id();
+        let _sync_block = self.nri_block_sync().await;
         let info = match container.record.info(ctx).await {
             Ok(info) => info,
             Err(error) if error.is_not_found() && !self.quirks.has(Quirk::RemoveNeedsRecord) => {

@@ -42,6 +42,7 @@ impl<P: Ports> Service<P> {
     /// It is not known; of the step that failed.
     pub(crate) async fn stop_pod(&self, ctx: &Context, requested: &str) -> Result<(), Error> {
         let sandbox = self.find_sandbox(requested).await?;
+        let _sync_block = self.nri_block_sync().await;
         self.stop_known_pod(ctx, &sandbox).await
     }
 

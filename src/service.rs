@@ -30,6 +30,8 @@ pub struct Shared<P: Ports> {
     pub(crate) sandboxes: SandboxStore<P>,
     pub(crate) names: NameIndex<P>,
     pub(crate) nri: <P::Runtime as Runtime>::Lock<NriState>,
+    /// Read by calls that block the synchronisation of plugins, written by a synchronisation.
+    pub(crate) nri_sync: <P::Runtime as Runtime>::Lock<()>,
     pub(crate) backoff: <P::Runtime as Runtime>::Lock<Backoff<Event>>,
     /// Held by whoever handles an event, or events that waited.
     pub(crate) event_turn: <P::Runtime as Runtime>::Lock<()>,
@@ -66,6 +68,7 @@ impl<P: Ports> Service<P> {
             sandboxes: SandboxStore::new(&ports),
             names: NameIndex::new(&ports),
             nri: runtime.lock(Name::new("nri", ""), NriState::default()),
+            nri_sync: runtime.lock(Name::new("nri-sync", ""), ()),
             backoff: runtime.lock(Name::new("backoff", ""), Backoff::default()),
             event_turn: runtime.lock(Name::new("event-turn", ""), ()),
             initialized: Cell::new(false),

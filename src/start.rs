@@ -5,6 +5,7 @@ use crate::config::{OOM_REASON, START_FAILURE_EXIT_CODE, START_FAILURE_REASON};
 use crate::cri::{ContainerState, EventKind, NamespaceMode, SandboxState};
 use crate::io::create_loggers;
 use crate::metrics;
+use crate::nri::SyncBlock;
 use crate::ports::{Clock, Context, Error, Metrics, NriMode, Ports};
 use crate::quirks::Quirk;
 use crate::quote::quote;
@@ -21,6 +22,8 @@ const NO_PIVOT_RUNTIME: &str = "io.containerd.runtime.v1.linux";
 struct Rollback<P: Ports> {
     /// R2: delete the task.
     task: Option<Task<P>>,
+    /// Let plugins be synchronised again.
+    sync_block: Option<SyncBlock<P>>,
     /// R3: tell NRI to stop, with the sandbox as it was told to start.
     nri: Option<Sandbox<P>>,
 }
@@ -49,11 +52,12 @@ impl<P: Ports> Service<P> {
             e.wrap(format!("failed to set starting state for container {}", quote(id)))
         })?;
 
-        let mut rollback = Rollback { task: None, nri: None };
+        let mut rollback = Rollback { task: None, sync_block: None, nri: None };
         let result = self.start_claimed(ctx, &container, &mut rollback).await;
         let crashed = match &result {
             Ok(()) => {
                 // 19
+                drop(rollback);
                 let elapsed = self.ports.clock().now().since(began);
                 self.ports.metrics().observe(metrics::CONTAINER_START, &info.runtime, elapsed);
                 false
@@ -106,17 +110,18 @@ impl<P: Ports> Service<P> {
                 .map_err(|e| e.wrap("invalid target container"))?;
         }
         // 8
-        let info =
-            container.record.info(ctx).await.map_err(|e| e.wrap("failed to get container info"))?;
+        let mut no_pivot_root = false;
+        if self.quirks.has(Quirk::RecordReadTwice) {
+            let info = container.record.info(ctx).await;
+            let info = info.map_err(|e| e.wrap("failed to get container info"))?;
+            no_pivot_root = self.config.no_pivot && info.runtime == NO_PIVOT_RUNTIME;
+        }
         // 9
         let runtime =
             sandbox_runtime(&self.config, &sandbox.meta.config, &sandbox.meta.runtime_handler)
                 .map_err(|e| e.wrap("failed to get sandbox runtime"))?;
         // 10
-        let options = TaskOptions {
-            no_pivot_root: self.config.no_pivot && info.runtime == NO_PIVOT_RUNTIME,
-            runtime_path: runtime.path.clone(),
-        };
+        let options = TaskOptions { no_pivot_root, runtime_path: runtime.path.clone() };
         // 11
         let make_io = async || {
             let (out, err) =
@@ -136,6 +141,7 @@ impl<P: Ports> Service<P> {
         let task = rollback.task.insert(task);
         // 12: asked for before the process runs, so that no exit can be missed.
         let exit = task.wait(&Context::background());
+        rollback.sync_block = self.nri_block_sync().await;
         // 13: whether NRI is enabled or not, from here on the rollback tells it to stop.
         rollback.nri = Some(sandbox.clone());
         if self.nri_enabled() {
@@ -203,6 +209,7 @@ impl<P: Ports> Service<P> {
                 error!(%error, "NRI stop failed for failed container {}", quote(id));
             }
         }
+        drop(rollback.sync_block);
         // R2
         if let Some(task) = &rollback.task {
             match task.delete_with_kill(&self.defer_context()).await {

@@ -42,6 +42,7 @@ impl<P: Ports> Service<P> {
                 )));
             }
         };
+        let _sync_block = self.nri_block_sync().await;
         self.stop_known(ctx, &container, timeout).await?;
         if self.nri_enabled() {
             let sandbox = self.sandboxes.get(&container.meta.sandbox_id).await.ok();

@@ -255,7 +255,13 @@ fn alone(future: LocalFuture<()>) -> (Stop, u64) {
     let script = Script::default();
     let oracle = Box::new(Scripted::new(&script));
     let limits = Limits { moments: 10_000 };
-    let sim = Sim::new(World::new(), script, oracle, Rc::new(Menus::new()), limits);
+    let sim = Sim::new(
+        World::new(Profile::default().quirks),
+        script,
+        oracle,
+        Rc::new(Menus::new()),
+        limits,
+    );
     let conductor = async {
         sim.start_task(Symbol::of("loop"), future);
         let stop = sim.run_until(None).await;

@@ -239,9 +239,22 @@ fn a_world() -> impl Strategy<Value = World> {
     });
     let bound =
         prop_oneof![Just(Duration::from_secs(150)), (1u64..86_400).prop_map(Duration::from_secs)];
-    (bound, 1u32..=1 << 20, nri, disk, plugins, images, sandboxes, paths, names("runtime", 2))
+    let runtime_path = prop_oneof![Just(String::new()), a_path()];
+    let runtimes = (names("runtime", 2), runtime_path);
+    (
+        bound,
+        1u32..=1 << 20,
+        proptest::option::of(nri),
+        disk,
+        plugins,
+        images,
+        sandboxes,
+        paths,
+        runtimes,
+    )
         .prop_flat_map(
             |(bound, max_log_line, nri, disk, plugins, images, sandboxes, paths, runtimes)| {
+                let (runtimes, runtime_path) = runtimes;
                 let world = World {
                     bound,
                     max_log_line,
@@ -253,6 +266,7 @@ fn a_world() -> impl Strategy<Value = World> {
                     containers: Vec::new(),
                     paths,
                     runtimes,
+                    runtime_path,
                 };
                 names("web", 3).prop_flat_map(move |names| {
                     let world = world.clone();

@@ -53,7 +53,7 @@ impl<P: Ports> Record<P> {
     /// NotFound when it is gone; what the store answers.
     pub async fn info(&self, ctx: &Context) -> Result<Rc<ports::Record>, Error> {
         let record = self.ports.containerd().record_get(ctx, self.id()).await;
-        record.map_err(Error::across_rpc)
+        record.map_err(|e| e.across_rpc(self.quirks))
     }
 
     /// The OCI spec, read from the store.
@@ -90,7 +90,7 @@ impl<P: Ports> Record<P> {
             }
         }
         let deleted = self.ports.containerd().record_delete(ctx, self.id()).await;
-        deleted.map_err(Error::across_rpc)
+        deleted.map_err(|e| e.across_rpc(self.quirks))
     }
 
     /// Creates the task (spec section 2.2). `make_io` runs before anything else. When a later step
@@ -147,7 +147,7 @@ impl<P: Ports> Record<P> {
             request.runtime_path = options.runtime_path;
         }
         let created = self.ports.containerd().task_create(ctx, request).await;
-        created.map_err(Error::across_rpc)
+        created.map_err(|e| e.across_rpc(self.quirks))
     }
 
     /// Looks the task up (spec section 2.3). `io` is attached to the handle unless the task service
@@ -185,7 +185,7 @@ impl<P: Ports> Record<P> {
     async fn find_task(&self, ctx: &Context) -> Result<TaskInfo, Error> {
         let got = self.ports.containerd().task_get(ctx, self.id()).await;
         got.map_err(|error| {
-            let error = error.across_rpc();
+            let error = error.across_rpc(self.quirks);
             if error.is_not_found() { error.wrap("no running task found") } else { error }
         })
     }

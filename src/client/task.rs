@@ -58,7 +58,7 @@ impl<P: Ports> Task<P> {
                     io.cancel();
                     io.close().await;
                 }
-                Err(error.across_rpc())
+                Err(error.across_rpc(self.quirks))
             }
         }
     }
@@ -68,7 +68,8 @@ impl<P: Ports> Task<P> {
     /// # Errors
     /// What the task service answers.
     pub async fn info(&self, ctx: &Context) -> Result<TaskInfo, Error> {
-        self.ports.containerd().task_get(ctx, &self.id).await.map_err(Error::across_rpc)
+        let got = self.ports.containerd().task_get(ctx, &self.id).await;
+        got.map_err(|error| error.across_rpc(self.quirks))
     }
 
     /// Asks for the exit in the background (spec section 2.4). The channel yields exactly one item;
@@ -78,8 +79,10 @@ impl<P: Ports> Task<P> {
         let name = Name::new("task-wait", &self.id);
         let (sender, receiver) = runtime.channel::<ExitItem>(name, 1);
         let (ports, ctx, id) = (self.ports.clone(), ctx.clone(), self.id.clone());
+        let quirks = self.quirks;
         runtime.spawn(name, async move {
-            let item = ports.containerd().task_wait(&ctx, &id).await.map_err(Error::across_rpc);
+            let item = ports.containerd().task_wait(&ctx, &id).await;
+            let item = item.map_err(|error| error.across_rpc(quirks));
             // Refused only when nobody listens any more.
             let _ = sender.try_send(item);
         });
@@ -92,7 +95,7 @@ impl<P: Ports> Task<P> {
     /// What the task service answers.
     pub async fn kill(&self, ctx: &Context, signal: u32, all: bool) -> Result<(), Error> {
         let killed = self.ports.containerd().task_kill(ctx, &self.id, signal, all).await;
-        killed.map_err(Error::across_rpc)
+        killed.map_err(|e| e.across_rpc(self.quirks))
     }
 
     /// Kills all processes, waits for the end, deletes the task (spec section 2.6 with the
@@ -132,7 +135,7 @@ impl<P: Ports> Task<P> {
         let containerd = self.ports.containerd();
         let status = match containerd.task_get(ctx, &self.id).await {
             Ok(info) => info.status,
-            Err(error) if error.is_not_found() => return Err(error.across_rpc()),
+            Err(error) if error.is_not_found() => return Err(error.across_rpc(self.quirks)),
             Err(_) => TaskStatus::Unknown,
         };
         let deletable = match status {
@@ -156,7 +159,8 @@ impl<P: Ports> Task<P> {
             io.cancel();
             io.wait().await;
         }
-        let exit = containerd.task_delete(ctx, &self.id).await.map_err(Error::across_rpc)?;
+        let deleted = containerd.task_delete(ctx, &self.id).await;
+        let exit = deleted.map_err(|error| error.across_rpc(self.quirks))?;
         if let Some(io) = &self.io {
             io.close().await;
         }

@@ -9,6 +9,7 @@ use crate::ports::{
     Code, Context, Error, Lock, Nri, NriContainer, NriEvent, NriReply, Plugin, Ports, ReadGuard,
     Runtime, Spec, WriteGuard,
 };
+use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
 use tracing::{info, warn};
@@ -173,7 +174,7 @@ impl<P: Ports> Service<P> {
     }
 
     /// Registers a plugin that has connected, after it was told what there is. The mutex is held
-    /// all the while.
+    /// all the while, and taken only when no call blocks synchronisations.
     ///
     /// # Errors
     /// NRI is off; no such plugin is connected; the synchronisation failed, which closes the
@@ -187,6 +188,11 @@ impl<P: Ports> Service<P> {
             let text = format!("NRI plugin {} is not connected: not found", quote(name));
             Error::new(Code::NotFound, text)
         })?;
+        let _alone = if self.quirks.has(Quirk::NriSyncNotBlocked) {
+            None
+        } else {
+            Some(self.nri_sync.write().await)
+        };
         let guard = self.nri.write().await;
         info!("Synchronizing NRI (plugin) with current runtime state");
         let mut pods = Vec::new();

@@ -11,9 +11,13 @@ use crate::create::{CONTAINER_NAME_ANNOTATION, SANDBOX_ID_ANNOTATION};
 use crate::ports::{
     self, Context, Error, Lock, Name, Nri, NriContainer, NriMode, NriPod, Ports, Runtime, Spec,
 };
+use crate::quirks::Quirk;
 use crate::service::Service;
 use crate::store::{Container, Sandbox};
 use tracing::error;
+
+/// No plugin is synchronised as long as one of these is there.
+pub(crate) type SyncBlock<P> = <<<P as Ports>::Runtime as Runtime>::Lock<()> as Lock<()>>::Read;
 
 /// What an event shows of a container and its pod. The container's state is looked up when the
 /// event is relayed, not before.
@@ -29,6 +33,15 @@ impl<P: Ports> Service<P> {
 
     pub(crate) fn nri_enabled(&self) -> bool {
         self.nri_mode() == NriMode::Enabled
+    }
+
+    /// Keeps plugins that connect waiting, so that none is told of a half-done change. Waits behind a
+    /// synchronisation that is under way or waits itself.
+    pub(crate) async fn nri_block_sync(&self) -> Option<SyncBlock<P>> {
+        if !self.nri_enabled() || self.quirks.has(Quirk::NriSyncNotBlocked) {
+            return None;
+        }
+        Some(self.nri_sync.read().await)
     }
 
     pub(crate) async fn nri_start_container(

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::quirks::{Quirk, Quirks};
+
 /// The class of an error (spec section 0.2). Every wrap keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
@@ -89,12 +91,16 @@ impl Error {
         Error { code: self.code, message: format!("{outer}: {}", self.message) }
     }
 
-    /// What the error looks like after it crossed the gRPC-shaped client boundary (spec section
-    /// 0.2): `description: class text`, the suffix never doubled.
+    /// What the error looks like after it crossed the gRPC-shaped client boundary: the description,
+    /// and behind it the class text, never doubled (spec section 0.2). Without
+    /// [`Quirk::ClassBehindErrorText`] only a context's errors, which cannot carry another text, have
+    /// their class behind it (errgrpc's `ToNative`).
     #[must_use]
-    pub fn across_rpc(self) -> Self {
+    pub fn across_rpc(self, quirks: Quirks) -> Self {
         let text = self.code.text();
-        if self.message == text
+        let is_of_context = matches!(self.code, Code::Cancelled | Code::DeadlineExceeded);
+        if !(is_of_context || quirks.has(Quirk::ClassBehindErrorText))
+            || self.message == text
             || self.message.strip_suffix(text).is_some_and(|head| head.ends_with(": "))
         {
             return self;

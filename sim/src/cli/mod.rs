@@ -4,6 +4,7 @@ mod bless;
 mod diff;
 mod explain;
 mod output;
+mod quirks;
 mod run;
 mod select;
 mod sites;
@@ -46,6 +47,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Sites(sites::Args),
+    Quirks(quirks::Args),
     Explain(explain::Args),
     Bless(bless::Args),
 }
@@ -68,6 +70,7 @@ pub fn main() -> process::ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args, &mut output),
         Command::Sites(args) => sites::run(&args, &mut output),
+        Command::Quirks(args) => quirks::run(&args, &mut output),
         Command::Explain(args) => explain::run(&args, &mut output),
         Command::Bless(args) => bless::run(&args, &mut output),
     };

@@ -13,7 +13,7 @@ use crate::suite::{
 
 /// Accepts the names of the profiles.
 pub fn profile_parser() -> PossibleValuesParser {
-    PossibleValuesParser::new(Profile::ALL.iter().map(|profile| profile.name))
+    PossibleValuesParser::new(Profile::every().map(|profile| profile.name))
 }
 
 /// The profiles behind names that the parser accepted, each once.

@@ -29,14 +29,12 @@ pub fn world(world: &World) -> Vec<Thing> {
     things.extend(world.sandboxes.iter().map(|s| thing("sandbox", &s.name, sandbox(s))));
     things.extend(world.containers.iter().map(|c| thing("container", &c.name, container(c))));
     match world.nri {
-        NriConfig::Absent => things.push(thing("nri", "", "absent")),
-        NriConfig::Disabled if !world.plugins.is_empty() => {
-            things.push(thing("nri", "", "disabled"));
-        }
-        NriConfig::Enabled if world.plugins.is_empty() => {
+        Some(NriConfig::Absent) => things.push(thing("nri", "", "absent")),
+        Some(NriConfig::Disabled) => things.push(thing("nri", "", "disabled")),
+        Some(NriConfig::Enabled) if world.plugins.is_empty() => {
             things.push(thing("nri", "", "enabled, without plugins"));
         }
-        NriConfig::Enabled | NriConfig::Disabled => {}
+        Some(NriConfig::Enabled) | None => {}
     }
     things.extend(world.plugins.iter().map(|p| thing("plugin", &p.name, plugin(p))));
     if world.images != standard.images {
@@ -49,6 +47,9 @@ pub fn world(world: &World) -> Vec<Thing> {
         }
     }
     things.extend(world.runtimes.iter().map(|name| thing("runtime", name, "beside runc")));
+    if !world.runtime_path.is_empty() {
+        things.push(thing("runtime", "runc", format!("binary {}", world.runtime_path)));
+    }
     if world.disk != standard.disk {
         things.push(thing("disk", "", disk(&world.disk)));
     }

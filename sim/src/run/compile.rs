@@ -7,7 +7,7 @@ use shakedown_cri::cri::{
     ContainerConfig, LinuxConfig, NamespaceMode, NamespaceOptions, SandboxConfig,
 };
 use shakedown_cri::ports::{Code, Errno, Image, NriEvent, NriMode, Plugin, Record, Spec};
-use shakedown_cri::quirks::Quirks;
+use shakedown_cri::quirks::{Quirk, Quirks};
 use shakedown_cri::store::SandboxMetadata;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -117,6 +117,8 @@ pub struct Plan {
     pub clocks: Vec<ClockPlan>,
     pub occurrences: Vec<OccurrencePlan>,
     pub runtimes: Vec<String>,
+    /// The configured binary of the default runtime; empty: none.
+    pub runtime_path: String,
     pub roots: Roots,
     world: file::World,
 }
@@ -322,6 +324,7 @@ impl Plan {
             clocks,
             occurrences,
             runtimes: world.runtimes.clone(),
+            runtime_path: world.runtime_path.clone(),
             roots: default_roots(),
             world: world.clone(),
         })
@@ -376,10 +379,9 @@ impl Plan {
         self.sandboxes.iter().find(|s| s.name == name)
     }
 
-    /// The node before the daemon comes up.
+    /// The node before the daemon comes up, in a version that has these quirks.
     pub fn world(&self, quirks: Quirks) -> World {
-        let mut world = World::new();
-        world.quirks = quirks;
+        let mut world = World::new(quirks);
         let made = |result: Result<(), shakedown_cri::ports::FsError>| {
             result.expect("the directories of an empty node can be made");
         };
@@ -410,9 +412,13 @@ impl Plan {
             });
         }
         world.nri.mode = match self.world.nri {
-            file::NriConfig::Enabled => NriMode::Enabled,
-            file::NriConfig::Disabled => NriMode::Disabled,
-            file::NriConfig::Absent => NriMode::Absent,
+            Some(file::NriConfig::Enabled) => NriMode::Enabled,
+            Some(file::NriConfig::Disabled) => NriMode::Disabled,
+            Some(file::NriConfig::Absent) => NriMode::Absent,
+            None if self.world.plugins.is_empty() && quirks.has(Quirk::NriDisabledByDefault) => {
+                NriMode::Disabled
+            }
+            None => NriMode::Enabled,
         };
         for plugin in &self.world.plugins {
             let events = plugin.events.iter().map(|event| match event {

@@ -76,6 +76,9 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
         max_container_log_line_size: i64::from(plan.max_log_line),
         ..Config::default()
     };
+    if let Some(runtime) = config.runtimes.get_mut(&config.default_runtime) {
+        runtime.path.clone_from(&plan.runtime_path);
+    }
     for handler in &plan.runtimes {
         let kind = format!("io.containerd.{handler}.v2");
         config.runtimes.insert(handler.clone(), RuntimeConfig { kind, path: String::new() });

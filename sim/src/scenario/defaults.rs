@@ -11,10 +11,6 @@ pub(super) const LOG_LINE_BYTES: u32 = 16_384;
 pub(super) const FILE_MODE: u32 = 0o644;
 pub(super) const DIRECTORY_MODE: u32 = 0o755;
 
-pub(super) fn nri(plugins: &[Plugin]) -> NriConfig {
-    if plugins.is_empty() { NriConfig::Disabled } else { NriConfig::Enabled }
-}
-
 /// The index of the plugin at `position` in the file: 10, 20, … 90, then 99.
 pub(super) fn plugin_index(position: usize) -> String {
     format!("{:02}", position.saturating_add(1).saturating_mul(10).min(99))
@@ -57,7 +53,7 @@ impl Default for World {
         World {
             bound: BOUND,
             max_log_line: LOG_LINE_BYTES,
-            nri: nri(&[]),
+            nri: None,
             disk: Disk::default(),
             plugins: Vec::new(),
             images: images(),
@@ -65,6 +61,7 @@ impl Default for World {
             containers: Vec::new(),
             paths: Vec::new(),
             runtimes: Vec::new(),
+            runtime_path: String::new(),
         }
     }
 }

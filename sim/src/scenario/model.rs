@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
+use shakedown_cri::quirks::Profile;
+
 /// The version of the format that this build reads and writes.
 pub const FORMAT_VERSION: i64 = 1;
 
@@ -50,8 +52,8 @@ pub struct World {
     pub bound: Duration,
     /// `max-log-line`, default 16384.
     pub max_log_line: u32,
-    /// `nri`; default: enabled if there are plugins, else disabled.
-    pub nri: NriConfig,
+    /// `nri`; not said: enabled if there are plugins, else as the version has it.
+    pub nri: Option<NriConfig>,
     /// `[world.disk]`
     pub disk: Disk,
     /// `[[world.plugin]]`, in the file's order.
@@ -66,6 +68,8 @@ pub struct World {
     pub paths: Vec<PathEntry>,
     /// `runtimes = ["kata"]`, beside the default `runc`.
     pub runtimes: Vec<String>,
+    /// `runtime-path`: the binary that the configuration names for the default runtime; empty: none.
+    pub runtime_path: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -536,6 +540,20 @@ pub struct ExpectedViolation {
     pub cause: Cause,
     /// `because`: in words; may be empty.
     pub because: String,
+}
+
+impl ExpectedViolation {
+    /// Whether the entry is about a profile at all: one that it names or, where it names none, one
+    /// that has its quirk.
+    pub fn is_about(&self, profile: &Profile) -> bool {
+        if !self.filter.profiles.is_empty() {
+            return self.filter.profiles.iter().any(|name| name == profile.name);
+        }
+        match &self.cause {
+            Cause::Quirk(id) => profile.quirks.iter().any(|quirk| quirk.id() == id),
+            Cause::Forced => true,
+        }
+    }
 }
 
 /// One of `quirk = "id"` and `forced = true`.

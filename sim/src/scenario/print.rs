@@ -185,8 +185,11 @@ fn world(out: &mut Writer, world: &World) {
         i64::from(world.max_log_line),
         i64::from(defaults::LOG_LINE_BYTES),
     );
-    head.word_unless("nri", world.nri, defaults::nri(&world.plugins));
+    if let Some(nri) = world.nri {
+        head.word("nri", nri);
+    }
     head.list_unless_empty("runtimes", &world.runtimes);
+    head.string_unless("runtime-path", &world.runtime_path, "");
     if !head.text.is_empty() {
         out.header("[world]");
         out.text.push_str(&head.text);

@@ -6,7 +6,7 @@ use shakedown_cri::quirks::{Profile, Quirk};
 
 use super::cases::{Cases, Ran, RunFailure};
 use super::check::{answer_word, client_word, events_of, left};
-use super::names::{Names, state_word};
+use super::names::{Names, in_version, state_word};
 use super::source::Source;
 use crate::invariants::Id;
 use crate::run::Reply;
@@ -107,7 +107,7 @@ pub fn bless(source: &Source, of_profiles: &[Cases<'_>]) -> Result<Blessed, RunF
     let profiles: Vec<&'static Profile> = of_profiles.iter().map(|cases| cases.profile).collect();
     scenario.expects = kept_expects(&scenario, &profiles);
     for group in &facts {
-        for filter in filters(&group.cases, of_profiles) {
+        for filter in filters(&group.cases, of_profiles, |_| true) {
             scenario.expects.push(Expect { filter, ..group.what.clone() });
         }
     }
@@ -123,14 +123,15 @@ pub fn bless(source: &Source, of_profiles: &[Cases<'_>]) -> Result<Blessed, RunF
                 cut(&format!("{TO_BE_CHECKED}{words}"), limits::TEXT_BYTES_MAX)
             }
         };
-        for filter in filters(&group.cases, of_profiles) {
-            scenario.violations.push(ExpectedViolation {
-                span: Span::default(),
-                filter,
-                invariant: id.to_string(),
-                cause: group.what.cause.clone(),
-                because: because.clone(),
-            });
+        let entry = ExpectedViolation {
+            span: Span::default(),
+            filter: Filter::default(),
+            invariant: id.to_string(),
+            cause: group.what.cause.clone(),
+            because,
+        };
+        for filter in filters(&group.cases, of_profiles, |profile| entry.is_about(profile)) {
+            scenario.violations.push(ExpectedViolation { filter, ..entry.clone() });
         }
     }
     notes.sort();
@@ -143,16 +144,20 @@ fn cut(text: &str, bytes: usize) -> String {
 }
 
 /// The profiles that an entry stays with: those it applies to and that are not blessed.
-fn other_profiles(filter: &Filter, blessed: &[&'static Profile]) -> Vec<String> {
-    let others = Profile::ALL.iter().filter(|profile| !blessed.contains(profile));
-    let names = others.map(|profile| profile.name.to_owned());
-    names.filter(|name| filter.profiles.is_empty() || filter.profiles.contains(name)).collect()
+fn other_profiles(blessed: &[&'static Profile], applies: impl Fn(&Profile) -> bool) -> Vec<String> {
+    let others = Profile::every().filter(|profile| !blessed.contains(profile));
+    others.filter(|profile| applies(profile)).map(|profile| profile.name.to_owned()).collect()
 }
 
 fn kept_expects(scenario: &Scenario, blessed: &[&'static Profile]) -> Vec<Expect> {
     let mut kept = Vec::new();
     for entry in &scenario.expects {
-        let others = other_profiles(&entry.filter, blessed);
+        let named = &entry.filter.profiles;
+        let others = other_profiles(blessed, |profile| match &named[..] {
+            // What is said of every profile is said of the versions; of others only by name.
+            [] => Profile::ALL.contains(profile),
+            named => named.iter().any(|name| name == profile.name),
+        });
         let here = Profile::ALL.iter().filter(|profile| blessed.contains(profile));
         let here: Vec<String> = here
             .map(|profile| profile.name.to_owned())
@@ -174,7 +179,10 @@ fn kept_expects(scenario: &Scenario, blessed: &[&'static Profile]) -> Vec<Expect
 
 fn kept_violations(scenario: &Scenario, blessed: &[&'static Profile]) -> Vec<ExpectedViolation> {
     let entries = scenario.violations.iter().filter_map(|entry| {
-        let profiles = other_profiles(&entry.filter, blessed);
+        let named = !entry.filter.profiles.is_empty();
+        let profiles = other_profiles(blessed, |profile| {
+            entry.is_about(profile) && (named || Profile::ALL.contains(profile))
+        });
         (!profiles.is_empty()).then(|| {
             let filter = Filter { profiles, cases: entry.filter.cases.clone() };
             ExpectedViolation { filter, ..entry.clone() }
@@ -189,8 +197,16 @@ fn expectation(ran: &Ran, notes: &mut Vec<String>) -> Expect {
     let names = Names::new(plan);
     // With a matrix, braces in a message would be placeholders.
     let has_matrix = !case.values.is_empty();
+    // What the file says of all versions at once stays so.
+    let expects = || case.scenario.expects.iter();
+    let answers = expects().flat_map(|expect| &expect.answers).map(|answer| &answer.message);
+    let statuses = expects().flat_map(|expect| &expect.statuses).map(|status| &status.message);
+    let known: Vec<&String> = answers.chain(statuses).flatten().collect();
     let message = |text: &str| {
         let text = names.text(text);
+        let of_versions =
+            known.iter().find(|known| in_version(known, outcome.profile.quirks) == text);
+        let text = of_versions.map_or(text, |known| (*known).clone());
         let usable =
             text.len() <= limits::TEXT_BYTES_MAX && (!has_matrix || placeholders(&text).is_empty());
         usable.then_some(text)
@@ -284,8 +300,13 @@ fn explain(ran: &Ran, source: &Source, cases: &Cases<'_>, invariant: Id) -> Opti
     Some(Explained { invariant, cause, because: Because::New })
 }
 
-/// Filters that fit exactly these cases of these profiles. Profiles with equal cases share one.
-fn filters(cases: &[BTreeSet<usize>], of_profiles: &[Cases<'_>]) -> Vec<Filter> {
+/// Filters that fit exactly these cases of these profiles. Profiles with equal cases share one; it
+/// names none when it has all versions that an entry without names is `about`.
+fn filters(
+    cases: &[BTreeSet<usize>],
+    of_profiles: &[Cases<'_>],
+    about: impl Fn(&Profile) -> bool,
+) -> Vec<Filter> {
     let mut filters: Vec<Filter> = Vec::new();
     for (set, of_profile) in cases.iter().zip(of_profiles) {
         if set.is_empty() {
@@ -314,7 +335,8 @@ fn filters(cases: &[BTreeSet<usize>], of_profiles: &[Cases<'_>]) -> Vec<Filter> 
         }
     }
     for filter in &mut filters {
-        if Profile::ALL.iter().all(|profile| filter.profiles.iter().any(|n| n == profile.name)) {
+        let mut meant = Profile::ALL.iter().filter(|profile| about(profile));
+        if meant.all(|profile| filter.profiles.iter().any(|n| n == profile.name)) {
             filter.profiles.clear();
         }
     }

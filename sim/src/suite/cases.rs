@@ -95,18 +95,21 @@ impl Runner {
             }
         }
         let mut misfits = |filter: &Filter, span: &Span| {
-            let other = !filter.profiles.is_empty()
-                && !filter.profiles.iter().any(|name| name == profile.name);
-            if !other {
-                let each = filter.misfits(expansion.axes()).into_iter();
-                diagnostics.extend(each.map(|message| {
-                    let note = format!("in the profile {}", profile.name);
-                    source.diagnostic(&span.0, message).note(note)
-                }));
-            }
+            let each = filter.misfits(expansion.axes()).into_iter();
+            diagnostics.extend(each.map(|message| {
+                let note = format!("in the profile {}", profile.name);
+                source.diagnostic(&span.0, message).note(note)
+            }));
         };
-        scenario.expects.iter().for_each(|entry| misfits(&entry.filter, &entry.span));
-        scenario.violations.iter().for_each(|entry| misfits(&entry.filter, &entry.span));
+        for entry in &scenario.expects {
+            let profiles = &entry.filter.profiles;
+            if profiles.is_empty() || profiles.iter().any(|name| name == profile.name) {
+                misfits(&entry.filter, &entry.span);
+            }
+        }
+        for entry in scenario.violations.iter().filter(|entry| entry.is_about(profile)) {
+            misfits(&entry.filter, &entry.span);
+        }
         if !diagnostics.is_empty() {
             return Err(RunFailure::Wrong(diagnostics));
         }

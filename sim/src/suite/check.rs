@@ -6,7 +6,7 @@ use std::ops::Range;
 use shakedown_cri::cri::EventKind;
 use shakedown_cri::quirks::Quirk;
 
-use super::names::{Names, event_word, state_word};
+use super::names::{Names, event_word, in_version, state_word};
 use super::sweep::{is_call, reached};
 use super::verdict::{Kind, Reason, Verdict};
 use crate::invariants::Id;
@@ -261,7 +261,7 @@ fn suggest(reason: Reason, name: &str, outcome: &Outcome, moments: bool) -> Reas
 fn violations(subject: &Subject<'_>, verdict: &mut Verdict) {
     let outcome = subject.outcome;
     let entries: Vec<_> = (subject.case.scenario.violations.iter())
-        .filter(|entry| subject.applies(&entry.filter))
+        .filter(|entry| entry.is_about(outcome.profile) && subject.applies(&entry.filter))
         .collect();
     for finding in outcome.judgement.violated() {
         let id = finding.id.to_string();
@@ -317,7 +317,7 @@ fn expectation(subject: &Subject<'_>, names: &Names, expect: &Expect, reasons: &
         check_answer(outcome, names, answer, reasons);
     }
     for status in &expect.statuses {
-        check_status(&outcome.quiet, names, status, reasons);
+        check_status(outcome, names, status, reasons);
     }
     let span = &expect.span.0;
     let mut list = |what: String, expected: &[String], found: &[String]| {
@@ -417,10 +417,11 @@ fn check_answer(
     if word != expected.code {
         let found = if message.is_empty() { word.to_owned() } else { format!("{word}: {message}") };
         differ("the answer", &expected.code, found);
-    } else if let Some(wanted) = &expected.message
-        && *wanted != message
-    {
-        differ("the message", wanted, message);
+    } else if let Some(wanted) = &expected.message {
+        let wanted = in_version(wanted, outcome.profile.quirks);
+        if wanted != message {
+            differ("the message", &wanted, message);
+        }
     }
     if let Some(wanted) = &expected.client
         && *wanted != client_word(answer)
@@ -439,12 +440,12 @@ fn check_answer(
 }
 
 fn check_status(
-    quiet: &Snapshot,
+    outcome: &Outcome,
     names: &Names,
     expected: &ExpectStatus,
     reasons: &mut Vec<Reason>,
 ) {
-    let shot = quiet.statuses.iter().find(|s| *s.container.text() == *expected.container);
+    let shot = outcome.quiet.statuses.iter().find(|s| *s.container.text() == *expected.container);
     let status = shot.and_then(|shot| shot.status.as_ref());
     let mut differ = |what: &str, expected_text: String, found: String| {
         let what = format!("{what} of `{}` once quiet is not as expected", expected.container);
@@ -488,10 +489,11 @@ fn check_status(
         differ("the reason", wanted.clone(), status.reason.clone());
     }
     let message = names.text(&status.message);
-    if let Some(wanted) = &expected.message
-        && *wanted != message
-    {
-        differ("the message", wanted.clone(), message);
+    if let Some(wanted) = &expected.message {
+        let wanted = in_version(wanted, outcome.profile.quirks);
+        if wanted != message {
+            differ("the message", wanted.into_owned(), message);
+        }
     }
     let is_set = |time: i64| if time == 0 { "not set" } else { "set" };
     let times = [

@@ -1,6 +1,9 @@
 //! Ids as names, and states and events as the words of the scenario format.
 
+use std::borrow::Cow;
+
 use shakedown_cri::cri::{ContainerState, EventKind};
+use shakedown_cri::quirks::{Quirk, Quirks};
 
 use crate::run::Plan;
 
@@ -49,5 +52,48 @@ pub const fn event_word(kind: EventKind) -> &'static str {
         EventKind::Started => "started",
         EventKind::Stopped => "stopped",
         EventKind::Deleted => "deleted",
+    }
+}
+
+/// An expected text as a version has it: what stands in `⟨: unknown⟩` is there in versions that put
+/// the class behind every error's text.
+pub(super) fn in_version(text: &str, quirks: Quirks) -> Cow<'_, str> {
+    const OPEN: &str = "⟨: ";
+    if !text.contains(OPEN) {
+        return Cow::Borrowed(text);
+    }
+    let mut parts = text.split(OPEN);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once('⟩') {
+            Some((class, rest)) => {
+                if quirks.has(Quirk::ClassBehindErrorText) {
+                    out.push_str(": ");
+                    out.push_str(class);
+                }
+                out.push_str(rest);
+            }
+            None => {
+                out.push_str(OPEN);
+                out.push_str(part);
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_is_there_in_versions_that_write_it() {
+        let with = Quirks::NONE.with(Quirk::ClassBehindErrorText);
+        let text = "\"⟨web⟩\": no luck⟨: unknown⟩";
+        assert_eq!(in_version(text, with), "\"⟨web⟩\": no luck: unknown");
+        assert_eq!(in_version(text, Quirks::NONE), "\"⟨web⟩\": no luck");
+        for text in ["no luck: unknown", "⟨web⟩: no luck", "no luck⟨: unknown"] {
+            assert_eq!(in_version(text, with), text);
+        }
     }
 }

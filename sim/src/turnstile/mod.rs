@@ -1373,8 +1373,8 @@ impl Core {
                     );
                     return self.refuse_fault(site, fault, why);
                 };
-                let blind =
-                    !abandons || site.op.layer() == Layer::Shim && code != Code::DeadlineExceeded;
+                // A cancel does not reach the runtime, and a deadline finds it with its work done.
+                let blind = !abandons || site.op.layer() == Layer::Shim;
                 // See `end_after_effect`.
                 let after = match effect {
                     Effect::None => heard,

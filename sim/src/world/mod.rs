@@ -162,10 +162,10 @@ pub struct World {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub fn new(quirks: Quirks) -> Self {
         World {
             boot: FIRST_BOOT,
-            quirks: Quirks::default(),
+            quirks,
             now: 0,
             wall_clock: WallClock::default(),
             outbox: Outbox::default(),
@@ -273,11 +273,5 @@ impl World {
                 self.befall(&id, fate, lost).map(u64::from)
             }
         }
-    }
-}
-
-impl Default for World {
-    fn default() -> Self {
-        Self::new()
     }
 }

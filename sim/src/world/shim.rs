@@ -7,7 +7,6 @@ use std::time::Duration;
 use shakedown_cri::ports::{
     Code, Context, CreateTask, Error, Exit, FifoEnd, IoPaths, TaskInfo, TaskStatus,
 };
-
 use shakedown_cri::quirks::Quirk;
 
 use super::process::{ExitCause, ProcessState, SIGKILL};
@@ -158,8 +157,12 @@ impl World {
         self.wake(WaitKey::Shim(pod));
     }
 
-    /// Undoes what a failed create left in the shim and the runtime.
-    pub(super) fn clean_up_failed_create(&mut self, pod: u32, id: &str) {
+    /// The daemon's connection for a container is closed: the dead-shim handler deletes offline what
+    /// the runtime holds (spec section 2.7).
+    pub(super) fn shim_connection_closed(&mut self, pod: u32, id: &str) {
+        if self.quirks.has(Quirk::DeadShimNotCleaned) {
+            return;
+        }
         self.runtime_delete(id);
         self.forget_container(pod, id);
     }
@@ -169,6 +172,10 @@ impl World {
         let Ok(container) = self.shim_container_mut(pod, id) else { return };
         container.lost = true;
         let pid = container.pid;
+        self.wake(WaitKey::Shim(pod));
+        if self.quirks.has(Quirk::DeadShimNotCleaned) {
+            return;
+        }
         let name = Symbol::of(id);
         self.schedule(
             Duration::ZERO,
@@ -176,17 +183,16 @@ impl World {
             Op::Exit,
             Occurrence::ShimLost { pid },
         );
-        self.wake(WaitKey::Shim(pod));
     }
 
-    /// The offline delete of the dead-shim handler (spec section 2.7).
+    /// The dead-shim handler after a connection that broke.
     pub(super) fn clean_up_lost_shim(&mut self, pid: u32) {
         let found = self.shims.iter().find_map(|shim| {
             let (id, _) = shim.containers.iter().find(|(_, c)| c.pid == pid && c.lost)?;
             Some((shim.number, id.clone()))
         });
         if let Some((pod, id)) = found {
-            self.clean_up_failed_create(pod, &id);
+            self.shim_connection_closed(pod, &id);
             self.tasks.remove(&id);
             self.bundles.remove(&id);
         }

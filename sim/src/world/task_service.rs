@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use shakedown_cri::ports::{Code, Context, CreateTask, Error, Exit, IoPaths, TaskInfo, TaskStatus};
+use shakedown_cri::quirks::Quirk;
 
 use super::{World, shim};
 use crate::turnstile::{Flow, Op, Sim, Symbol};
@@ -55,6 +56,26 @@ impl World {
         let sandbox = annotation.map_or(id, |(_, value)| value.as_str());
         let pod = self.pods.get(sandbox).copied();
         pod.ok_or_else(|| Error::new(Code::NotFound, format!("sandbox {sandbox}: not found")))
+    }
+}
+
+impl World {
+    /// A container joins its pod's shim: by running the shim's binary once more, which finds the one
+    /// that is there, or by connecting to it.
+    fn join_shim(&self, ctx: &Context, binary: &str) -> Result<(), Error> {
+        if !self.quirks.has(Quirk::ShimLaunchedPerContainer) {
+            return Ok(());
+        }
+        if !binary.is_empty() && !self.fs.exists(binary) {
+            return Err(Error::unknown(format!(
+                "failed to resolve runtime path: invalid custom binary path: \
+                 stat {binary}: no such file or directory"
+            )));
+        }
+        match ended(ctx, self.now) {
+            Some(error) => Err(error.wrap("").wrap("start failed")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -172,11 +193,9 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
         }
         return Err(error);
     }
+    let binary = request.runtime_path.clone();
     let joined = sim.call(Op::ShimConnect, Symbol::EMPTY, Some(&ctx), move |world| {
-        match ended(&up, world.now) {
-            Some(error) => Flow::Done(Err(error.wrap("").wrap("start failed"))),
-            None => Flow::Done(Ok(())),
-        }
+        Flow::Done(world.join_shim(&up, &binary))
     });
     if let Err(error) = joined.await {
         sim.with_world(|world| world.bundles.remove(&id));
@@ -226,7 +245,7 @@ async fn clean_up_failed_create(peer: &Peer) {
             };
             peer.shut_down(&ctx).await;
             sim.with_world(|world| {
-                world.clean_up_failed_create(pod, id);
+                world.shim_connection_closed(pod, id);
                 world.bundles.remove(id);
             });
         }
@@ -268,6 +287,12 @@ pub(super) async fn get(sim: Sim, ctx: Context, id: String) -> Result<TaskInfo, 
     match peer.state(&ctx).await {
         Ok(info) => Ok(info),
         Err(error) if error.code == Code::NotFound => Err(error),
+        Err(error)
+            if error.code == Code::Unavailable
+                && !sim.with_world(|w| w.quirks.has(Quirk::UnavailableStateUnknown)) =>
+        {
+            Err(error)
+        }
         // Every other error is only logged, and the task is in an unknown state.
         Err(_) => {
             Ok(TaskInfo { status: TaskStatus::Unknown, pid: 0, io: IoPaths::default(), exit: None })
@@ -323,7 +348,7 @@ pub(super) async fn delete(sim: Sim, ctx: Context, id: String) -> Result<Exit, E
     }
     sim.with_world(|world| {
         if deleted.is_err() {
-            world.clean_up_failed_create(peer.pod, &id);
+            world.shim_connection_closed(peer.pod, &id);
         }
         world.tasks.remove(&id);
         world.changed.runtime = true;

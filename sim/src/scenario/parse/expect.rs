@@ -19,7 +19,7 @@ impl<'t> Parser<'t, '_> {
             .get("profiles")
             .and_then(|value| value.strings(limits::LIST_MAX, limits::TEXT_BYTES_MAX))
             .unwrap_or_default();
-        let valid: Vec<&str> = Profile::ALL.iter().map(|profile| profile.name).collect();
+        let valid: Vec<&str> = Profile::every().map(|profile| profile.name).collect();
         let mut names = Names::new(self.sink, "profile");
         for profile in &profiles {
             self.one_of(profile, "profile", &valid);

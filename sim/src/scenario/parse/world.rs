@@ -61,8 +61,13 @@ impl<'t> Parser<'t, '_> {
             .map(|table| self.path(table, &mut names))
             .collect();
 
-        let nri = table.word("nri").unwrap_or_else(|| defaults::nri(&plugins));
+        let nri = table.word("nri");
         let runtimes = self.names(&table, "runtimes", "runtime");
+        let runtime_path = table.string("runtime-path");
+        if let Some(path) = &runtime_path {
+            self.absolute(path);
+        }
+        let runtime_path = runtime_path.map_or_else(String::new, |path| path.text);
         // Read later; asked for here so that it is a known key.
         table.get("container");
         table.finish();
@@ -79,6 +84,7 @@ impl<'t> Parser<'t, '_> {
             containers: Vec::new(),
             paths,
             runtimes,
+            runtime_path,
         }
     }
 

@@ -1,0 +1,131 @@
+//! Each quirk is shown by a scenario: without the quirk, the scenario's report is another.
+#![expect(clippy::disallowed_methods, reason = "tests are no part of a run")]
+
+use std::path::PathBuf;
+
+use shakedown::report::{Detail, Report, text};
+use shakedown::suite::{Runner, Source, collect};
+use shakedown_cri::quirks::{Profile, Quirk};
+
+const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/profiles.md");
+
+/// Quirks of every version that the service cannot be without yet: nothing reads them.
+const WITHOUT_OTHER_SIDE: &[Quirk] = &[
+    Quirk::NriStopWithoutStart,
+    Quirk::NriStopBeforeKill,
+    Quirk::StopIgnoresStarting,
+    Quirk::PipesKeptOnEarlyFailure,
+    Quirk::FailureStatusNotRetried,
+    Quirk::RollbackDeleteNotRetried,
+    Quirk::IoWaitUnbounded,
+    Quirk::RecordDeletedFirst,
+    Quirk::FailedWaitIsExit,
+    Quirk::StoppedEventUnordered,
+    Quirk::StartedAtReadLate,
+    Quirk::StartedEventUnordered,
+    Quirk::ExitReportTrusted,
+    Quirk::OomReasonOverwritten,
+    Quirk::StatusWaitsForCheckpoint,
+];
+
+/// Quirks of recovery, which no scenario shows yet.
+const WITHOUT_SCENARIO: &[Quirk] = &[
+    Quirk::ExitMonitorBeforeStore,
+    Quirk::AttachedPipesClosed,
+    Quirk::EventsNotRepeated,
+    Quirk::ExitedShimReaped,
+];
+
+/// The sources of the corpus, read once.
+fn sources() -> Vec<Source> {
+    let found = collect(&[PathBuf::from(SCENARIOS)]).unwrap_or_else(|error| panic!("{error}"));
+    found.iter().map(|one| Source::read(one).unwrap_or_else(|error| panic!("{error}"))).collect()
+}
+
+/// The reports of all cases of a file.
+fn reports(source: &Source, profile: &'static Profile) -> String {
+    let cases = Runner::new().cases(source, profile).unwrap_or_else(|error| panic!("{error:?}"));
+    let reports = (0..cases.len()).map(|index| {
+        let ran = cases.run(index, false).unwrap_or_else(|error| panic!("{error:?}"));
+        text(&Report::new(source, &ran, Detail::Brief))
+    });
+    reports.collect()
+}
+
+#[test]
+fn each_quirk_has_a_scenario() {
+    let sources = sources();
+    for quirk in Quirk::ALL.iter().filter(|quirk| !WITHOUT_SCENARIO.contains(quirk)) {
+        let label = quirk.scenario();
+        assert!(
+            sources.iter().any(|source| source.label == label),
+            "{} is said to be shown by {label}, and there is no such scenario",
+            quirk.id()
+        );
+    }
+}
+
+#[test]
+fn switching_a_quirk_off_changes_the_report_of_its_scenario() {
+    let sources = sources();
+    let waits =
+        |quirk: &Quirk| WITHOUT_OTHER_SIDE.contains(quirk) || WITHOUT_SCENARIO.contains(quirk);
+    for quirk in Quirk::ALL.iter().copied().filter(|quirk| !waits(quirk)) {
+        let id = quirk.id();
+        let source = sources.iter().find(|source| source.label == quirk.scenario());
+        let source = source.unwrap_or_else(|| panic!("{id} has no scenario"));
+        let profile = Profile::ALL.iter().find(|profile| profile.quirks.has(quirk));
+        let profile = profile.unwrap_or_else(|| panic!("no version has {id}"));
+        let without: &'static Profile =
+            Box::leak(Box::new(Profile { quirks: profile.quirks.without(quirk), ..*profile }));
+        assert!(
+            reports(source, profile) != reports(source, without),
+            "{id} makes no difference to {} in {}",
+            source.label,
+            profile.name
+        );
+    }
+}
+
+#[test]
+fn a_violation_names_a_quirk_that_breaks_its_invariant() {
+    for source in sources() {
+        for entry in &source.scenario.violations {
+            let shakedown::scenario::Cause::Quirk(id) = &entry.cause else { continue };
+            let quirk = Quirk::ALL.iter().find(|quirk| quirk.id() == id);
+            let quirk = quirk.unwrap_or_else(|| panic!("{}: no quirk `{id}`", source.file));
+            let invariant = &*entry.invariant;
+            assert!(
+                quirk.breaks().contains(&invariant),
+                "{}: {id} is said to break {invariant}, which its entry in the table does not say",
+                source.file
+            );
+        }
+    }
+}
+
+#[test]
+fn the_page_names_every_profile_and_quirk() {
+    let page = std::fs::read_to_string(PAGE).expect("the page is there");
+    for profile in Profile::every() {
+        let entry = format!("| `{}` | {} |", profile.name, profile.what);
+        assert!(page.contains(&entry), "docs/profiles.md lacks the line\n{entry}");
+    }
+    for quirk in Quirk::ALL {
+        let versions: Vec<&str> = (Profile::ALL.iter())
+            .map(|profile| if profile.quirks.has(*quirk) { "yes" } else { "–" })
+            .collect();
+        let breaks = quirk.breaks().join(" ");
+        let line = format!(
+            "| `{}` | {} | {} | {} | {breaks} | [{}](../scenarios/{}.toml) |",
+            quirk.id(),
+            quirk.what(),
+            versions.join(" | "),
+            quirk.known_by(),
+            quirk.scenario().rsplit('/').next().unwrap_or_default(),
+            quirk.scenario(),
+        );
+        assert!(page.contains(&line), "docs/profiles.md lacks the line\n{line}");
+    }
+}
