@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::ports::Instant;
 
 /// How often the event loop looks for events that are due.
-pub(crate) const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const INITIAL_DELAY: Duration = Duration::from_secs(1);
 const MAX_DELAY: Duration = Duration::from_secs(5 * 60);
 
 /// Events of one key, oldest first, that wait for their next attempt together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Queue<E> {
+pub struct Queue<E> {
     pub events: Vec<E>,
     delay: Duration,
     expiry: Instant,
@@ -20,10 +20,22 @@ pub(crate) struct Queue<E> {
 
 /// All queues, by key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Backoff<E> {
+pub struct Backoff<E> {
     queues: BTreeMap<String, Queue<E>>,
     /// Whether the loop that empties the queues runs: its tick is armed only while it has work.
     pub armed: bool,
+}
+
+impl<E> Queue<E> {
+    /// How long it waits between its last attempt and the next.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// When it is due.
+    pub fn expiry(&self) -> Instant {
+        self.expiry
+    }
 }
 
 impl<E> Default for Backoff<E> {
@@ -55,6 +67,10 @@ impl<E> Backoff<E> {
     pub fn expired(&self, now: Instant) -> Vec<String> {
         let due = self.queues.iter().filter(|(_, queue)| now >= queue.expiry);
         due.map(|(key, _)| key.clone()).collect()
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Queue<E>> {
+        self.queues.get(key)
     }
 
     pub fn take(&mut self, key: &str) -> Option<Queue<E>> {

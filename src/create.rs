@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::client::Record;
-use crate::cri::{ContainerConfig, ContainerState, EventKind, NamespaceMode, SandboxConfig};
+use crate::cri::{ContainerConfig, ContainerState, EventKind, NamespaceMode};
 use crate::io::ContainerIo;
 use crate::metrics;
 use crate::ports::{self, Clock, Containerd, Context, Error, Fs, Metrics, Ports, Runtime, Spec};
@@ -12,7 +12,7 @@ use crate::recover::KIND_LABEL;
 use crate::runtime_handler::sandbox_runtime;
 use crate::service::Service;
 use crate::store::{
-    Container, LinuxResources, Metadata, Resources, Sandbox, Status, StatusStorage,
+    Container, LinuxResources, Metadata, Resources, Sandbox, Status, StatusStorage, container_name,
 };
 use tracing::{error, info, warn};
 
@@ -276,13 +276,6 @@ impl<P: Ports> Service<P> {
 /// Annotations of a container's spec, under the keys that others look for.
 pub(crate) const CONTAINER_NAME_ANNOTATION: &str = "io.kubernetes.cri.container-name";
 pub(crate) const SANDBOX_ID_ANNOTATION: &str = "io.kubernetes.cri.sandbox-id";
-
-fn container_name(config: &ContainerConfig, sandbox: &SandboxConfig) -> String {
-    format!(
-        "{}_{}_{}_{}_{}",
-        config.name, sandbox.name, sandbox.namespace, sandbox.uid, config.attempt
-    )
-}
 
 fn container_spec<P: Ports>(sandbox: &Sandbox<P>, config: &ContainerConfig) -> Spec {
     let pod = &sandbox.meta.config;

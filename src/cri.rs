@@ -197,6 +197,11 @@ impl EventKind {
             EventKind::Deleted => "CONTAINER_DELETED_EVENT",
         }
     }
+
+    /// The CRI's number.
+    pub const fn number(self) -> i32 {
+        self as i32
+    }
 }
 
 /// ContainerEventResponse (spec section 9.1). For a sandbox's own events the container id is the

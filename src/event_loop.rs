@@ -6,11 +6,9 @@
 //! other's work waits behind it as it does there.
 
 use crate::backoff::{Backoff, CHECK_INTERVAL};
-use crate::config::OOM_REASON;
 use crate::exit_monitor::TaskExit;
 use crate::ports::{Clock, Containerd, Error, Lock, Name, Ports, ReadGuard, Runtime, WriteGuard};
 use crate::service::Service;
-use crate::store::Status;
 use tracing::{debug, error, info};
 
 /// An event that the service handles, and tries again when it could not.
@@ -171,7 +169,7 @@ impl<P: Ports> Service<P> {
         };
         container
             .status
-            .update_sync(|status| Ok(Status { reason: OOM_REASON.into(), ..status }))
+            .update_sync(|status| Ok(status.oom_killed()))
             .await
             .map_err(|e| e.wrap("failed to update container status for TaskOOM event"))
     }

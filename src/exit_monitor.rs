@@ -12,7 +12,7 @@ use crate::ports::{
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
-use crate::store::{Container, Sandbox, SandboxStatus, Status};
+use crate::store::{Container, Sandbox, SandboxStatus};
 use std::rc::Rc;
 use tracing::{error, info};
 
@@ -145,16 +145,7 @@ impl<P: Ports> Service<P> {
         self.delete_exited_task(ctx, Kind::Container, &container.record, io, announce).await?;
         container
             .status
-            .update_sync(|mut status: Status| {
-                if status.finished_at == 0 {
-                    status.pid = 0;
-                    status.finished_at = exit.exit.at;
-                    status.exit_code = exit.exit.code;
-                }
-                // An unknown container can only become an exited one.
-                status.unknown = false;
-                Ok(status)
-            })
+            .update_sync(|status| Ok(status.exited(exit.exit)))
             .await
             .map_err(|e| e.wrap("failed to update container state"))?;
         container.stopped.set();

@@ -19,7 +19,7 @@
 //!   and logs.
 //! * `nri`, `events`, `metrics`: who is told.
 
-mod backoff;
+pub mod backoff;
 pub mod client;
 pub mod config;
 mod create;
@@ -36,13 +36,13 @@ pub mod quote;
 pub mod real;
 mod recover;
 mod remove;
-mod runtime_handler;
+pub mod runtime_handler;
 mod sandbox;
 mod service;
 mod start;
-mod status;
+pub mod status;
 mod stop;
-mod stop_signal;
+pub mod stop_signal;
 pub mod store;
 
 pub use config::{Config, RuntimeConfig};

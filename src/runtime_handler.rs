@@ -13,7 +13,7 @@ const UNTRUSTED_HANDLER: &str = "untrusted";
 /// # Errors
 /// An untrusted workload that asks for a runtime or for the host's namespaces; a handler that is
 /// not configured.
-pub(crate) fn sandbox_runtime<'a>(
+pub fn sandbox_runtime<'a>(
     config: &'a Config,
     sandbox: &SandboxConfig,
     handler: &str,

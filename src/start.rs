@@ -1,7 +1,7 @@
 //! StartContainer (spec section 1).
 
 use crate::client::{Task, TaskOptions};
-use crate::config::{OOM_REASON, START_FAILURE_EXIT_CODE, START_FAILURE_REASON};
+use crate::config::{OOM_REASON, START_FAILURE_REASON};
 use crate::cri::{ContainerState, EventKind, NamespaceMode, SandboxState};
 use crate::io::create_loggers;
 use crate::metrics;
@@ -11,7 +11,7 @@ use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::runtime_handler::sandbox_runtime;
 use crate::service::Service;
-use crate::store::{Container, Sandbox, Status};
+use crate::store::{Container, Sandbox};
 use tracing::{debug, error};
 
 /// The only runtime that knows the option not to pivot into the root file system.
@@ -162,7 +162,7 @@ impl<P: Ports> Service<P> {
             .update_sync(|status| {
                 let late = self.quirks.has(Quirk::StartedAtReadLate);
                 let started_at = if late { self.ports.clock().wall() } else { asked_at };
-                Ok(Status { pid, started_at, ..status })
+                Ok(status.started(pid, started_at))
             })
             .await
             .map_err(|e| e.wrap(format!("failed to update container {} state", quote(id))))?;
@@ -224,14 +224,7 @@ impl<P: Ports> Service<P> {
         let failed = container.status.update_sync(|status| {
             let killed = keeps_oom && status.reason == OOM_REASON;
             let reason = if killed { OOM_REASON } else { START_FAILURE_REASON };
-            Ok(Status {
-                pid: 0,
-                finished_at: self.ports.clock().wall(),
-                exit_code: START_FAILURE_EXIT_CODE,
-                reason: reason.into(),
-                message: cause.message.clone(),
-                ..status
-            })
+            Ok(status.start_failed(reason, &cause.message, self.ports.clock().wall()))
         });
         if let Err(error) = failed.await {
             error!(%error, "failed to set start failure state for container {}", quote(id));

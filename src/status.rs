@@ -4,7 +4,7 @@ use crate::cri::{
     ContainerFilter, ContainerState, ContainerStatus, ContainerSummary, Peek, VerboseInfo,
 };
 use crate::metrics;
-use crate::ports::{Clock, Containerd, Context, Error, Metrics, Ports};
+use crate::ports::{Clock, Containerd, Context, Error, Image, Metrics, Ports};
 use crate::quote::quote;
 use crate::service::Service;
 use crate::store::{Container, Status};
@@ -25,23 +25,15 @@ impl<P: Ports> Service<P> {
             e.wrap(format!("an error occurred when try to find container {}", quote(requested)))
         })?;
         let meta = &container.meta;
-        let mut image = meta.config.image.clone();
-        let mut image_ref = meta.image_ref.clone();
-        match self.ports.containerd().image_get(ctx, &meta.image_ref).await {
-            Ok(known) => {
-                if let Some(tag) = known.tags.first() {
-                    image.clone_from(tag);
-                }
-                if let Some(digest) = known.digests.first() {
-                    image_ref.clone_from(digest);
-                }
-            }
-            Err(error) if error.is_not_found() => {}
+        let known = match self.ports.containerd().image_get(ctx, &meta.image_ref).await {
+            Ok(known) => Some(known),
+            Err(error) if error.is_not_found() => None,
             Err(error) => {
                 let outer = format!("failed to get image {}", quote(&meta.image_ref));
                 return Err(error.wrap(outer));
             }
-        }
+        };
+        let (image, image_ref) = image_names(&meta.config.image, &meta.image_ref, known.as_ref());
         let stored = container.status.get().await;
         let seen = Seen::of(&stored);
         let mut status = ContainerStatus {
@@ -111,7 +103,7 @@ impl<P: Ports> Service<P> {
             summaries.push(summary(&container, &status));
         }
         let filter = self.resolve_filter(filter).await;
-        summaries.retain(|summary| matches(&filter, summary));
+        summaries.retain(|summary| filter.matches(summary));
         let elapsed = self.ports.clock().now().since(began);
         self.ports.metrics().observe(metrics::CONTAINER_LIST, "", elapsed);
         summaries
@@ -152,15 +144,17 @@ impl<P: Ports> Service<P> {
 }
 
 /// The parts of a status that a client is not told as they are stored.
-struct Seen<'a> {
-    state: ContainerState,
-    reason: &'a str,
-    started_at: i64,
-    finished_at: i64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen<'a> {
+    pub state: ContainerState,
+    pub reason: &'a str,
+    /// Wall-clock nanoseconds since the Unix epoch, 0 when not shown.
+    pub started_at: i64,
+    pub finished_at: i64,
 }
 
 impl<'a> Seen<'a> {
-    fn of(status: &'a Status) -> Self {
+    pub fn of(status: &'a Status) -> Self {
         let state = status.state();
         let reason = match (state, status.reason.as_str(), status.exit_code) {
             (ContainerState::Exited, "", 0) => "Completed",
@@ -176,6 +170,14 @@ impl<'a> Seen<'a> {
         };
         Seen { state, reason, started_at, finished_at }
     }
+}
+
+/// The image and its reference as a status shows them: the first tag and digest of the image, if it is
+/// still `known` and has them, else what the container's config and metadata say.
+pub fn image_names(image: &str, image_ref: &str, known: Option<&Image>) -> (String, String) {
+    let tag = known.and_then(|known| known.tags.first()).map_or(image, String::as_str);
+    let digest = known.and_then(|known| known.digests.first()).map_or(image_ref, String::as_str);
+    (tag.to_owned(), digest.to_owned())
 }
 
 fn summary<P: Ports>(container: &Container<P>, status: &Status) -> ContainerSummary {
@@ -194,11 +196,14 @@ fn summary<P: Ports>(container: &Container<P>, status: &Status) -> ContainerSumm
     }
 }
 
-fn matches(filter: &ContainerFilter, summary: &ContainerSummary) -> bool {
-    (filter.id.is_empty() || filter.id == summary.id)
-        && (filter.sandbox_id.is_empty() || filter.sandbox_id == summary.sandbox_id)
-        && filter.state.is_none_or(|state| state == summary.state)
-        && filter.labels.iter().all(|label| summary.labels.contains(label))
+impl ContainerFilter {
+    /// Whether the container meets all criteria that are given. Ids have to be whole.
+    pub fn matches(&self, summary: &ContainerSummary) -> bool {
+        (self.id.is_empty() || self.id == summary.id)
+            && (self.sandbox_id.is_empty() || self.sandbox_id == summary.sandbox_id)
+            && self.state.is_none_or(|state| state == summary.state)
+            && self.labels.iter().all(|label| summary.labels.contains(label))
+    }
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ impl<P: Ports> Service<P> {
             }
             let grace = Duration::from_secs(timeout.unsigned_abs());
             let grace_ctx = ctx.with_timeout(self.ports.clock().now(), grace);
-            if container.stopped.wait(&grace_ctx).await.is_ok() {
+            if container.wait_stopped(&grace_ctx).await.is_ok() {
                 return Ok(());
             }
             if let Some(error) = ctx.error(self.ports.clock().now()) {
@@ -159,8 +159,8 @@ impl<P: Ports> Service<P> {
         {
             return self.clean_up_unknown_container(ctx, container).await;
         }
-        container.stopped.wait(ctx).await.map_err(|e| {
-            e.wrap(format!("wait container {}", quote(id))).wrap(format!(
+        container.wait_stopped(ctx).await.map_err(|e| {
+            e.wrap(format!(
                 "an error occurs during waiting for container {} to be killed",
                 quote(id)
             ))

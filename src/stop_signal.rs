@@ -46,7 +46,7 @@ const RTMAX: u32 = 64;
 ///
 /// # Errors
 /// `invalid signal: ⟨text⟩` for 0 and for what is neither.
-pub(crate) fn parse_signal(text: &str) -> Result<u32, Error> {
+pub fn parse_signal(text: &str) -> Result<u32, Error> {
     let invalid = || Error::unknown(format!("invalid signal: {text}"));
     if let Ok(number) = text.parse::<i64>() {
         // Any other number goes to the task service as it is, cut to the width of its field.

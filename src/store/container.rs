@@ -7,7 +7,10 @@ use super::{LabelStore, Metadata, PrefixIndex, StatusStorage};
 use crate::client::Record;
 use crate::cri::ContainerState;
 use crate::io::ContainerIo;
-use crate::ports::{Code, Error, Lock, Name, Ports, ReadGuard, Runtime, Signal, WriteGuard};
+use crate::ports::{
+    Code, Context, Error, Lock, Name, Ports, ReadGuard, Runtime, Signal, WriteGuard,
+};
+use crate::quote::quote;
 
 /// A container as the service knows it. Clones share everything.
 pub struct Container<P: Ports> {
@@ -57,6 +60,15 @@ impl<P: Ports> Container<P> {
 
     pub fn id(&self) -> &str {
         &self.meta.id
+    }
+
+    /// Waits until its end is on disk.
+    ///
+    /// # Errors
+    /// `wait container …`: the context ended first.
+    pub async fn wait_stopped(&self, ctx: &Context) -> Result<(), Error> {
+        let stopped = self.stopped.wait(ctx).await;
+        stopped.map_err(|e| e.wrap(format!("wait container {}", quote(self.id()))))
     }
 }
 

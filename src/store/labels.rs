@@ -21,6 +21,11 @@ impl LabelStore {
         Ok(*users == 1)
     }
 
+    /// How many use each level that is in use.
+    pub fn users(&self) -> &BTreeMap<String, u32> {
+        &self.0
+    }
+
     /// Takes a user of the label's level away. True when it was the last: the level is free again.
     pub fn release(&mut self, label: &str) -> bool {
         let Ok(Some(level)) = level_of(label) else { return false };

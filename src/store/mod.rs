@@ -14,7 +14,7 @@ pub use container::{Container, ContainerStore};
 pub use index::PrefixIndex;
 pub use labels::LabelStore;
 pub use metadata::Metadata;
-pub use names::NameIndex;
+pub use names::{NameIndex, container_name};
 pub use sandbox::{Sandbox, SandboxStatus, SandboxStore};
 pub use sandbox_metadata::SandboxMetadata;
 pub use status::{

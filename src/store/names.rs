@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::cri::{ContainerConfig, SandboxConfig};
 use crate::ports::{Error, Lock, Name, Ports, Runtime, WriteGuard};
 use crate::quote::quote;
 
@@ -41,6 +42,14 @@ impl Names {
             self.id_of.remove(&name);
         }
     }
+}
+
+/// The name that a container has on its node: `container_pod_namespace_uid_attempt`.
+pub fn container_name(config: &ContainerConfig, sandbox: &SandboxConfig) -> String {
+    format!(
+        "{}_{}_{}_{}_{}",
+        config.name, sandbox.name, sandbox.namespace, sandbox.uid, config.attempt
+    )
 }
 
 /// The registrar of container names. Clones share.

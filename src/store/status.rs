@@ -7,8 +7,11 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::json::{self, Object, is_empty};
+use crate::config::{OOM_REASON, START_FAILURE_EXIT_CODE};
 use crate::cri::ContainerState;
-use crate::ports::{Errno, Error, Fs, FsError, Lock, Name, Ports, ReadGuard, Runtime, WriteGuard};
+use crate::ports::{
+    Errno, Error, Exit, Fs, FsError, Lock, Name, Ports, ReadGuard, Runtime, WriteGuard,
+};
 use crate::quote::quote;
 
 const VERSION: &str = "v1";
@@ -201,6 +204,82 @@ impl Status {
         Ok(status)
     }
 
+    /// After its process was started.
+    #[must_use]
+    pub fn started(self, pid: u32, at: i64) -> Status {
+        Status { pid, started_at: at, ..self }
+    }
+
+    /// After a start that failed with `message`.
+    #[must_use]
+    pub fn start_failed(self, reason: &str, message: &str, at: i64) -> Status {
+        Status {
+            pid: 0,
+            finished_at: at,
+            exit_code: START_FAILURE_EXIT_CODE,
+            reason: reason.into(),
+            message: message.into(),
+            ..self
+        }
+    }
+
+    /// After a report of its process's exit. The first report counts; an unknown container can only
+    /// become an exited one.
+    #[must_use]
+    pub fn exited(self, exit: Exit) -> Status {
+        let known = Status { unknown: false, ..self };
+        if known.finished_at != 0 {
+            return known;
+        }
+        Status { pid: 0, finished_at: exit.at, exit_code: exit.code, ..known }
+    }
+
+    /// After the kernel killed a process of it for want of memory; whatever its state.
+    #[must_use]
+    pub fn oom_killed(self) -> Status {
+        Status { reason: OOM_REASON.into(), ..self }
+    }
+
+    /// With a start in progress.
+    ///
+    /// # Errors
+    /// When the container is not in the created state, is removed or started.
+    pub fn set_starting(self) -> Result<Status, Error> {
+        if self.state() != ContainerState::Created {
+            return Err(Error::unknown(format!("container is in {} state", self.state())));
+        }
+        if self.removing {
+            return Err(Error::unknown("container is in removing state, can't be started"));
+        }
+        if self.starting {
+            return Err(Error::unknown("container is already in starting state"));
+        }
+        Ok(Status { starting: true, ..self })
+    }
+
+    /// With a removal in progress.
+    ///
+    /// # Errors
+    /// When the container runs or may run, is started or removed.
+    pub fn set_removing(self) -> Result<Status, Error> {
+        match self.state() {
+            ContainerState::Running => {
+                return Err(Error::unknown("container is still running, to stop first"));
+            }
+            ContainerState::Unknown => {
+                return Err(Error::unknown("container state is unknown, to stop first"));
+            }
+            ContainerState::Created | ContainerState::Exited => {}
+        }
+        if self.starting {
+            return Err(Error::unknown("container is in starting state, can't be removed"));
+        }
+        if self.removing {
+            return Err(Error::unknown("container is already in removing state"));
+        }
+        Ok(Status { removing: true, ..self })
+    }
+
     /// What a reader of the storage gets. Of resources with both blocks only the Windows one
     /// survives.
     fn copy_out(&self) -> Status {
@@ -315,19 +394,7 @@ impl<P: Ports> StatusStorage<P> {
     /// When the container is not in the created state, is removed or started; nothing has changed
     /// then.
     pub async fn set_starting(&self) -> Result<(), Error> {
-        self.update(|status| {
-            if status.state() != ContainerState::Created {
-                return Err(Error::unknown(format!("container is in {} state", status.state())));
-            }
-            if status.removing {
-                return Err(Error::unknown("container is in removing state, can't be started"));
-            }
-            if status.starting {
-                return Err(Error::unknown("container is already in starting state"));
-            }
-            Ok(Status { starting: true, ..status })
-        })
-        .await
+        self.update(Status::set_starting).await
     }
 
     pub async fn reset_starting(&self) -> Result<(), Error> {
@@ -337,25 +404,7 @@ impl<P: Ports> StatusStorage<P> {
     /// # Errors
     /// When the container runs or may run, is started or removed; nothing has changed then.
     pub async fn set_removing(&self) -> Result<(), Error> {
-        self.update(|status| {
-            match status.state() {
-                ContainerState::Running => {
-                    return Err(Error::unknown("container is still running, to stop first"));
-                }
-                ContainerState::Unknown => {
-                    return Err(Error::unknown("container state is unknown, to stop first"));
-                }
-                ContainerState::Created | ContainerState::Exited => {}
-            }
-            if status.starting {
-                return Err(Error::unknown("container is in starting state, can't be removed"));
-            }
-            if status.removing {
-                return Err(Error::unknown("container is already in removing state"));
-            }
-            Ok(Status { removing: true, ..status })
-        })
-        .await
+        self.update(Status::set_removing).await
     }
 
     pub async fn reset_removing(&self) -> Result<(), Error> {

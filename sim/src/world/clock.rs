@@ -106,15 +106,14 @@ mod tests {
 
     #[test]
     fn jumps_and_drift_add_up() {
-        let mut clock = WallClock::default();
-        clock.changes = [
+        let changes = [
             ClockChange::Drift(500),
             ClockChange::Jump(-3_600_000_000_000),
             ClockChange::Drift(-500),
             ClockChange::Drift(0),
         ]
-        .map(|change| (change, false))
-        .to_vec();
+        .map(|change| (change, false));
+        let mut clock = WallClock { changes: changes.to_vec(), ..WallClock::default() };
         assert_eq!(shown(&clock, 10), 10_000_000_000);
         clock.change(10 * SECOND, 0);
         assert_eq!(shown(&clock, 10), 10_000_000_000);
