@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use shakedown_cri::quirks::{Profile, Quirk};
+use shakedown_cri::ports::Code;
+use shakedown_cri::quirks::{Profile, Quirk, Quirks};
 
 use super::cases::{Cases, Ran, RunFailure};
 use super::check::{answer_word, client_word, events_of, left};
@@ -62,6 +63,59 @@ fn add<T: PartialEq>(
     groups[index].cases[profile].insert(case);
 }
 
+/// Makes one of what came out in versions that put the class behind an error's text and what came out
+/// in others, where nothing else differs.
+fn merge_classes(facts: &mut Vec<Group<Expect>>, of_profiles: &[Cases<'_>]) {
+    let mut first = 0;
+    while first < facts.len() {
+        let alike = (0..facts.len()).find_map(|other| {
+            let (with, without) = (&facts[first], &facts[other]);
+            let of = |group: &Group<Expect>, has: bool| {
+                group.cases.iter().zip(of_profiles).all(|(cases, of_profile)| {
+                    let quirks = of_profile.profile.quirks;
+                    cases.is_empty() || quirks.has(Quirk::ClassBehindErrorText) == has
+                })
+            };
+            let fit = other != first && of(with, true) && of(without, false);
+            Some((other, fit.then(|| with_classes(&with.what, &without.what)).flatten()?))
+        });
+        match alike {
+            Some((other, what)) => {
+                let merged = facts.remove(other);
+                first -= usize::from(other < first);
+                let group = &mut facts[first];
+                group.what = what;
+                for (cases, more) in group.cases.iter_mut().zip(merged.cases) {
+                    cases.extend(more);
+                }
+            }
+            None => first += 1,
+        }
+    }
+}
+
+/// `with`, its messages marked where `without` lacks the class; `None` when more than that differs.
+fn with_classes(with: &Expect, without: &Expect) -> Option<Expect> {
+    let (mut merged, mut other) = (with.clone(), without.clone());
+    for (long, short) in messages(&mut merged).zip(messages(&mut other)) {
+        if let Some(class) = long.strip_prefix(short.as_str())
+            && Code::ALL.iter().any(|code| class.strip_prefix(": ") == Some(code.text()))
+        {
+            *long = format!("{short}⟨{class}⟩");
+        }
+    }
+    let mut unmarked = merged.clone();
+    for message in messages(&mut unmarked) {
+        *message = in_version(message, Quirks::NONE).into_owned();
+    }
+    (unmarked == *without).then_some(merged)
+}
+
+fn messages(expect: &mut Expect) -> impl Iterator<Item = &mut String> {
+    let answers = expect.answers.iter_mut().filter_map(|answer| answer.message.as_mut());
+    answers.chain(expect.statuses.iter_mut().filter_map(|status| status.message.as_mut()))
+}
+
 /// The word in front of a reason that was not given by a person.
 const TO_BE_CHECKED: &str = "to be checked: ";
 
@@ -103,6 +157,7 @@ pub fn bless(source: &Source, of_profiles: &[Cases<'_>]) -> Result<Blessed, RunF
             }
         }
     }
+    merge_classes(&mut facts, of_profiles);
     let mut scenario = source.scenario.clone();
     let profiles: Vec<&'static Profile> = of_profiles.iter().map(|cases| cases.profile).collect();
     scenario.expects = kept_expects(&scenario, &profiles);

@@ -148,23 +148,13 @@ impl World {
 
     /// The shim forgets a container: root file system unmounted. Its pipes were closed when the
     /// process ended.
-    fn forget_container(&mut self, pod: u32, id: &str) {
+    pub(super) fn forget_container(&mut self, pod: u32, id: &str) {
         if let Some(shim) = self.shim_mut(pod) {
             shim.containers.remove(id);
         }
         self.mounts.remove(id);
         self.changed.runtime = true;
         self.wake(WaitKey::Shim(pod));
-    }
-
-    /// The daemon's connection for a container is closed: the dead-shim handler deletes offline what
-    /// the runtime holds (spec section 2.7).
-    pub(super) fn shim_connection_closed(&mut self, pod: u32, id: &str) {
-        if self.quirks.has(Quirk::DeadShimNotCleaned) {
-            return;
-        }
-        self.runtime_delete(id);
-        self.forget_container(pod, id);
     }
 
     /// The daemon's connection for a container broke: its dead-shim handler will run.
@@ -192,7 +182,8 @@ impl World {
             Some((shim.number, id.clone()))
         });
         if let Some((pod, id)) = found {
-            self.shim_connection_closed(pod, &id);
+            self.runtime_delete(&id);
+            self.forget_container(pod, &id);
             self.tasks.remove(&id);
             self.bundles.remove(&id);
         }
@@ -462,9 +453,13 @@ pub(super) async fn delete(sim: Sim, ctx: Context, pod: u32, id: String) -> Resu
         world.runtime_delete(&container);
         Flow::Done(Ok(()))
     });
-    deleted.await.map_err(|error: Error| {
-        Error::unknown(format!("OCI runtime delete failed: {}", error.message))
-    })?;
+    let deleted: Result<(), Error> = deleted.await;
+    sim.with_world(|world| {
+        // Whatever came of the runtime's container.
+        world.mounts.remove(&id);
+        world.changed.runtime = true;
+    });
+    deleted.map_err(|error| Error::unknown(format!("failed to delete task: {}", error.message)))?;
     sim.with_world(|world| {
         let exit = world.shim_container(pod, &id).ok().and_then(|c| c.exit);
         world.forget_container(pod, &id);

@@ -155,6 +155,29 @@ impl Peer {
         self.checked(call.await)
     }
 
+    /// The daemon has closed the connection: the dead-shim handler has what the runtime holds deleted by
+    /// force, without the shim (spec section 2.7). The mount goes whatever comes of it.
+    async fn connection_closed(&self) {
+        let (sim, pod, id) = (&self.sim, self.pod, self.id.clone());
+        if sim.with_world(|world| world.quirks.has(Quirk::DeadShimNotCleaned)) {
+            return;
+        }
+        let ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
+        let container = id.clone();
+        let deleted = sim.call(Op::RuntimeDelete, Symbol::EMPTY, Some(&ctx), move |world| {
+            world.runtime_delete(&container);
+            Flow::Done(Ok::<(), Error>(()))
+        });
+        let deleted = deleted.await.is_ok();
+        sim.with_world(|world| {
+            world.mounts.remove(&id);
+            world.changed.runtime = true;
+            if deleted {
+                world.forget_container(pod, &id);
+            }
+        });
+    }
+
     /// Lets go of the shim and removes the bundle.
     async fn shut_down(&self, ctx: &Context) {
         let id = self.id.clone();
@@ -226,7 +249,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
 
 /// After a failed create: out of the table, then the shim's own delete, with a fresh budget.
 async fn clean_up_failed_create(peer: &Peer) {
-    let (sim, pod, id) = (&peer.sim, peer.pod, &peer.id);
+    let (sim, id) = (&peer.sim, &peer.id);
     sim.with_world(|world| {
         world.tasks.remove(id);
         world.changed.runtime = true;
@@ -244,10 +267,8 @@ async fn clean_up_failed_create(peer: &Peer) {
                 _ => ctx,
             };
             peer.shut_down(&ctx).await;
-            sim.with_world(|world| {
-                world.shim_connection_closed(pod, id);
-                world.bundles.remove(id);
-            });
+            peer.connection_closed().await;
+            sim.with_world(|world| world.bundles.remove(id));
         }
     }
 }
@@ -346,10 +367,10 @@ pub(super) async fn delete(sim: Sim, ctx: Context, id: String) -> Result<Exit, E
     if !goes_on {
         return deleted.map_err(|error| error.wrap("failed to delete task"));
     }
+    if deleted.is_err() {
+        peer.connection_closed().await;
+    }
     sim.with_world(|world| {
-        if deleted.is_err() {
-            world.shim_connection_closed(peer.pod, &id);
-        }
         world.tasks.remove(&id);
         world.changed.runtime = true;
     });
