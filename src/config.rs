@@ -9,6 +9,10 @@ pub const DEFER_TIMEOUT: Duration = Duration::from_secs(60);
 pub const HANDLE_EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Budget of taking up one container or sandbox (spec section 0.4, `loadContainerTimeout`).
 pub const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Budget of changing a container's resources, without [`Quirk::UpdateWaitUnbounded`].
+///
+/// [`Quirk::UpdateWaitUnbounded`]: crate::quirks::Quirk::UpdateWaitUnbounded
+pub const UPDATE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limit of one call to an NRI plugin (spec section 7.4).
 pub const NRI_REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Exit code of a process whose true code could not be learnt (spec section 5.2).

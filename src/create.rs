@@ -170,14 +170,7 @@ impl<P: Ports> Service<P> {
         rollback.record = Some(record.clone());
 
         let spec = &record.cached().spec;
-        let resources = Resources {
-            linux: Some(LinuxResources {
-                cpu_shares: spec.cpu_shares,
-                memory_limit_in_bytes: spec.memory_limit_in_bytes,
-                ..LinuxResources::default()
-            }),
-            windows: None,
-        };
+        let resources = Resources { linux: Some(spec.resources.clone()), windows: None };
         let status = Status {
             created_at: self.ports.clock().wall(),
             resources: Some(resources),
@@ -297,8 +290,11 @@ fn container_spec<P: Ports>(sandbox: &Sandbox<P>, config: &ContainerConfig) -> S
         annotations: annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
         mount_label: String::new(),
         pid_namespace_of: if joins_target { linux.target_id } else { String::new() },
-        cpu_shares: linux.cpu_shares,
-        memory_limit_in_bytes: linux.memory_limit_in_bytes,
+        resources: LinuxResources {
+            cpu_shares: linux.cpu_shares,
+            memory_limit_in_bytes: linux.memory_limit_in_bytes,
+            ..LinuxResources::default()
+        },
     }
 }
 

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use crate::ports::{Context, Error, Spec};
-use crate::store::Resources;
+use crate::store::{LinuxResources, Resources};
 
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -246,6 +247,13 @@ impl PartialEq for Peek {
 
 impl Eq for Peek {}
 
+/// The stream of one GetContainerEvents request.
+pub trait EventStream {
+    /// # Errors
+    /// The client is gone: the event is lost.
+    fn send(&self, event: ContainerEvent) -> LocalFuture<Result<(), Error>>;
+}
+
 /// The code under test: a CRI runtime service, as far as the harness calls it.
 ///
 /// Every future is one call; dropping it means that the daemon died. The harness calls nothing
@@ -279,12 +287,26 @@ pub trait RuntimeService {
         timeout: i64,
     ) -> LocalFuture<Result<(), Error>>;
     fn remove_container(&self, ctx: Context, id: String) -> LocalFuture<Result<(), Error>>;
+    /// What is zero or empty in `resources` stays as it is.
+    fn update_container_resources(
+        &self,
+        ctx: Context,
+        id: String,
+        resources: LinuxResources,
+    ) -> LocalFuture<Result<(), Error>>;
     fn container_status(
         &self,
         ctx: Context,
         id: String,
         verbose: bool,
     ) -> LocalFuture<Result<ContainerStatus, Error>>;
+    fn reopen_container_log(&self, ctx: Context, id: String) -> LocalFuture<Result<(), Error>>;
+    /// Resolves only when the stream fails.
+    fn get_container_events(
+        &self,
+        ctx: Context,
+        stream: Rc<dyn EventStream>,
+    ) -> LocalFuture<Result<(), Error>>;
     fn list_containers(
         &self,
         ctx: Context,

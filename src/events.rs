@@ -1,6 +1,8 @@
-//! CRI container events (spec section 9.1).
+//! CRI container events (spec sections 9.1 and 9.2).
 
-use crate::cri::{ContainerEvent, ContainerFilter, ContainerStatus, EventKind, SandboxState};
+use crate::cri::{
+    ContainerEvent, ContainerFilter, ContainerStatus, EventKind, EventStream, SandboxState,
+};
 use crate::ports::{Clock, Context, Error, EventSink, Ports};
 use crate::quirks::Quirk;
 use crate::quote::quote;
@@ -55,6 +57,25 @@ impl<P: Ports> Service<P> {
         };
         if !self.ports.events().send(event).await {
             debug!("the channel of container events is full, an event is discarded");
+        }
+    }
+
+    /// Hands events to one subscriber, until that fails. All subscribers take from the same channel, so
+    /// that each event reaches one of them; that a client is gone shows when an event cannot be handed
+    /// to it, and that event is lost (spec section 9.2).
+    ///
+    /// # Errors
+    /// That of the stream.
+    pub(crate) async fn stream_events(
+        &self,
+        ctx: &Context,
+        stream: &dyn EventStream,
+    ) -> Result<(), Error> {
+        let unwatched = self.quirks.has(Quirk::EventStreamUnwatched);
+        let ctx = if unwatched { &Context::background() } else { ctx };
+        loop {
+            let event = self.ports.events().receive(ctx).await?;
+            stream.send(event).await?;
         }
     }
 

@@ -9,7 +9,7 @@
 //!
 //! * [`cri`]: the calls, as the trait that code under test implements, and their types.
 //! * `service`: what the calls share, and the wrapper around each.
-//! * `start`, `stop`, `remove`, `create`, `status`, `sandbox`: one call or a pair of them each. `start`
+//! * `start`, `stop`, `remove`, `create`, `update`, `reopen_log`, `status`, `sandbox`: one call or a pair of them each. `start`
 //!   reads from top to bottom like the table of the specification, followed by its rollback.
 //! * `recover`: what a daemon that comes up makes of what it finds.
 //! * `exit_monitor`, `event_loop`, `backoff`: what happens when a process ends or runs out of memory, and
@@ -36,6 +36,7 @@ pub mod quote;
 pub mod real;
 mod recover;
 mod remove;
+mod reopen_log;
 pub mod runtime_handler;
 mod sandbox;
 mod service;
@@ -44,6 +45,7 @@ pub mod status;
 mod stop;
 pub mod stop_signal;
 pub mod store;
+mod update;
 
 pub use config::{Config, RuntimeConfig};
 pub use service::Service;

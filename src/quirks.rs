@@ -297,6 +297,24 @@ quirks! {
         shown: "exit/the-exit-is-lost-by-the-shim",
         what: "an exit that the shim does not report is never looked for",
     },
+    UpdateIgnoresStarting {
+        id: "update-ignores-starting", part: Service, since: None, fixed: [],
+        known: "spec section 4.6", breaks: ["I14"],
+        shown: "concurrent/a-resource-update-against-start-at-every-moment",
+        what: "a resource update during a start changes the spec, from which the task was made already",
+    },
+    UpdateWaitUnbounded {
+        id: "update-wait-unbounded", part: Service, since: None, fixed: [],
+        known: "containerd #12680", breaks: ["I5", "I6"],
+        shown: "concurrent/a-start-waits-for-a-resource-update-that-hangs",
+        what: "a resource update that hangs keeps the status locked",
+    },
+    EventStreamUnwatched {
+        id: "event-stream-unwatched", part: Service, since: None, fixed: [],
+        known: "containerd #7318", breaks: ["I5"],
+        shown: "events/a-subscriber-that-left-is-kept-until-the-next-event",
+        what: "that a subscriber has left shows only when an event cannot be sent to it, which is lost",
+    },
     OomReasonOverwritten {
         id: "oom-reason-overwritten", part: Service, since: None, fixed: [],
         known: "containerd #12714", breaks: ["I15"],

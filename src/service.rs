@@ -7,15 +7,15 @@ use std::rc::Rc;
 use crate::backoff::Backoff;
 use crate::config::{Config, DEFER_TIMEOUT};
 use crate::cri::{
-    ContainerConfig, ContainerFilter, ContainerStatus, ContainerSummary, LocalFuture, Peek,
-    RuntimeService, Sandbox,
+    ContainerConfig, ContainerFilter, ContainerStatus, ContainerSummary, EventStream, LocalFuture,
+    Peek, RuntimeService, Sandbox,
 };
 use crate::event_loop::Event;
 use crate::nri::NriState;
 use crate::ports::{Clock, Context, Error, Name, Ports, Runtime};
 use crate::quirks::Quirks;
 use crate::quote::quote;
-use crate::store::{ContainerStore, NameIndex, SandboxStore};
+use crate::store::{ContainerStore, LinuxResources, NameIndex, SandboxStore};
 use tracing::{debug, error, info, trace};
 
 /// One instance of the CRI runtime service. Clones share.
@@ -195,6 +195,21 @@ impl<P: Ports> RuntimeService for Service<P> {
         )
     }
 
+    fn update_container_resources(
+        &self,
+        ctx: Context,
+        id: String,
+        resources: LinuxResources,
+    ) -> LocalFuture<Result<(), Error>> {
+        let (named, detail) = (id.clone(), resources.clone());
+        self.serve_with(
+            Loudness::Info,
+            move || format!("UpdateContainerResources for {}", quote(&named)),
+            move || format!(" with {detail:?}"),
+            async move |service| service.update_resources(&ctx, &id, &resources).await,
+        )
+    }
+
     fn container_status(
         &self,
         ctx: Context,
@@ -206,6 +221,27 @@ impl<P: Ports> RuntimeService for Service<P> {
             Loudness::Trace,
             move || format!("ContainerStatus for {}", quote(&named)),
             async move |service| service.status(&ctx, &id, verbose).await,
+        )
+    }
+
+    fn reopen_container_log(&self, _ctx: Context, id: String) -> LocalFuture<Result<(), Error>> {
+        let named = id.clone();
+        self.serve(
+            Loudness::Info,
+            move || format!("ReopenContainerLog for {}", quote(&named)),
+            async move |service| service.reopen_log(&id).await,
+        )
+    }
+
+    fn get_container_events(
+        &self,
+        ctx: Context,
+        stream: Rc<dyn EventStream>,
+    ) -> LocalFuture<Result<(), Error>> {
+        self.serve(
+            Loudness::Trace,
+            || "GetContainerEvents".to_owned(),
+            async move |service| service.stream_events(&ctx, &*stream).await,
         )
     }
 

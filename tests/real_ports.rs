@@ -21,11 +21,11 @@ use shakedown_cri::cri::{
 use shakedown_cri::ports::{
     Clock, Code, Containerd, Context, CreateTask, Error, EventSink, Exit, Image, IoPaths, Metrics,
     Mount, Name, Nri, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin, Record, Runtime,
-    Signal, TaskInfo, TaskStatus,
+    Signal, Spec, TaskInfo, TaskStatus,
 };
 use shakedown_cri::quirks::Profile;
 use shakedown_cri::real::{DirectoryFs, RealPorts, SystemClock, TokioRuntime, TokioSignal};
-use shakedown_cri::store::Status;
+use shakedown_cri::store::{LinuxResources, Status};
 use shakedown_cri::{Config, Service};
 
 const SANDBOX: &str = "pod";
@@ -39,6 +39,7 @@ struct Task {
     ended: TokioSignal,
     /// The process's ends of the pipes.
     output: Vec<fs::File>,
+    limits: LinuxResources,
 }
 
 #[derive(Clone)]
@@ -60,6 +61,7 @@ impl FakeContainerd {
             exit: None,
             ended: runtime.signal(Name::new("ended", SANDBOX)),
             output: Vec::new(),
+            limits: LinuxResources::default(),
         };
         let sandbox = Record {
             id: SANDBOX.into(),
@@ -105,6 +107,13 @@ impl Containerd for FakeContainerd {
         Ok(())
     }
 
+    async fn record_update(&self, _: &Context, id: &str, spec: Spec) -> Result<(), Error> {
+        if let Some(record) = self.records.borrow_mut().get_mut(id) {
+            record.spec = spec;
+        }
+        Ok(())
+    }
+
     async fn record_delete(&self, _: &Context, id: &str) -> Result<(), Error> {
         self.records.borrow_mut().remove(id);
         Ok(())
@@ -141,6 +150,7 @@ impl Containerd for FakeContainerd {
             status: TaskStatus::Created,
             exit: None,
             ended: self.runtime.signal(Name::new("ended", &request.id)),
+            limits: LinuxResources::default(),
         };
         self.tasks.borrow_mut().insert(request.id, task);
         Ok(PID)
@@ -176,6 +186,15 @@ impl Containerd for FakeContainerd {
                 task.ended.set();
             }
         })
+    }
+
+    async fn task_update(
+        &self,
+        _: &Context,
+        id: &str,
+        resources: &LinuxResources,
+    ) -> Result<(), Error> {
+        self.with_task(id, |task| task.limits = resources.clone())
     }
 
     async fn task_wait(&self, ctx: &Context, id: &str) -> Result<Exit, Error> {
@@ -239,6 +258,10 @@ impl EventSink for Events {
     async fn send(&self, event: ContainerEvent) -> bool {
         self.0.borrow_mut().push(event.kind);
         true
+    }
+
+    async fn receive(&self, _: &Context) -> Result<ContainerEvent, Error> {
+        std::future::pending().await
     }
 }
 
@@ -368,6 +391,12 @@ fn a_container_lives_on_real_ports() {
             let log = node.fs.locate("/var/log/pods/pod/web/0.log");
             let lines = || fs::read_to_string(&log).unwrap_or_default().lines().count();
             eventually("both lines are logged", || lines() == 2).await;
+
+            let limits = LinuxResources { cpu_shares: 512, ..LinuxResources::default() };
+            let updated =
+                service.update_container_resources(ctx.clone(), id.clone(), limits.clone()).await;
+            assert_eq!(updated, Ok(()));
+            assert_eq!(node.containerd.tasks.borrow()[&id].limits, limits);
 
             node.containerd.oom_events.borrow_mut().push(id.clone());
             let reason = || service.peek(&id).map(|peek| peek.reason).unwrap_or_default();

@@ -371,6 +371,14 @@ fn an_action(world: &World) -> BoxedStrategy<Action> {
             .prop_map(|(target, verbose)| Action::Status { target, verbose })
             .boxed(),
         Just(Action::List).boxed(),
+        Just(Action::Events).boxed(),
+        target().prop_map(|target| Action::ReopenLog { target }).boxed(),
+        (target(), 2i64..1000, 0i64..1000)
+            .prop_map(|(target, cpu_shares, memory)| Action::Update {
+                target,
+                limits: Limits { cpu_shares, memory },
+            })
+            .boxed(),
         select(sandboxes.clone()).prop_map(|sandbox| Action::StopPod { sandbox }).boxed(),
         select(sandboxes).prop_map(|sandbox| Action::RemovePod { sandbox }).boxed(),
     ];
@@ -416,7 +424,8 @@ fn an_occurrence(world: &World, known: &Known) -> impl Strategy<Value = Vec<Occu
     let victims: Vec<Victim> = sandboxes.chain(containers).collect();
     let happening =
         (select(victims), 0..=255, any::<bool>()).prop_map(|(of, code, oom)| match of {
-            Victim::Container(container) if oom => Happening::Oom { container },
+            Victim::Container(container) if oom && code % 2 == 0 => Happening::Oom { container },
+            Victim::Container(container) if oom => Happening::RotateLog { container },
             of => Happening::Exit { of, code },
         });
     let occurrence = (happening, a_when(known)).prop_map(|(what, when)| Occurrence {
@@ -562,15 +571,20 @@ fn an_expect(known: &Known, calls: &[Call]) -> BoxedStrategy<Expect> {
 fn an_answer(known: &Known, call: Call) -> impl Strategy<Value = ExpectAnswer> + use<> {
     let is_status = matches!(call.action, Action::Status { .. });
     let state = proptest::option::of(select(vec!["created", "running", "exited", "unknown"]));
+    let is_stream = matches!(call.action, Action::Events);
+    let events = known.containers.iter().map(|name| format!("{name} started"));
+    let events: Vec<String> = events.collect();
+    let received = proptest::option::of(subsequence(events.clone(), 0..=events.len()));
     let message = proptest::option::of(a_message(known));
-    (an_answer_code(), message, proptest::option::of(an_answer_code()), state).prop_map(
-        move |(code, message, client, state)| ExpectAnswer {
+    (an_answer_code(), message, proptest::option::of(an_answer_code()), state, received).prop_map(
+        move |(code, message, client, state, received)| ExpectAnswer {
             span: Span::default(),
             call: call.name.clone(),
             code,
             message,
             client,
             state: state.filter(|_| is_status).map(str::to_owned),
+            received: received.clone().filter(|_| is_stream),
         },
     )
 }
@@ -848,6 +862,7 @@ refused! {
     state_of_a_start
     sweep_of_unknown_actor
     occurrence_words_unknown
+    update_and_events_wrong
     output_too_long
     mode_in_decimal
     world_words_unknown

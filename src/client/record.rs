@@ -32,8 +32,8 @@ impl<P: Ports> Clone for Record<P> {
 }
 
 impl<P: Ports> Record<P> {
-    /// A handle to the stored record with the id of `cached`. Of a record nothing changes after its
-    /// creation, so what is cached stays true as long as the record exists.
+    /// A handle to the stored record with the id of `cached`. Of a record only the limits of its spec
+    /// change after its creation, so the rest of what is cached stays true as long as the record exists.
     pub fn new(ports: P, quirks: Quirks, cached: ports::Record) -> Self {
         Record { ports, quirks, cached: Rc::new(cached) }
     }
@@ -62,6 +62,16 @@ impl<P: Ports> Record<P> {
     /// As [`Record::info`].
     pub async fn spec(&self, ctx: &Context) -> Result<Spec, Error> {
         Ok(self.info(ctx).await?.spec.clone())
+    }
+
+    /// Puts another spec into the store.
+    ///
+    /// # Errors
+    /// As [`Record::info`].
+    pub async fn set_spec(&self, ctx: &Context, spec: Spec) -> Result<(), Error> {
+        self.info(ctx).await?;
+        let updated = self.ports.containerd().record_update(ctx, self.id(), spec).await;
+        updated.map_err(|e| e.across_rpc(self.quirks))
     }
 
     /// Deletes the record after its snapshot (spec section 2.1).

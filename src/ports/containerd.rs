@@ -5,6 +5,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use super::{Context, Error};
+use crate::store::LinuxResources;
 
 /// A container record of the metadata store (spec sections 2.1 and 4.2 step 5).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
@@ -35,8 +36,7 @@ pub struct Spec {
     pub mount_label: String,
     /// The container whose pid namespace is joined; empty for an own one or the pod's.
     pub pid_namespace_of: String,
-    pub cpu_shares: i64,
-    pub memory_limit_in_bytes: i64,
+    pub resources: LinuxResources,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -117,7 +117,7 @@ pub struct Exit {
 /// Every error is as the daemon's service returns it, before the rewrite at the client boundary
 /// ([`Error::across_rpc`]).
 pub trait Containerd: Clone + 'static {
-    /// Of a record nothing changes after its creation: readers share it.
+    /// A record never changes: an update puts another in its place, so that readers can share it.
     fn record_get(
         &self,
         ctx: &Context,
@@ -134,6 +134,13 @@ pub trait Containerd: Clone + 'static {
         &self,
         ctx: &Context,
         record: Record,
+    ) -> impl Future<Output = Result<(), Error>>;
+    /// Puts another spec into a record.
+    fn record_update(
+        &self,
+        ctx: &Context,
+        id: &str,
+        spec: Spec,
     ) -> impl Future<Output = Result<(), Error>>;
     fn record_delete(&self, ctx: &Context, id: &str) -> impl Future<Output = Result<(), Error>>;
 
@@ -172,6 +179,13 @@ pub trait Containerd: Clone + 'static {
         id: &str,
         signal: u32,
         all: bool,
+    ) -> impl Future<Output = Result<(), Error>>;
+    /// Changes the limits of the task's cgroup.
+    fn task_update(
+        &self,
+        ctx: &Context,
+        id: &str,
+        resources: &LinuxResources,
     ) -> impl Future<Output = Result<(), Error>>;
     /// Blocks until the exit is recorded.
     fn task_wait(&self, ctx: &Context, id: &str) -> impl Future<Output = Result<Exit, Error>>;

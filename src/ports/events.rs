@@ -3,12 +3,20 @@
 use std::future::Future;
 use std::time::Duration;
 
+use super::{Context, Error};
 use crate::cri::ContainerEvent;
 
 pub trait EventSink: Clone + 'static {
     /// Offers the event to the channel that all subscribers share (capacity 1000, spec section
     /// 9.1). False when it was full and the event was dropped.
     fn send(&self, event: ContainerEvent) -> impl Future<Output = bool>;
+
+    /// Takes the oldest event out of the channel. Blocks until there is one; whoever else waits does not
+    /// get it.
+    ///
+    /// # Errors
+    /// The context's error, when it ends first.
+    fn receive(&self, ctx: &Context) -> impl Future<Output = Result<ContainerEvent, Error>>;
 }
 
 /// Counting never parks.

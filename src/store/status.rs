@@ -86,6 +86,31 @@ impl Resources {
 }
 
 impl LinuxResources {
+    /// These limits with those of `wanted` that are not zero or empty in their place.
+    #[must_use]
+    pub fn merged(&self, wanted: &LinuxResources) -> LinuxResources {
+        fn pick<T: Default + PartialEq + Clone>(old: &T, new: &T) -> T {
+            if is_empty(new) { old.clone() } else { new.clone() }
+        }
+        let mut unified = self.unified.clone();
+        unified.extend(wanted.unified.clone());
+        LinuxResources {
+            cpu_period: pick(&self.cpu_period, &wanted.cpu_period),
+            cpu_quota: pick(&self.cpu_quota, &wanted.cpu_quota),
+            cpu_shares: pick(&self.cpu_shares, &wanted.cpu_shares),
+            memory_limit_in_bytes: pick(&self.memory_limit_in_bytes, &wanted.memory_limit_in_bytes),
+            oom_score_adj: pick(&self.oom_score_adj, &wanted.oom_score_adj),
+            cpuset_cpus: pick(&self.cpuset_cpus, &wanted.cpuset_cpus),
+            cpuset_mems: pick(&self.cpuset_mems, &wanted.cpuset_mems),
+            hugepage_limits: pick(&self.hugepage_limits, &wanted.hugepage_limits),
+            unified,
+            memory_swap_limit_in_bytes: pick(
+                &self.memory_swap_limit_in_bytes,
+                &wanted.memory_swap_limit_in_bytes,
+            ),
+        }
+    }
+
     fn decode(mut object: Object) -> Result<LinuxResources, Error> {
         let pages = object.objects("hugepage_limits")?;
         let limit = |mut page: Object| {
@@ -363,8 +388,19 @@ impl<P: Ports> StatusStorage<P> {
         &self,
         change: impl FnOnce(Status) -> Result<Status, Error>,
     ) -> Result<(), Error> {
+        self.transact(async |status| change(status)).await
+    }
+
+    /// As [`StatusStorage::update_sync`], for a change that makes calls of its own meanwhile.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn transact(
+        &self,
+        change: impl AsyncFnOnce(Status) -> Result<Status, Error>,
+    ) -> Result<(), Error> {
         let guard = self.lock.write().await;
-        let new = change(guard.with(Status::clone))?;
+        let new = change(guard.with(Status::clone)).await?;
         checkpoint(&self.ports, &self.root, &new).await?;
         guard.with_mut(|status| *status = new);
         Ok(())

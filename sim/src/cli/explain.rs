@@ -142,6 +142,9 @@ fn expected(expect: &Expect) -> Vec<String> {
         if let Some(state) = &answer.state {
             line.push_str(&format!(", state {state}"));
         }
+        if let Some(received) = &answer.received {
+            line.push_str(&format!(", received: {}", list(received)));
+        }
         if let Some(client) = &answer.client {
             line.push_str(&format!("; its client sees {client}"));
         }

@@ -5,7 +5,8 @@ use shakedown_cri::cri::ContainerState;
 use super::judge::{CallFact, Kind, View};
 use super::{Id, Invariant, Notes};
 use crate::run::Snapshot;
-use crate::scenario::InitialState;
+use crate::scenario::{Action, InitialState, Limits};
+use crate::world::ProcessState;
 
 #[derive(Default)]
 pub struct AsIfSerial;
@@ -23,6 +24,48 @@ fn overlap(a: &CallFact, b: &CallFact) -> bool {
     }
 }
 
+/// What updates answered with success is what the process is limited to; one that does not run gets it
+/// from its spec.
+fn limits_in_force(view: &View<'_>, index: usize, notes: &mut Notes) {
+    let subject = &view.subjects[index];
+    let updates = view.calls.iter().zip(&view.plan.calls).filter_map(|(call, plan)| {
+        let Action::Update { limits, .. } = plan.action else { return None };
+        let counts = call.subject == Some(index) && call.succeeded();
+        counts.then_some((call.answered, limits))
+    });
+    let mut updates: Vec<_> = updates.collect();
+    updates.sort_unstable_by_key(|(answered, _)| *answered);
+    let mut wanted = Limits::default();
+    for (_, limits) in updates {
+        wanted.cpu_shares = or(limits.cpu_shares, wanted.cpu_shares);
+        wanted.memory = or(limits.memory, wanted.memory);
+    }
+    if wanted == Limits::default() {
+        return;
+    }
+    let living = view.processes(index).find(|process| process.state == ProcessState::Running);
+    let record = view.world.metadata.records.get(&subject.id);
+    let (place, found) = match (living, record) {
+        (Some(process), _) => ("its process", &process.limits),
+        (None, Some(record)) => ("its spec", &record.spec.resources),
+        (None, None) => return,
+    };
+    let found = Limits { cpu_shares: found.cpu_shares, memory: found.memory_limit_in_bytes };
+    let in_force = (wanted.cpu_shares == 0 || wanted.cpu_shares == found.cpu_shares)
+        && (wanted.memory == 0 || wanted.memory == found.memory);
+    notes.judge(in_force, view, || {
+        format!(
+            "{} was to be limited to {} cpu shares and {} bytes of memory, but {place} has {} and {}",
+            subject.name, wanted.cpu_shares, wanted.memory, found.cpu_shares, found.memory
+        )
+    });
+}
+
+/// `new` unless it says nothing.
+const fn or(new: i64, old: i64) -> i64 {
+    if new == 0 { old } else { new }
+}
+
 impl Invariant for AsIfSerial {
     fn id(&self) -> Id {
         Id(14)
@@ -34,6 +77,7 @@ impl Invariant for AsIfSerial {
 
     fn quiet(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
         for (index, subject) in view.subjects.iter().enumerate() {
+            limits_in_force(view, index, notes);
             let of_it = |kind: Kind| {
                 view.calls.iter().filter(move |c| c.kind == kind && c.subject == Some(index))
             };

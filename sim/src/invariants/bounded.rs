@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::judge::View;
+use super::judge::{Kind, View};
 use super::{Id, Invariant, Notes};
 use crate::oracle::duration_text;
 use crate::run::Snapshot;
@@ -23,6 +23,10 @@ impl Invariant for Bounded {
     fn quiet(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
         for (call, plan) in view.calls.iter().zip(&view.plan.calls) {
             let Some((began, _)) = call.began else { continue };
+            if call.kind == Kind::Events && call.gave_up.is_none() {
+                // A stream goes on for as long as its client listens.
+                continue;
+            }
             // A client that has not given up yet may be patient for as long as it said.
             let patience = [plan.deadline, plan.cancel_after].into_iter().flatten().min();
             let patient = Instant(began).after(patience.unwrap_or_default().max(plan.grace()));

@@ -97,13 +97,13 @@ impl Invariant for NothingLeft {
             if faulted {
                 continue;
             }
-            let lines = view.world.fs.content(path).unwrap_or_default();
+            let lines = view.world.log(path).unwrap_or_default();
             for (slot, stream) in ["stdout", "stderr"].into_iter().enumerate() {
                 if slot == 1 && plan.tty {
                     continue;
                 }
                 let wanted = to_be_logged(&process.written[slot]);
-                let there = logged(lines, stream);
+                let there = logged(&lines, stream);
                 if wanted.is_empty() && there.is_empty() {
                     continue;
                 }

@@ -212,10 +212,19 @@ pub fn action(action: &Action) -> String {
         Action::Status { target: on, verbose } => {
             format!("{}status of {}", if *verbose { "verbose " } else { "" }, target(on))
         }
+        Action::Update { target: on, limits } => {
+            let shares =
+                (limits.cpu_shares != 0).then(|| format!("{} cpu shares", limits.cpu_shares));
+            let memory = (limits.memory != 0).then(|| format!("{} bytes of memory", limits.memory));
+            let limits: Vec<String> = shares.into_iter().chain(memory).collect();
+            format!("limit {} to {}", target(on), limits.join(" and "))
+        }
+        Action::ReopenLog { target: on } => format!("open the log of {} anew", target(on)),
         Action::List => "list containers".to_owned(),
         Action::StopPod { sandbox } => format!("stop the pod {sandbox}"),
         Action::RemovePod { sandbox } => format!("remove the pod {sandbox}"),
         Action::ConnectPlugin { plugin } => format!("the plugin {plugin} connects"),
+        Action::Events => "subscribe to events".to_owned(),
     }
 }
 
@@ -249,6 +258,7 @@ pub fn occurrence(occurrence: &Occurrence) -> String {
             format!("{whose} exits {code}")
         }
         Happening::Oom { container } => format!("the process of {container} runs out of memory"),
+        Happening::RotateLog { container } => format!("the log of {container} is rotated"),
     }
 }
 

@@ -7,7 +7,9 @@ use shakedown_cri::cri::Peek;
 
 use super::describe::{self, Thing};
 use crate::run::{Answer, Outcome, Reply, Snapshot};
-use crate::suite::{Names, Ran, Source, answer_word, events_of, left, root_of, state_word};
+use crate::suite::{
+    Names, Ran, Source, answer_word, events_of, left, received_words, root_of, state_word,
+};
 use crate::turnstile::{Fate, Happened, Layer, Op, RecordingEntry, Stage, Stop};
 
 /// The version of the report's form.
@@ -389,6 +391,8 @@ fn answer_line(answer: &Answer, names: &Names) -> AnswerLine {
             (None, Some(rows.join(", ")))
         }
     };
+    let received = received_words(answer);
+    let reply = if received.is_empty() { reply } else { Some(received.join(", ")) };
     AnswerLine {
         call: answer.call.to_string(),
         began: answer.began,

@@ -7,13 +7,16 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use shakedown_cri::cri::{ContainerFilter, LocalFuture, RuntimeService};
+use shakedown_cri::cri::{
+    ContainerEvent, ContainerFilter, EventStream, LocalFuture, RuntimeService,
+};
 use shakedown_cri::ports::{Code, Context, Error, Runtime};
+use shakedown_cri::store::LinuxResources;
 
 use super::compile::Plan;
 use super::outcome::Reply;
 use crate::scenario::{Action, Target};
-use crate::turnstile::{Sim, SimRuntime};
+use crate::turnstile::{Flow, Op, Sim, SimRuntime, Symbol};
 
 pub(crate) type Answers = Rc<RefCell<Vec<Option<Result<Reply, Error>>>>>;
 
@@ -59,6 +62,21 @@ pub(super) fn call(
         Action::Remove { target } => {
             nothing(service.remove_container(ctx, target_id(plan, target)))
         }
+        Action::Update { target, limits } => {
+            let resources = LinuxResources {
+                cpu_shares: limits.cpu_shares,
+                memory_limit_in_bytes: limits.memory,
+                ..LinuxResources::default()
+            };
+            nothing(service.update_container_resources(ctx, target_id(plan, target), resources))
+        }
+        Action::ReopenLog { target } => {
+            nothing(service.reopen_container_log(ctx, target_id(plan, target)))
+        }
+        Action::Events => {
+            let stream = Stream { sim: sim.clone(), ctx: ctx.clone() };
+            nothing(service.get_container_events(ctx, Rc::new(stream)))
+        }
         Action::Status { target, verbose } => {
             let status = service.container_status(ctx, target_id(plan, target), *verbose);
             Box::pin(async move { status.await.map(|status| Reply::Status(Box::new(status))) })
@@ -82,6 +100,34 @@ pub(super) fn call(
                 answer.map(|()| Reply::Nothing)
             })
         }
+    }
+}
+
+/// The stream of a GetContainerEvents request.
+struct Stream {
+    sim: Sim,
+    /// The client's.
+    ctx: Context,
+}
+
+impl EventStream for Stream {
+    fn send(&self, event: ContainerEvent) -> LocalFuture<Result<(), Error>> {
+        let (client, ctx) = (self.sim.current_actor(), self.ctx.clone());
+        let subject = Symbol::of(&event.container_id);
+        let sent = self.sim.call(Op::EventStream, subject, None, move |world| {
+            let ended = ctx.end().filter(|(at, _)| at.0 <= world.now);
+            Flow::Done(match ended {
+                None => {
+                    world.streamed.entry(client).or_default().push(event.clone());
+                    Ok(())
+                }
+                Some((_, code)) => {
+                    let text = format!("rpc error: code = Canceled desc = {}", code.text());
+                    Err(Error::new(Code::Cancelled, text))
+                }
+            })
+        });
+        Box::pin(sent)
     }
 }
 

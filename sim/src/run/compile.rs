@@ -19,7 +19,7 @@ use crate::scenario::{
 };
 use crate::turnstile::{Moment, Op, Site, Symbol, role_of};
 use crate::world::{
-    ClockChange, Fate, Placed, PluginState, ProcessOutput, ProcessPlan, Roots, Shim, World,
+    ClockChange, Placed, PluginState, ProcessOutput, ProcessPlan, Roots, Shim, World,
 };
 
 /// An entry of the scenario that can be parsed but not run: a harness error of the file.
@@ -253,7 +253,7 @@ impl Plan {
         for container in &world.containers {
             Symbol::alias(&ids[&*container.name], Symbol::of(&container.name));
         }
-        let containers =
+        let containers: Vec<ContainerPlan> =
             (world.containers.iter()).map(|c| container_plan(c, world, &sandboxes, &ids)).collect();
         let mut script = Script::default();
         let (mut fault_spans, mut hold_spans) = (Vec::new(), Vec::new());
@@ -302,7 +302,7 @@ impl Plan {
         }
         let mut occurrences = Vec::new();
         for entry in &scenario.occurrences {
-            match occurrence_plan(entry, &sandboxes, &ids) {
+            match occurrence_plan(entry, &sandboxes, &containers, &ids) {
                 Ok(occurrence) => occurrences.push(occurrence),
                 Err(error) => errors.push(error),
             }
@@ -341,6 +341,8 @@ impl Plan {
             file::Action::Start { target }
             | file::Action::Stop { target, .. }
             | file::Action::Remove { target }
+            | file::Action::Update { target, .. }
+            | file::Action::ReopenLog { target }
             | file::Action::Status { target, .. } => match target {
                 file::Target::Container(name) => Some(Symbol::of(name)),
                 file::Target::Literal(id) => {
@@ -629,27 +631,35 @@ fn clock_plan(clock: &file::Clock) -> Result<ClockPlan, RunError> {
 fn occurrence_plan(
     occurrence: &file::Occurrence,
     sandboxes: &[SandboxPlan],
+    containers: &[ContainerPlan],
     ids: &BTreeMap<&str, String>,
 ) -> Result<OccurrencePlan, RunError> {
-    let of_container = |name: &str| (Symbol::of(name), ids.get(name).cloned());
-    let (op, fate, (name, id)) = match &occurrence.what {
+    let id_of = |name: &str| ids.get(name).cloned().unwrap_or_default();
+    let (role, op, name, placed) = match &occurrence.what {
         Happening::Exit { of, code } => {
-            let victim = match of {
-                Victim::Container(name) => of_container(name),
+            let (name, id) = match of {
+                Victim::Container(name) => (name, id_of(name)),
                 Victim::Sandbox(name) => {
                     let sandbox = sandboxes.iter().find(|sandbox| sandbox.name == *name);
-                    (Symbol::of(name), sandbox.map(|sandbox| sandbox.id.clone()))
+                    (name, sandbox.map(|sandbox| sandbox.id.clone()).unwrap_or_default())
                 }
             };
-            (Op::Exit, Fate::Exit(*code), victim)
+            ("process", Op::Exit, name, Placed::Exit { id, code: *code })
         }
-        Happening::Oom { container } => (Op::Oom, Fate::Oom, of_container(container)),
+        Happening::Oom { container } => {
+            ("process", Op::Oom, container, Placed::Oom { id: id_of(container) })
+        }
+        Happening::RotateLog { container } => {
+            let plan = containers.iter().find(|c| *c.name.text() == **container);
+            let path = plan.and_then(|plan| plan.log_path.clone()).unwrap_or_default();
+            ("rotation", Op::Rotate, container, Placed::RotateLog { path })
+        }
     };
     let (at, when) = when_of(&occurrence.when, &occurrence.span)?;
     Ok(OccurrencePlan {
-        actor: role_of("process", name),
+        actor: role_of(role, Symbol::of(name)),
         op,
-        placed: Placed { id: id.unwrap_or_default(), fate },
+        placed,
         at,
         when,
         span: occurrence.span.0.clone(),

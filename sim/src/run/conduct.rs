@@ -4,8 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use shakedown_cri::config::{Config, RuntimeConfig};
-use shakedown_cri::cri::{ContainerState, RuntimeService, Sandbox, SandboxConfig, SandboxState};
+use shakedown_cri::cri::{
+    ContainerEvent, ContainerState, RuntimeService, Sandbox, SandboxConfig, SandboxState,
+};
 use shakedown_cri::ports::{CancelToken, Code, Context, Error, Instant};
 use shakedown_cri::quirks::Profile;
 
@@ -124,6 +127,9 @@ fn setup_actor(container: Symbol) -> Symbol {
     Symbol::of(&format!("setup-{container}"))
 }
 
+/// What each stream of events brought, by its call.
+type Streamed = FxHashMap<Symbol, Vec<ContainerEvent>>;
+
 struct Conductor {
     sim: Sim,
     plan: Rc<Plan>,
@@ -163,6 +169,7 @@ impl Conductor {
         let settled = self.disturb().await;
         let crashed = settled.stop != Stop::Idle;
         let quiet = self.snapshot();
+        let streamed = self.sim.with_world(|world| world.streamed.clone());
         let quiet_events = self.sim.with_world(|world| world.events.len());
         let mut reaping = Reaped::default();
         let mut reaped = None;
@@ -193,7 +200,7 @@ impl Conductor {
         Outcome {
             case: self.plan.case.clone(),
             profile: self.profile,
-            answers: self.collect_answers(),
+            answers: self.collect_answers(&streamed),
             was_quiet: settled.was_quiet,
             quiet,
             reaped,
@@ -335,9 +342,14 @@ impl Conductor {
             }
         }
         let was_quiet = self.sim.next_due().is_none();
-        let in_progress = self
-            .sim
-            .with_calls(|calls| calls.iter().any(|c| c.began.is_some() && c.answered.is_none()));
+        let now = self.sim.now().0;
+        let in_progress = self.sim.with_calls(|calls| {
+            calls.iter().zip(&self.plan.calls).any(|(call, plan)| {
+                // A stream that its client listens to waits for events, not for its end.
+                let listens = plan.action == Action::Events && call.gave_up(now).is_none();
+                call.began.is_some() && call.answered.is_none() && !listens
+            })
+        });
         if in_progress {
             // What never ends is judged at the end of its bound.
             self.sim.skip_to(horizon);
@@ -532,9 +544,13 @@ impl Conductor {
         Snapshot { at: self.sim.now().0, statuses, left: Leftovers(left) }
     }
 
-    fn collect_answers(&self) -> Vec<Answer> {
+    fn collect_answers(&self, streamed: &Streamed) -> Vec<Answer> {
         let mut results = self.answers.borrow_mut();
         self.sim.with_calls(|calls| {
+            let received = |call: Symbol| {
+                let streamed = streamed.get(&call).into_iter().flatten();
+                streamed.map(|event| (Symbol::of(&event.container_id), event.kind)).collect()
+            };
             let each = calls.iter().enumerate().map(|(index, call)| {
                 let deadline = call.began.zip(call.deadline).map(|(began, deadline)| {
                     (Instant(began).after(deadline).0, Code::DeadlineExceeded)
@@ -547,6 +563,7 @@ impl Conductor {
                     began: call.began,
                     answered: call.answered,
                     result: results[index].take(),
+                    received: received(call.name),
                     gave_up: gave_up.or(cut),
                 }
             });
@@ -582,8 +599,8 @@ impl Conductor {
     fn logs(&self) -> Vec<(Symbol, Vec<String>)> {
         self.sim.with_world(|world| {
             let logged = self.plan.containers.iter().filter_map(|container| {
-                let bytes = world.fs.content(container.log_path.as_deref()?)?;
-                let text = String::from_utf8_lossy(bytes);
+                let bytes = world.log(container.log_path.as_deref()?)?;
+                let text = String::from_utf8_lossy(&bytes);
                 // The time stamp is up to the first space.
                 let lines = text.lines().map(|line| match line.split_once(' ') {
                     Some((_, rest)) => rest.to_owned(),

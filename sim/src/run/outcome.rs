@@ -28,6 +28,8 @@ pub struct Answer {
     pub answered: Option<u64>,
     /// The service's answer; `None`: there was none.
     pub result: Option<Result<Reply, Error>>,
+    /// What a stream of events brought until quiet.
+    pub received: Vec<(Symbol, EventKind)>,
     /// When and as what the client gave up, if that was before the answer; as `Unavailable`, if the daemon
     /// died under the call or was not there.
     pub gave_up: Option<(u64, Code)>,

@@ -263,6 +263,14 @@ pub enum Action {
     Remove {
         target: Target,
     },
+    /// UpdateContainerResources; what is zero stays as it is.
+    Update {
+        target: Target,
+        limits: Limits,
+    },
+    ReopenLog {
+        target: Target,
+    },
     Status {
         target: Target,
         verbose: bool,
@@ -277,6 +285,17 @@ pub enum Action {
     ConnectPlugin {
         plugin: String,
     },
+    /// GetContainerEvents: it goes on until its stream fails.
+    Events,
+}
+
+/// Limits of a container; 0: not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// `cpu-shares`, 2 to 262144.
+    pub cpu_shares: i64,
+    /// `memory-limit`, bytes.
+    pub memory: i64,
 }
 
 /// `[[occurrence]]`: what happens on the node by itself.
@@ -294,6 +313,8 @@ pub enum Happening {
     Exit { of: Victim, code: i32 },
     /// The kernel kills a container's process for want of memory.
     Oom { container: String },
+    /// The container's log is renamed to one with `.1` behind its name, as before it is opened anew.
+    RotateLog { container: String },
 }
 
 /// `container = "web"`: its process; `sandbox = "pod"`: its pause process.
@@ -513,6 +534,8 @@ pub struct ExpectAnswer {
     pub client: Option<Text>,
     /// For a `status` call: the state in the answer (`created` …).
     pub state: Option<String>,
+    /// For an `events` call: what its stream brought until quiet, as `web started`.
+    pub received: Option<Vec<String>>,
 }
 
 /// Every field that is given must hold. `[[expect.status]]`

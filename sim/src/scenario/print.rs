@@ -324,7 +324,14 @@ fn call(out: &mut Writer, call: &Call) {
     out.string("name", &call.name);
     match &call.action {
         Action::Create { container } => out.string("container", container),
-        Action::Start { target: on } | Action::Remove { target: on } => target(out, on),
+        Action::Start { target: on }
+        | Action::Remove { target: on }
+        | Action::ReopenLog { target: on } => target(out, on),
+        Action::Update { target: on, limits } => {
+            target(out, on);
+            out.integer_unless("cpu-shares", limits.cpu_shares, 0);
+            out.integer_unless("memory-limit", limits.memory, 0);
+        }
         Action::Stop { target: on, timeout } => {
             target(out, on);
             out.integer_unless("timeout", *timeout, 0);
@@ -333,7 +340,7 @@ fn call(out: &mut Writer, call: &Call) {
             target(out, on);
             out.flag("verbose", *verbose);
         }
-        Action::List => {}
+        Action::List | Action::Events => {}
         Action::StopPod { sandbox } | Action::RemovePod { sandbox } => {
             out.string("sandbox", sandbox);
         }
@@ -361,7 +368,9 @@ fn occurrence(out: &mut Writer, occurrence: &Occurrence) {
             }
             out.integer_unless("exit-code", i64::from(*code), 0);
         }
-        Happening::Oom { container } => out.string("container", container),
+        Happening::Oom { container } | Happening::RotateLog { container } => {
+            out.string("container", container);
+        }
     }
     if occurrence.when != When::At(Duration::ZERO) {
         when(out, &occurrence.when, "at", "when");
@@ -490,6 +499,9 @@ fn expect(out: &mut Writer, expect: &Expect) {
         out.string_if("message", answer.message.as_deref());
         out.string_if("client", answer.client.as_deref());
         out.string_if("state", answer.state.as_deref());
+        if let Some(received) = &answer.received {
+            out.list("received", received);
+        }
     }
     for status in &expect.statuses {
         out.header("[[expect.status]]");

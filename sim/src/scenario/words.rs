@@ -72,17 +72,22 @@ pub(super) enum ActionWord {
     Start,
     Stop,
     Remove,
+    Update,
+    ReopenLog,
     Status,
     List,
     StopPod,
     RemovePod,
     ConnectPlugin,
+    Events,
 }
 words! { ActionWord, "call":
     "create" => ActionWord::Create, "start" => ActionWord::Start, "stop" => ActionWord::Stop,
-    "remove" => ActionWord::Remove, "status" => ActionWord::Status, "list" => ActionWord::List,
-    "stop-pod" => ActionWord::StopPod, "remove-pod" => ActionWord::RemovePod,
-    "connect-plugin" => ActionWord::ConnectPlugin,
+    "remove" => ActionWord::Remove, "update" => ActionWord::Update,
+    "reopen-log" => ActionWord::ReopenLog, "status" => ActionWord::Status,
+    "list" => ActionWord::List, "stop-pod" => ActionWord::StopPod,
+    "remove-pod" => ActionWord::RemovePod, "connect-plugin" => ActionWord::ConnectPlugin,
+    "events" => ActionWord::Events,
 }
 
 impl Action {
@@ -92,11 +97,14 @@ impl Action {
             Action::Start { .. } => ActionWord::Start,
             Action::Stop { .. } => ActionWord::Stop,
             Action::Remove { .. } => ActionWord::Remove,
+            Action::Update { .. } => ActionWord::Update,
+            Action::ReopenLog { .. } => ActionWord::ReopenLog,
             Action::Status { .. } => ActionWord::Status,
             Action::List => ActionWord::List,
             Action::StopPod { .. } => ActionWord::StopPod,
             Action::RemovePod { .. } => ActionWord::RemovePod,
             Action::ConnectPlugin { .. } => ActionWord::ConnectPlugin,
+            Action::Events => ActionWord::Events,
         }
     }
 }
@@ -106,14 +114,19 @@ impl Action {
 pub(super) enum HappeningWord {
     Exit,
     Oom,
+    RotateLog,
 }
-words! { HappeningWord, "occurrence": "exit" => HappeningWord::Exit, "oom" => HappeningWord::Oom }
+words! { HappeningWord, "occurrence":
+    "exit" => HappeningWord::Exit, "oom" => HappeningWord::Oom,
+    "rotate-log" => HappeningWord::RotateLog,
+}
 
 impl Happening {
     pub(super) fn kind(&self) -> HappeningWord {
         match self {
             Happening::Exit { .. } => HappeningWord::Exit,
             Happening::Oom { .. } => HappeningWord::Oom,
+            Happening::RotateLog { .. } => HappeningWord::RotateLog,
         }
     }
 }

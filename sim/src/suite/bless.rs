@@ -7,7 +7,7 @@ use shakedown_cri::quirks::{Profile, Quirk, Quirks};
 
 use super::cases::{Cases, Ran, RunFailure};
 use super::check::{answer_word, client_word, events_of, left};
-use super::names::{Names, in_version, state_word};
+use super::names::{Names, in_version, received_words, state_word};
 use super::source::Source;
 use crate::invariants::Id;
 use crate::run::Reply;
@@ -279,6 +279,7 @@ fn expectation(ran: &Ran, notes: &mut Vec<String>) -> Expect {
             message: text,
             client: answer.gave_up.map(|_| client_word(answer).to_owned()),
             state,
+            received: (!answer.received.is_empty()).then(|| received_words(answer)),
         }
     });
     let answers = answers.collect();

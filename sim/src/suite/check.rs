@@ -6,7 +6,7 @@ use std::ops::Range;
 use shakedown_cri::cri::EventKind;
 use shakedown_cri::quirks::Quirk;
 
-use super::names::{Names, event_word, in_version, state_word};
+use super::names::{Names, event_word, in_version, received_words, state_word};
 use super::sweep::{is_call, reached};
 use super::verdict::{Kind, Reason, Verdict};
 use crate::invariants::Id;
@@ -427,6 +427,12 @@ fn check_answer(
         && *wanted != client_word(answer)
     {
         differ("the client's view", wanted, client_word(answer).to_owned());
+    }
+    if let Some(wanted) = &expected.received {
+        let found = received_words(answer);
+        if *wanted != found {
+            differ("what was received", &list_text(wanted), list_text(&found));
+        }
     }
     if let Some(wanted) = &expected.state {
         let found = match &answer.result {

@@ -16,7 +16,7 @@ pub use cases::{Cases, Ran, RunFailure, Runner};
 pub(crate) use check::{answer_word, events_of, left};
 pub use collect::{CollectError, Found, collect};
 pub use guard::{is_inside_run, note_panic, run_under_way};
-pub use names::{Names, event_word, state_word};
+pub use names::{Names, event_word, received_words, state_word};
 pub use rewrite::rewrite;
 pub use source::{LoadError, Source, same_names};
 pub(crate) use sweep::root_of;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use shakedown_cri::cri::{ContainerState, EventKind};
 use shakedown_cri::quirks::{Quirk, Quirks};
 
-use crate::run::Plan;
+use crate::run::{Answer, Plan};
 
 /// The ids of a plan's containers and sandboxes, and their names.
 #[derive(Clone, Debug)]
@@ -53,6 +53,12 @@ pub const fn event_word(kind: EventKind) -> &'static str {
         EventKind::Stopped => "stopped",
         EventKind::Deleted => "deleted",
     }
+}
+
+/// What a stream of events brought, as `web started`.
+pub fn received_words(answer: &Answer) -> Vec<String> {
+    let events = answer.received.iter();
+    events.map(|(container, kind)| format!("{container} {}", event_word(*kind))).collect()
 }
 
 /// An expected text as a version has it: what stands in `⟨: unknown⟩` is there in versions that put

@@ -23,7 +23,7 @@ pub enum Layer {
     Shim,
     /// A call of the service to one NRI plugin.
     Nri,
-    /// Sending a CRI event.
+    /// Sending a CRI event, and handing it on.
     Event,
     /// Locks, channels, signals, timers and spawning of the service.
     Runtime,
@@ -106,6 +106,7 @@ operations! {
     RecordInfo "record.info" Metadata "read a container record" [],
     RecordList "record.list" Metadata "list the container records" [],
     RecordCreate "record.create" Metadata "make a container record" [],
+    RecordUpdate "record.update" Metadata "put another spec into a container record" [],
     RecordDelete "record.delete" Metadata "delete a container record" [],
     SnapshotPrepare "snapshot.prepare" Metadata "make the snapshot of a container" [],
     SnapshotMounts "snapshot.mounts" Metadata "read the mounts of a snapshot" [],
@@ -115,6 +116,7 @@ operations! {
     TaskGet "task.get" Task "ask for a task's state" [],
     TaskStart "task.start" Task "start a task's process" [],
     TaskKill "task.kill" Task "send a signal to a task" [],
+    TaskUpdate "task.update" Task "change a task's limits" [],
     TaskWait "task.wait" Task "wait for a task's exit" [],
     TaskDelete "task.delete" Task "delete a task" [],
     TaskOom "task.oom_event" Task "wait for the next event that a process ran out of memory" [],
@@ -126,6 +128,7 @@ operations! {
     ShimState "shim.state" Daemon "ask the shim for the state" [],
     ShimPid "shim.pid" Daemon "ask the shim for the pid" [],
     ShimKill "shim.kill" Daemon "have the shim send a signal" [],
+    ShimUpdate "shim.update" Daemon "have the shim change the limits" [],
     ShimWait "shim.wait" Daemon "wait in the shim for the exit" [],
     ShimDelete "shim.delete" Daemon "have the shim delete the container" [],
     ShimShutdown "shim.shutdown" Daemon "let go of the shim" [],
@@ -133,6 +136,7 @@ operations! {
     RuntimeCreate "runtime.create" Shim "runc create: namespaces, cgroup, a blocked init" [],
     RuntimeStart "runtime.start" Shim "runc start: the user's process runs" [],
     RuntimeKill "runtime.kill" Shim "runc kill" [],
+    RuntimeUpdate "runtime.update" Shim "runc update: other limits of the cgroup" [],
     RuntimeDelete "runtime.delete" Shim "runc delete" [],
     IoCopy "io.copy" Shim "open both ends of the output pipes and copy" [],
     IoDrain "io.drain" Shim "wait for the shim's copy of the output" [],
@@ -144,6 +148,8 @@ operations! {
     NriRemove "nri.remove" Nri "RemoveContainer of a plugin" [],
     NriSynchronize "nri.synchronize" Nri "Synchronize of a plugin" [],
     EventSend "event.send" Event "offer an event to the subscribers' channel" [],
+    EventReceive "event.receive" Event "take an event from the subscribers' channel" [],
+    EventStream "event.stream" Event "send an event to a subscriber" [],
     Spawn "spawn" Runtime "start a background task" [],
     Lock "lock" Runtime "take a lock" [],
     Receive "recv" Runtime "take a channel's item" [],
@@ -157,6 +163,7 @@ operations! {
     Exit "exit" World "a process ends" [],
     Print "print" World "a process writes" [],
     Adjust "adjust" World "the wall clock is set, or goes at another pace" [],
+    Rotate "rotate" World "a log is renamed, as before it is opened anew" [],
     Oom "oom" World "the kernel kills a process for want of memory" [],
     Publish "publish" World "a shim tells the daemon that the kernel killed a process" [],
     Crash "crash" World "the daemon ends" [],
@@ -186,7 +193,7 @@ impl Op {
         match self.layer() {
             Layer::Daemon => !matches!(self, Op::BundleCreate | Op::MetricsRegister),
             Layer::Shim | Layer::Nri => true,
-            _ => matches!(self, Op::Receive | Op::Signal),
+            _ => matches!(self, Op::Receive | Op::Signal | Op::EventReceive),
         }
     }
 
@@ -198,7 +205,7 @@ impl Op {
 
     /// Whether the call can wait for something that others bring about.
     pub(super) const fn waits(self) -> bool {
-        matches!(self, Op::TaskWait | Op::TaskOom | Op::ShimWait | Op::PipeRead)
+        matches!(self, Op::TaskWait | Op::TaskOom | Op::ShimWait | Op::PipeRead | Op::EventReceive)
     }
 
     pub fn find(name: &str) -> Option<Op> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use shakedown_cri::ports::{Code, Error, Image, Mount, Record};
+use shakedown_cri::ports::{Code, Error, Image, Mount, Record, Spec};
 
 #[derive(Default)]
 pub struct Metadata {
@@ -39,6 +39,12 @@ impl Metadata {
             return Err(Error::new(Code::AlreadyExists, text));
         }
         self.records.insert(record.id.clone(), Rc::new(record));
+        Ok(())
+    }
+
+    pub fn update(&mut self, id: &str, spec: Spec) -> Result<(), Error> {
+        let record = self.records.get_mut(id).ok_or_else(|| missing_record(id))?;
+        Rc::make_mut(record).spec = spec;
         Ok(())
     }
 

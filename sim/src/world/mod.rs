@@ -43,8 +43,10 @@ pub enum WaitKey {
     Fifo(fs::FifoId),
     /// A change of a shim, by the pod's number.
     Shim(u32),
-    /// The daemon's event exchange has something for a subscriber.
+    /// There is an event for a subscriber to the service's events.
     Events,
+    /// There is one for the subscriber to `/tasks/oom`.
+    OomEvents,
 }
 
 /// What happens in the world by itself, at a time.
@@ -64,21 +66,15 @@ pub enum Occurrence {
     Clock { change: usize },
 }
 
-/// What befalls a process without a call of the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It ends by itself, with this code.
-    Exit(i32),
-    /// The kernel kills it for want of memory.
-    Oom,
-}
-
-/// An occurrence of the scenario.
+/// An occurrence of the scenario: what befalls the node without a call of the service.
 #[derive(Clone, Debug)]
-pub struct Placed {
-    /// Of the container or sandbox whose process it befalls.
-    pub id: String,
-    pub fate: Fate,
+pub enum Placed {
+    /// The process of this container or sandbox ends by itself.
+    Exit { id: String, code: i32 },
+    /// The kernel kills the process of this container for want of memory.
+    Oom { id: String },
+    /// A log is renamed to one with `.1` behind its name.
+    RotateLog { path: String },
 }
 
 /// What effects bring about beyond the state: collected by the turnstile after each of them.
@@ -147,6 +143,10 @@ pub struct World {
     pub processes: BTreeMap<u32, Process>,
     pub nri: NriWorld,
     pub events: Vec<SentEvent>,
+    /// Numbers of the events that no subscriber has taken yet.
+    pub unclaimed_events: VecDeque<usize>,
+    /// What each stream of events brought to its client, by the call's name.
+    pub streamed: FxHashMap<Symbol, Vec<ContainerEvent>>,
     /// What the daemon's exchange holds for the subscriber to `/tasks/oom`; `None`: nobody subscribed.
     pub oom_events: Option<VecDeque<String>>,
     /// What the scenario placed.
@@ -182,6 +182,8 @@ impl World {
             processes: BTreeMap::new(),
             nri: NriWorld::default(),
             events: Vec::new(),
+            unclaimed_events: VecDeque::new(),
+            streamed: FxHashMap::default(),
             oom_events: None,
             placed: Vec::new(),
             metrics: BTreeMap::new(),
@@ -200,6 +202,23 @@ impl World {
     /// A hash of the file system's history.
     pub fn digest(&self) -> u64 {
         self.fs.digest()
+    }
+
+    /// What a log holds: first what was rotated away.
+    pub fn log(&self, path: &str) -> Option<Vec<u8>> {
+        let parts = [self.fs.content(&format!("{path}.1")), self.fs.content(path)];
+        parts
+            .iter()
+            .any(Option::is_some)
+            .then(|| parts.into_iter().flatten().flatten().copied().collect())
+    }
+
+    /// An event enters the channel of the subscribers.
+    fn send_event(&mut self, event: ContainerEvent) {
+        self.unclaimed_events.push_back(self.events.len());
+        self.events.push(SentEvent { at: self.now, event });
+        self.changed.events = true;
+        self.wake(WaitKey::Events);
     }
 
     /// The judge has looked.
@@ -269,8 +288,8 @@ impl World {
                 Ok(u64::from(pid))
             }
             Occurrence::Placed(number) => {
-                let Placed { id, fate } = self.placed[number].clone();
-                self.befall(&id, fate, lost).map(u64::from)
+                let placed = self.placed[number].clone();
+                self.befall(&placed, lost)
             }
         }
     }

@@ -10,12 +10,13 @@ use shakedown_cri::cri::ContainerEvent;
 use shakedown_cri::ports::{
     Containerd, Context, CreateTask, DirEntry, Errno, Error, EventSink, Exit, FifoEnd, Fs, FsCause,
     FsError, Image, Metrics, Mount, Nri, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin,
-    Ports, Record, TaskInfo,
+    Ports, Record, Spec, TaskInfo,
 };
+use shakedown_cri::store::LinuxResources;
 
 use super::clock::SimClock;
 use super::fs::{Fd, FifoId, FifoRead};
-use super::{EVENT_CHANNEL_CAPACITY, SentEvent, WaitKey, World, task_service};
+use super::{EVENT_CHANNEL_CAPACITY, WaitKey, World, task_service};
 use crate::turnstile::{Call, Flow, Op, Sim, SimRuntime, Symbol};
 
 /// The number of the daemon's first start.
@@ -428,6 +429,15 @@ impl Containerd for SimContainerd {
         create.await
     }
 
+    async fn record_update(&self, ctx: &Context, id: &str, spec: Spec) -> Result<(), Error> {
+        let key = id.to_owned();
+        self.metadata(Op::RecordUpdate, ctx, id, move |world| {
+            world.changed.runtime = true;
+            world.metadata.update(&key, spec.clone())
+        })
+        .await
+    }
+
     async fn record_delete(&self, ctx: &Context, id: &str) -> Result<(), Error> {
         let key = id.to_owned();
         self.metadata(Op::RecordDelete, ctx, id, move |world| world.metadata.delete(&key)).await
@@ -485,6 +495,18 @@ impl Containerd for SimContainerd {
         self.task(Op::TaskKill, ctx, id, kill).await
     }
 
+    async fn task_update(
+        &self,
+        ctx: &Context,
+        id: &str,
+        resources: &LinuxResources,
+    ) -> Result<(), Error> {
+        let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
+        let resources = resources.clone();
+        let update = move || task_service::update(sim, up, own, resources);
+        self.task(Op::TaskUpdate, ctx, id, update).await
+    }
+
     async fn task_wait(&self, ctx: &Context, id: &str) -> Result<Exit, Error> {
         let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
         self.task(Op::TaskWait, ctx, id, move || task_service::wait(sim, up, own)).await
@@ -505,7 +527,7 @@ impl Containerd for SimContainerd {
                 None => Flow::Done(Ok(None)),
                 Some(events) => match events.pop_front() {
                     Some(id) => Flow::Done(Ok(Some(id))),
-                    None => Flow::Wait(WaitKey::Events),
+                    None => Flow::Wait(WaitKey::OomEvents),
                 },
             });
         call.await
@@ -568,15 +590,25 @@ impl EventSink for SimEvents {
         let subject = Symbol::of(&event.container_id);
         let mut event = Some(event);
         let call = self.sim.call(Op::EventSend, subject, None, move |world| {
-            let fits = world.events.len() < EVENT_CHANNEL_CAPACITY;
+            let fits = world.unclaimed_events.len() < EVENT_CHANNEL_CAPACITY;
             if fits {
                 let event = event.take().expect("an effect happens once");
-                world.events.push(SentEvent { at: world.now, event });
-                world.changed.events = true;
+                world.send_event(event);
             }
             Flow::Done(fits)
         });
         call.await
+    }
+
+    async fn receive(&self, ctx: &Context) -> Result<ContainerEvent, Error> {
+        let taken = self.sim.call(Op::EventReceive, Symbol::EMPTY, Some(ctx), |world| match world
+            .unclaimed_events
+            .pop_front()
+        {
+            Some(number) => Flow::Done(Ok(world.events[number].event.clone())),
+            None => Flow::Wait(WaitKey::Events),
+        });
+        taken.await
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use shakedown_cri::ports::Exit;
+use shakedown_cri::store::LinuxResources;
 
 use super::fs::{FifoId, FifoWrite};
-use super::{Fate, Occurrence, WaitKey, World};
+use super::{Occurrence, Placed, WaitKey, World};
 use crate::turnstile::{Op, Symbol, role_of};
 
 /// A piece of output of a process.
@@ -66,6 +67,8 @@ pub struct Process {
     pub code: i32,
     /// Why it ended, once it did.
     pub cause: Option<ExitCause>,
+    /// The limits of its cgroup.
+    pub limits: LinuxResources,
     /// The shim watches its cgroup for want of memory.
     pub watched: bool,
     /// An exit is on its way.
@@ -103,6 +106,7 @@ impl World {
                 exited_at: None,
                 code: 0,
                 cause: None,
+                limits: LinuxResources::default(),
                 watched: false,
                 dying: None,
                 stdout: None,
@@ -192,29 +196,41 @@ impl World {
         self.schedule(Duration::ZERO, actor, Op::Exit, exit);
     }
 
-    /// An occurrence of the scenario befalls the process of a container or sandbox. Returns its pid.
+    /// An occurrence of the scenario comes about; `lost`: the shim does not learn of it. Returns what
+    /// enters the digest.
     ///
     /// # Errors
-    /// There is no such process.
-    pub(super) fn befall(&mut self, id: &str, fate: Fate, lost: bool) -> Result<u32, String> {
-        let lives = |p: &&Process| p.container == id && p.state != ProcessState::Dead;
-        let found = self.processes.values().rev().find(lives);
-        let Some((pid, watched, name)) = found.map(|p| (p.pid, p.watched, p.name)) else {
-            return Err(format!("no process of `{}` lived at that moment", Symbol::of(id)));
-        };
-        match fate {
-            Fate::Exit(code) => self.process_exits(pid, code, ExitCause::Itself, !lost),
-            Fate::Oom => {
+    /// Why it cannot.
+    pub(super) fn befall(&mut self, placed: &Placed, lost: bool) -> Result<u64, String> {
+        let pid = match placed {
+            Placed::Exit { id, code } => {
+                let pid = self.living_process(id)?;
+                self.process_exits(pid, *code, ExitCause::Itself, !lost);
+                pid
+            }
+            Placed::Oom { id } => {
+                let pid = self.living_process(id)?;
                 self.kill_process(pid, SIGKILL, ExitCause::Oom);
                 // Whoever is not watched for it yet is killed without a word.
-                if watched {
-                    let watcher = role_of("oom-watcher", name);
+                if let Some(process) = self.processes.get(&pid).filter(|process| process.watched) {
+                    let watcher = role_of("oom-watcher", process.name);
                     let report = Occurrence::OomReport { pid };
                     self.schedule(Duration::ZERO, watcher, Op::Publish, report);
                 }
+                pid
             }
-        }
-        Ok(pid)
+            Placed::RotateLog { path } => {
+                self.fs.rename(path, &format!("{path}.1")).map_err(|error| error.to_string())?;
+                0
+            }
+        };
+        Ok(u64::from(pid))
+    }
+
+    fn living_process(&self, id: &str) -> Result<u32, String> {
+        let lives = |p: &&Process| p.container == id && p.state != ProcessState::Dead;
+        let found = self.processes.values().rev().find(lives).map(|p| p.pid);
+        found.ok_or_else(|| format!("no process of `{}` lived at that moment", Symbol::of(id)))
     }
 
     /// The shim's event reaches the daemon, and whoever subscribed.
@@ -222,7 +238,7 @@ impl World {
         let Some(process) = self.processes.get(&pid) else { return };
         if let Some(events) = &mut self.oom_events {
             events.push_back(process.container.clone());
-            self.wake(WaitKey::Events);
+            self.wake(WaitKey::OomEvents);
         }
     }
 

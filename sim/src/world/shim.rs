@@ -8,6 +8,7 @@ use shakedown_cri::ports::{
     Code, Context, CreateTask, Error, Exit, FifoEnd, IoPaths, TaskInfo, TaskStatus,
 };
 use shakedown_cri::quirks::Quirk;
+use shakedown_cri::store::LinuxResources;
 
 use super::process::{ExitCause, ProcessState, SIGKILL};
 use super::{Occurrence, WaitKey, World};
@@ -262,13 +263,15 @@ fn copy_failed(path: &str, cause: &str) -> Error {
     ))
 }
 
-/// Create in the shim: `runc create`, then the copy of the output. Holds the shim's lock.
+/// Create in the shim: `runc create`, then the copy of the output. Holds the shim's lock. `limits`:
+/// those of the bundle's spec.
 pub(super) async fn create(
     sim: Sim,
     ctx: Context,
     pod: u32,
     request: CreateTask,
     name: Symbol,
+    limits: LinuxResources,
 ) -> Result<u32, Error> {
     sim.with_world(|world| {
         if let Some(shim) = world.shim_mut(pod) {
@@ -277,7 +280,7 @@ pub(super) async fn create(
         world.mounts.insert(request.id.clone());
         world.changed.runtime = true;
     });
-    let result = create_locked(&sim, &ctx, pod, &request, name).await;
+    let result = create_locked(&sim, &ctx, pod, &request, name, limits).await;
     let unmounted = request.id;
     sim.with_world(|world| {
         if let Some(shim) = world.shim_mut(pod) {
@@ -300,6 +303,7 @@ async fn create_locked(
     pod: u32,
     request: &CreateTask,
     name: Symbol,
+    limits: LinuxResources,
 ) -> Result<u32, Error> {
     let (id, up) = (request.id.clone(), ctx.clone());
     let made = sim.call(Op::RuntimeCreate, Symbol::EMPTY, Some(ctx), move |world| {
@@ -313,6 +317,9 @@ async fn create_locked(
             ))));
         }
         let pid = world.new_process(&id, name);
+        if let Some(process) = world.processes.get_mut(&pid) {
+            process.limits = limits.clone();
+        }
         world.runtime.insert(id.clone(), pid);
         world.changed.runtime = true;
         Flow::Done(Ok(pid))
@@ -427,6 +434,34 @@ pub(super) async fn kill(
         Code::NotFound => error,
         _ => Error::unknown(format!("unknown error after kill: {}", error.message)),
     })
+}
+
+/// Update in the shim: `runc update`.
+pub(super) async fn update(
+    sim: Sim,
+    ctx: Context,
+    pod: u32,
+    id: String,
+    resources: LinuxResources,
+) -> Result<(), Error> {
+    let state = sim.with_world(|world| world.shim_container(pod, &id).map(|c| c.state))?;
+    if state == InitState::Stopped {
+        return Err(Error::unknown("cannot update a stopped container"));
+    }
+    let up = ctx.clone();
+    let updated = sim.call(Op::RuntimeUpdate, Symbol::EMPTY, Some(&ctx), move |world| {
+        if let Some(error) = time_is_up(Op::RuntimeUpdate, &up, world.now) {
+            return Flow::Done(Err(error));
+        }
+        let pid = world.runtime.get(&id).copied();
+        let Some(process) = pid.and_then(|pid| world.processes.get_mut(&pid)) else {
+            return Flow::Done(Err(Error::unknown("container does not exist")));
+        };
+        process.limits = process.limits.merged(&resources);
+        world.changed.runtime = true;
+        Flow::Done(Ok(()))
+    });
+    updated.await
 }
 
 /// Delete in the shim: waits for the copy of the output, `runc delete`, unmounts.

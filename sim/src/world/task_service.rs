@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use shakedown_cri::ports::{Code, Context, CreateTask, Error, Exit, IoPaths, TaskInfo, TaskStatus};
 use shakedown_cri::quirks::Quirk;
+use shakedown_cri::store::LinuxResources;
 
 use super::{World, shim};
 use crate::turnstile::{Flow, Op, Sim, Symbol};
@@ -198,6 +199,7 @@ fn ended(ctx: &Context, now: u64) -> Option<Error> {
 pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Result<u32, Error> {
     let id = request.id.clone();
     let pod = sim.with_world(|world| world.pod_of(&id))?;
+    let record = sim.with_world(|world| world.metadata.get(&id))?;
     if sim.with_world(|world| world.tasks.pod(&id)).is_some() {
         return Err(Error::new(Code::AlreadyExists, format!("task {id}: already exists")));
     }
@@ -232,9 +234,9 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
     let created = {
         let (sim, up, request) = (sim.clone(), ctx.clone(), request.clone());
         let gate = move |world: &mut World| world.shim_busy(pod);
-        let name = Symbol::of(&id);
+        let (name, limits) = (Symbol::of(&id), record.spec.resources.clone());
         peer.sim.serve(Op::ShimCreate, Symbol::EMPTY, Some(&ctx), gate, move || {
-            shim::create(sim, up, pod, request, name)
+            shim::create(sim, up, pod, request, name, limits)
         })
     };
     if let Err(error) = created.await {
@@ -346,6 +348,22 @@ pub(super) async fn kill(
     let of_shim = sim.clone();
     let call = sim.serve(Op::ShimKill, Symbol::EMPTY, Some(&ctx), gate, move || {
         shim::kill(of_shim, up, pod, id, signal, all)
+    });
+    peer.checked(call.await)
+}
+
+pub(super) async fn update(
+    sim: Sim,
+    ctx: Context,
+    id: String,
+    resources: LinuxResources,
+) -> Result<(), Error> {
+    let peer = Peer::of(&sim, &id)?;
+    let (up, pod) = (ctx.clone(), peer.pod);
+    let gate = move |world: &mut World| world.shim_busy(pod);
+    let of_shim = sim.clone();
+    let call = sim.serve(Op::ShimUpdate, Symbol::EMPTY, Some(&ctx), gate, move || {
+        shim::update(of_shim, up, pod, id, resources)
     });
     peer.checked(call.await)
 }

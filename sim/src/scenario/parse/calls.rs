@@ -69,11 +69,14 @@ impl<'t> Parser<'t, '_> {
             ActionWord::Start => "a call `start`",
             ActionWord::Stop => "a call `stop`",
             ActionWord::Remove => "a call `remove`",
+            ActionWord::Update => "a call `update`",
+            ActionWord::ReopenLog => "a call `reopen-log`",
             ActionWord::Status => "a call `status`",
             ActionWord::List => "a call `list`",
             ActionWord::StopPod => "a call `stop-pod`",
             ActionWord::RemovePod => "a call `remove-pod`",
             ActionWord::ConnectPlugin => "a call `connect-plugin`",
+            ActionWord::Events => "a call `events`",
         };
         let container = |key| self.required_reference(&table, key, &self.containers);
         let sandbox = |key| self.required_reference(&table, key, &self.sandboxes);
@@ -85,6 +88,18 @@ impl<'t> Parser<'t, '_> {
                 timeout: self.bounded(&table, "timeout", -86_400, 86_400).unwrap_or(0),
             },
             ActionWord::Remove => Action::Remove { target: self.target(&table) },
+            ActionWord::Update => {
+                let limits = Limits {
+                    cpu_shares: self.bounded(&table, "cpu-shares", 2, 262_144).unwrap_or(0),
+                    memory: self.bounded(&table, "memory-limit", 1, 1 << 40).unwrap_or(0),
+                };
+                if limits == Limits::default() {
+                    let message = "a call `update` needs `cpu-shares` or `memory-limit`";
+                    self.sink.error(table.span.clone(), message);
+                }
+                Action::Update { target: self.target(&table), limits }
+            }
+            ActionWord::ReopenLog => Action::ReopenLog { target: self.target(&table) },
             ActionWord::Status => Action::Status {
                 target: self.target(&table),
                 verbose: table.boolean("verbose").unwrap_or(false),
@@ -92,6 +107,7 @@ impl<'t> Parser<'t, '_> {
             ActionWord::List => Action::List,
             ActionWord::StopPod => Action::StopPod { sandbox: sandbox("sandbox") },
             ActionWord::RemovePod => Action::RemovePod { sandbox: sandbox("sandbox") },
+            ActionWord::Events => Action::Events,
             ActionWord::ConnectPlugin => Action::ConnectPlugin {
                 plugin: self.required_reference(&table, "plugin", &self.plugins),
             },

@@ -20,6 +20,7 @@ impl<'t> Parser<'t, '_> {
         table.what = match word {
             HappeningWord::Exit => "an occurrence `exit`",
             HappeningWord::Oom => "an occurrence `oom`",
+            HappeningWord::RotateLog => "an occurrence `rotate-log`",
         };
         let container = |key| self.required_reference(&table, key, &self.containers);
         let what = match word {
@@ -41,6 +42,7 @@ impl<'t> Parser<'t, '_> {
                 Happening::Exit { of, code: i32::try_from(code).unwrap_or(0) }
             }
             HappeningWord::Oom => Happening::Oom { container: container("container") },
+            HappeningWord::RotateLog => Happening::RotateLog { container: container("container") },
         };
         let when = self.when(&table, "at", "when").unwrap_or(When::At(Duration::ZERO));
         let span = Span(table.span.clone());

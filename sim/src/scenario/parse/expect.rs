@@ -209,6 +209,26 @@ impl<'t> Parser<'t, '_> {
                 self.sink.error(state.span.clone(), message);
             }
         }
+        let received = table
+            .get("received")
+            .and_then(|value| value.strings(limits::EXPECTATIONS_MAX, limits::TEXT_BYTES_MAX));
+        for event in received.iter().flatten() {
+            let (container, kind) = event.text.split_once(' ').unwrap_or((&event.text, ""));
+            let names = [&self.containers, &self.sandboxes];
+            let known = names.iter().any(|names| names.iter().any(|name| name == container));
+            if !known || !EVENT_WORDS.contains(&kind) {
+                let message = format!("`{}` is no event of a container", shown(&event.text));
+                self.sink.error_with(event.span.clone(), message, |diagnostic| {
+                    diagnostic.help("write the name of the container and the event: `web started`")
+                });
+            }
+        }
+        let action = self.calls.get(&call).copied().flatten();
+        if let Some(value) = table.get("received")
+            && action.is_some_and(|action| action != ActionWord::Events)
+        {
+            self.sink.error(value.span(), "only an `events` call receives something");
+        }
         let answer = ExpectAnswer {
             span: Span(table.span.clone()),
             call,
@@ -216,6 +236,7 @@ impl<'t> Parser<'t, '_> {
             message: self.text_of(&table, "message", Wants::Message),
             client: self.text_of(&table, "client", Wants::Answer),
             state: state.map(|state| state.text),
+            received: received.map(|list| list.into_iter().map(|event| event.text).collect()),
         };
         table.finish();
         answer
