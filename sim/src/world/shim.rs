@@ -313,7 +313,7 @@ async fn create_locked(
         if world.plans.get(&name).is_some_and(|plan| plan.executable_missing) {
             let text = "exec: \"app\": executable file not found in $PATH";
             return Flow::Done(Err(Error::unknown(format!(
-                "unable to start container process: {text}"
+                "runc create failed: unable to start container process: {text}"
             ))));
         }
         let pid = world.new_process(&id, name);

@@ -16,6 +16,7 @@ const STATE_TIMEOUT: Duration = Duration::from_secs(2);
 const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// `io.containerd.timeout.shim.cleanup`
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(5);
+const RUNTIME_PATH_UNRESOLVED: &str = "failed to resolve runtime path";
 /// The annotation that groups a pod's containers in one shim.
 const SANDBOX_ID: &str = "io.kubernetes.cri.sandbox-id";
 
@@ -69,14 +70,28 @@ impl World {
         }
         if !binary.is_empty() && !self.fs.exists(binary) {
             return Err(Error::unknown(format!(
-                "failed to resolve runtime path: invalid custom binary path: \
+                "{RUNTIME_PATH_UNRESOLVED}: invalid custom binary path: \
                  stat {binary}: no such file or directory"
             )));
         }
         match ended(ctx, self.now) {
-            Some(error) => Err(error.wrap("").wrap("start failed")),
+            // The command printed nothing.
+            Some(error) => Err(error.wrap("")),
             None => Ok(()),
         }
+    }
+
+    /// How the shim manager words that a container could not join its pod's shim.
+    fn joining_failed(&self, pod: u32, error: Error) -> Error {
+        let error = if error.message.starts_with(RUNTIME_PATH_UNRESOLVED) {
+            error
+        } else if self.quirks.has(Quirk::ShimLaunchedPerContainer) {
+            error.wrap("start failed")
+        } else {
+            let sandbox = self.shims.get(pod as usize).map_or("", |shim| &*shim.sandbox);
+            error.wrap(format!("failed to load sandbox task {sandbox:?}"))
+        };
+        error.wrap("failed to start shim")
     }
 }
 
@@ -223,8 +238,10 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
         Flow::Done(world.join_shim(&up, &binary))
     });
     if let Err(error) = joined.await {
-        sim.with_world(|world| world.bundles.remove(&id));
-        return Err(error.wrap("failed to start shim"));
+        return Err(sim.with_world(|world| {
+            world.bundles.remove(&id);
+            world.joining_failed(pod, error)
+        }));
     }
     sim.with_world(|world| {
         world.tasks.insert(&id, pod);
