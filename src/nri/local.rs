@@ -12,7 +12,7 @@ use crate::ports::{
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// How far plugins have heard of a container; absent: removed, or never heard of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -161,15 +161,26 @@ impl<P: Ports> Service<P> {
         self.call_plugins(ctx, guard, event, views.pod.clone(), container).await
     }
 
-    /// Registers the plugins that were there before the service.
+    /// Registers the plugins that have connected while the service came up. They are told what there
+    /// is; on an empty node that is nothing.
     pub(crate) async fn nri_register_connected(&self) {
         if !self.nri_enabled() {
             return;
         }
         let plugins = self.ports.nri().plugins();
-        if !plugins.is_empty() {
+        if plugins.is_empty() {
+            return;
+        }
+        if self.sandboxes.list().await.is_empty() {
             let guard = self.nri.write().await;
-            guard.with_mut(|state| plugins.into_iter().for_each(|plugin| state.register(plugin)));
+            return guard.with_mut(|state| {
+                plugins.into_iter().for_each(|plugin| state.register(plugin));
+            });
+        }
+        for plugin in plugins {
+            if let Err(error) = self.nri_connect_plugin(&plugin.name).await {
+                error!(%error, "failed to register NRI plugin {}", quote(&plugin.name));
+            }
         }
     }
 

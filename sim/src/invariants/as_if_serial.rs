@@ -94,6 +94,7 @@ impl Invariant for AsIfSerial {
                 .any(|(i, a)| starts[i + 1..].iter().any(|b| overlap(a, b)));
             let all_answered = starts.iter().all(|start| start.answered.is_some());
             let undisturbed = !view.faults_struck(|_| true)
+                && !starts.iter().any(|start| start.was_cut())
                 && !view.calls.iter().any(|c| {
                     let intervenes = matches!(
                         c.kind,

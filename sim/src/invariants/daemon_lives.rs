@@ -1,4 +1,4 @@
-//! I17: nothing makes the service panic.
+//! I17: nothing makes the service panic or refuse to come up.
 
 use super::judge::View;
 use super::{Id, Invariant, Notes};
@@ -18,6 +18,9 @@ impl Invariant for DaemonLives {
 
     fn stopped(&mut self, view: &View<'_>, stop: &Stop, notes: &mut Notes) {
         notes.evaluated();
+        if let Some(error) = view.daemon.facts().refused {
+            notes.violate(view, format!("the daemon refused to come up: {error}"));
+        }
         if let Stop::Panicked { actor, message } = stop {
             notes.violate(view, format!("{actor} panicked: {message}"));
         }

@@ -1,6 +1,8 @@
 //! I9: CREATED before STARTED before STOPPED before DELETED, each at most once, for all that
 //! happened and nothing else.
 
+use std::collections::BTreeSet;
+
 use shakedown_cri::cri::{ContainerState, EventKind};
 
 use super::judge::{Kind, View};
@@ -12,6 +14,8 @@ use crate::world::ProcessState;
 #[derive(Default)]
 pub struct EventOrder {
     seen: usize,
+    /// The subjects that a client could see running.
+    ran: BTreeSet<usize>,
 }
 
 impl EventOrder {
@@ -23,17 +27,19 @@ impl EventOrder {
             .any(|sent| sent.event.container_id == *id && sent.event.kind == kind)
     }
 
-    fn complete(view: &View<'_>, notes: &mut Notes) {
+    fn complete(&self, view: &View<'_>, notes: &mut Notes) {
         for (index, subject) in view.subjects.iter().enumerate() {
+            // A start whose answer a crash kept back may have come that far.
             let starting = view.calls.iter().any(|call| {
-                call.kind == Kind::Start && call.subject == Some(index) && call.in_progress()
+                let open = call.in_progress() || call.was_cut();
+                call.kind == Kind::Start && call.subject == Some(index) && open
             });
             if Self::sent(view, index, EventKind::Started) && !starting && !view.reaping {
                 notes.judge(view.was_started(index), view, || {
                     format!("STARTED was sent, but no start of {} succeeded", subject.name)
                 });
             }
-            if view.was_started(index) {
+            if view.was_started(index) || self.ran.contains(&index) {
                 notes.judge(Self::sent(view, index, EventKind::Started), view, || {
                     format!("{} was started, but no STARTED event was sent", subject.name)
                 });
@@ -71,10 +77,15 @@ impl Invariant for EventOrder {
     }
 
     fn watches(&self) -> Watch {
-        Watch::EVENTS
+        Watch::EVENTS.and(Watch::STATUS)
     }
 
     fn moment(&mut self, view: &View<'_>, _: &Happened, notes: &mut Notes) {
+        for (index, subject) in view.subjects.iter().enumerate() {
+            if subject.state() == Some(ContainerState::Running) {
+                self.ran.insert(index);
+            }
+        }
         let events = &view.world.events;
         for at in self.seen..events.len() {
             let event = &events[at].event;
@@ -112,10 +123,13 @@ impl Invariant for EventOrder {
     }
 
     fn quiet(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
-        Self::complete(view, notes);
+        // A client of a daemon that is down sees nothing, and has not heard the last.
+        if view.daemon.facts().serves {
+            self.complete(view, notes);
+        }
     }
 
     fn reaped(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
-        Self::complete(view, notes);
+        self.complete(view, notes);
     }
 }

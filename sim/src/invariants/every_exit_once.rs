@@ -80,7 +80,10 @@ impl Invariant for EveryExitOnce {
     }
 
     fn quiet(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
-        self.evaluate(view, notes);
+        // A daemon that is down has no status to tell.
+        if view.daemon.facts().serves {
+            self.evaluate(view, notes);
+        }
     }
 
     fn reaped(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {

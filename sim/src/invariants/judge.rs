@@ -100,6 +100,11 @@ impl CallFact {
         self.began.is_some() && self.answered.is_none()
     }
 
+    /// It is over without an answer of the service: the daemon died under it, or was not there.
+    pub fn was_cut(&self) -> bool {
+        self.answered.is_some() && self.result.is_none()
+    }
+
     /// Whether the call speaks of the container, or of its pod.
     pub fn touches(&self, index: usize, subject: &Subject) -> bool {
         self.subject == Some(index) || self.sandbox_id.as_ref() == Some(&subject.sandbox_id)
@@ -121,6 +126,7 @@ pub struct View<'a> {
     pub status_changed: bool,
     /// The background tasks that belong to no container or sandbox, of when the setup was done.
     pub residents: &'a [Symbol],
+    pub daemon: &'a Daemon,
     sim: &'a Sim,
     owners: &'a RefCell<FxHashMap<Symbol, Owner>>,
 }
@@ -190,8 +196,11 @@ impl View<'_> {
     pub fn background_tasks(&self) -> Vec<Symbol> {
         let of_client = |task: &Symbol| self.calls.iter().any(|call| call.name == *task);
         let inner = |task: &Symbol| task.text().contains('/');
+        // Every boot has the same ones.
+        let resident =
+            |task: &Symbol| self.residents.iter().any(|r| *r.text() == *without_boot(&task.text()));
         let mut tasks = self.sim.service_tasks();
-        tasks.retain(|task| !self.residents.contains(task) && !of_client(task) && !inner(task));
+        tasks.retain(|task| !resident(task) && !of_client(task) && !inner(task));
         tasks
     }
 
@@ -203,6 +212,14 @@ impl View<'_> {
                 _ => false,
             })
         })
+    }
+}
+
+/// A task's name in the daemon's first boot: `exit-monitor(web)` of `boot2:exit-monitor(web)`.
+pub fn without_boot(actor: &str) -> &str {
+    match actor.split_once(':') {
+        Some((boot, rest)) if boot.starts_with("boot") && !boot.contains('(') => rest,
+        _ => actor,
     }
 }
 
@@ -371,7 +388,8 @@ impl Judge {
             .and_if(Watch::EVENTS, world.changed.events)
             .and_if(Watch::PLUGINS, world.changed.plugins)
             .and_if(Watch::ERRORS, happened.error.is_some())
-            .and_if(Watch::ANSWERS, moment.site.op == Op::Done);
+            .and_if(Watch::ANSWERS, moment.site.op == Op::Done)
+            .and_if(Watch::DAEMON, matches!(moment.site.op, Op::Crash | Op::Restart | Op::Up));
         if !state.watched.meets(seen) {
             return;
         }
@@ -387,6 +405,7 @@ impl Judge {
             last_fault_at: 0,
             status_changed: changed,
             residents: &state.residents,
+            daemon: &self.0.daemon,
             sim: &self.0.sim,
             owners: &self.0.owners,
         };
@@ -423,6 +442,7 @@ impl Judge {
                 last_fault_at,
                 status_changed: false,
                 residents: &state.residents,
+                daemon: &self.0.daemon,
                 sim: &self.0.sim,
                 owners: &self.0.owners,
             };

@@ -13,6 +13,7 @@ mod nothing_left;
 mod nri_truthful;
 mod one_owner;
 mod others_answer;
+mod recovery;
 mod removable;
 mod running_alive;
 mod terminal_dead;
@@ -120,6 +121,9 @@ impl Watch {
     /// Every moment, whatever it brings.
     pub const MOMENTS: Watch = Watch(1 << 6);
 
+    /// The daemon ended, was started, or serves.
+    pub const DAEMON: Watch = Watch(1 << 7);
+
     pub const fn and(self, other: Watch) -> Watch {
         Watch(self.0 | other.0)
     }
@@ -168,6 +172,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<every_exit_once::EveryExitOnce>::default(),
         Box::<running_alive::RunningMeansAlive>::default(),
         Box::<event_order::EventOrder>::default(),
+        Box::<recovery::Recovery>::default(),
         Box::<nri_truthful::NriTruthful>::default(),
         Box::<others_answer::OthersAnswer>::default(),
         Box::<as_if_serial::AsIfSerial>::default(),

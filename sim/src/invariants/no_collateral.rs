@@ -69,8 +69,10 @@ impl Invariant for NoCollateral {
                     && !asked
                     && !subject.exited_in_setup
                 {
-                    let by_itself =
-                        matches!(process.cause, Some(ExitCause::Itself | ExitCause::Oom));
+                    let by_itself = matches!(
+                        process.cause,
+                        Some(ExitCause::Itself | ExitCause::Oom | ExitCause::PowerLoss)
+                    );
                     notes.judge(by_itself, view, || {
                         format!(
                             "the process of {} was killed, although nobody asked for it",

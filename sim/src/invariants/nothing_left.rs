@@ -1,6 +1,6 @@
 //! I16: once reaped, nothing is left, and logs that no fault struck are complete.
 
-use super::judge::View;
+use super::judge::{View, without_boot};
 use super::{Id, Invariant, Notes, Watch};
 use crate::run::Snapshot;
 use crate::turnstile::{Happened, Layer};
@@ -63,8 +63,8 @@ impl Invariant for NothingLeft {
         let actor = site.actor.text();
         for (index, subject) in view.subjects.iter().enumerate() {
             // Reads end with an error when the service itself closes its pipes: that is no fault.
-            let of_log =
-                actor.starts_with("log-") && actor.ends_with(&format!("({})", subject.name));
+            let of_log = without_boot(&actor).starts_with("log-")
+                && actor.ends_with(&format!("({})", subject.name));
             self.struck[index] |= of_log;
         }
     }
@@ -94,7 +94,9 @@ impl Invariant for NothingLeft {
                         || site.subject.text().starts_with("log:")
                 });
             let Some(process) = view.processes(index).last() else { continue };
-            if faulted {
+            // What the daemon has taken from a pipe and not yet written goes with it.
+            let crashed = view.world.crashes.iter().any(|at| process.started_at <= Some(*at));
+            if faulted || crashed {
                 continue;
             }
             let lines = view.world.log(path).unwrap_or_default();

@@ -1799,9 +1799,7 @@ impl Core {
                 // Whom nobody waits for, the daemon works for.
                 What::Call { .. } | What::Single { .. } => of_boot(parked.task),
                 What::Spawn { task } | What::Woken { task } => of_boot(Some(*task)),
-                What::Occurrence(occurrence) => {
-                    kind == CrashKind::Power || occurrence.is_of_daemon()
-                }
+                What::Occurrence(occurrence) => occurrence.ends_with(kind),
                 What::Up => true,
                 What::Begin { .. }
                 | What::Cancel { .. }

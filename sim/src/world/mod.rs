@@ -117,6 +117,8 @@ pub const WALL_EPOCH: i64 = 1_767_225_600_000_000_000;
 pub struct World {
     /// Number of the daemon's latest boot, the owner of the descriptors that it has open.
     pub boot: u32,
+    /// When boots of the daemon ended.
+    pub crashes: Vec<u64>,
     /// The quirks of the profile; the world heeds those of its own part.
     pub quirks: Quirks,
     /// Virtual monotonic time, nanoseconds. Only the turnstile moves it.
@@ -165,6 +167,7 @@ impl World {
     pub fn new(quirks: Quirks) -> Self {
         World {
             boot: FIRST_BOOT,
+            crashes: Vec::new(),
             quirks,
             now: 0,
             wall_clock: WallClock::default(),

@@ -1,15 +1,20 @@
 //! The daemon's boots and the node's: what dies with each, and what lives on.
 
-use super::process::ProcessState;
+use super::process::{ExitCause, ProcessState};
 use super::{FIRST_BOOT, Occurrence, World};
+use crate::oracle::CrashKind;
 
 /// The exit code that nobody learns: the node went away under the process.
 const LOST_EXIT_CODE: i32 = 255;
 
 impl Occurrence {
-    /// Whether it is the daemon's own doing, and ends with it.
-    pub fn is_of_daemon(self) -> bool {
-        matches!(self, Occurrence::ShimLost { .. })
+    /// Whether it does not happen any more once the daemon died, or the node.
+    pub fn ends_with(self, crash: CrashKind) -> bool {
+        match self {
+            Occurrence::ShimLost { .. } | Occurrence::OomReport { .. } => true,
+            Occurrence::Exit { .. } | Occurrence::Print { .. } => crash == CrashKind::Power,
+            Occurrence::Placed(_) | Occurrence::Clock { .. } => false,
+        }
     }
 }
 
@@ -18,9 +23,11 @@ impl World {
     /// memory is gone. Shims and their processes live on; a runtime call that a shim was serving ends with
     /// the request (spec section 8.4), so that the shim's lock is free.
     pub fn daemon_dies(&mut self) {
+        self.crashes.push(self.now);
         self.fs.close_all(self.boot);
         self.wake_fifos();
         self.tasks = super::TaskTable::default();
+        self.oom_events = None;
         for shim in &mut self.shims {
             shim.daemon_gone();
         }
@@ -54,6 +61,7 @@ impl World {
                 process.state = ProcessState::Dead;
                 process.exited_at = Some(self.now);
                 process.code = LOST_EXIT_CODE;
+                process.cause = Some(ExitCause::PowerLoss);
             }
         }
         for shim in &mut self.shims {

@@ -48,6 +48,8 @@ pub enum ExitCause {
     Oom,
     /// The runtime, together with its container.
     Runtime,
+    /// The node, with everything on it.
+    PowerLoss,
 }
 
 #[derive(Clone, Debug)]
