@@ -325,19 +325,37 @@ quirks! {
         id: "exit-monitor-before-store", part: Service, since: None,
         fixed: [v(1, 7, 34), v(2, 1, 0)],
         known: "ead5c1ee6", breaks: ["I6", "I7", "I8"],
-        shown: "",
+        shown: "crash/the-process-exits-while-a-slow-disk-holds-a-recovery-up",
         what: "recovery watches for an exit before the container can be found by it",
     },
     AttachedPipesClosed {
         id: "attached-pipes-closed", part: Service, since: None, fixed: [],
         known: "spec section 8.4", breaks: ["I4"],
-        shown: "",
+        shown: "crash/the-daemon-is-killed-at-every-moment-of-a-start",
         what: "a container whose created task recovery deletes keeps the pipes that this closed",
+    },
+    RemovingFlagLost {
+        id: "removing-flag-lost", part: Service, since: None, fixed: [],
+        known: "spec section 8.4", breaks: ["I4"],
+        shown: "crash/the-daemon-is-killed-at-every-moment-of-a-remove-of-a-created-container",
+        what: "a removal that a crash cut off leaves a container that is CREATED and has no snapshot",
+    },
+    RecoveryGivesUpOnContainers {
+        id: "recovery-gives-up-on-containers", part: Service, since: None, fixed: [],
+        known: "spec section 8.2", breaks: ["I11", "I16"],
+        shown: "crash/recovery-cannot-write-a-status-back",
+        what: "a container that cannot be loaded is passed over, and is not visible although it may run",
+    },
+    RecoveryGivesUp {
+        id: "recovery-gives-up", part: Service, since: None, fixed: [],
+        known: "spec section 8.1", breaks: ["I11", "I17"],
+        shown: "crash/recovery-cannot-list-the-records",
+        what: "the daemon exits when recovery fails as a whole, instead of trying again",
     },
     EventsNotRepeated {
         id: "events-not-repeated", part: Service, since: None, fixed: [],
         known: "spec section 8.4", breaks: ["I9"],
-        shown: "",
+        shown: "crash/the-daemon-is-killed-at-every-moment-of-a-start",
         what: "what a crash kept from being told is never told afterwards",
     },
     StatusWaitsForCheckpoint {
@@ -346,10 +364,16 @@ quirks! {
         shown: "concurrent/status-and-list-while-a-start-hangs-at-every-moment",
         what: "reading a status waits for the disk while another call writes it",
     },
+    LeaseOutlivesDaemon {
+        id: "lease-outlives-daemon", part: World, since: None, fixed: [],
+        known: "CRI's lease of 24 h", breaks: ["I16"],
+        shown: "crash/the-daemon-is-killed-at-every-moment-of-a-create",
+        what: "the snapshot of a creation that a crash cut off stays until the lease expires",
+    },
     ExitedShimReaped {
         id: "exited-shim-reaped", part: World, since: None, fixed: [],
         known: "spec section 8.1", breaks: ["I7"],
-        shown: "",
+        shown: "crash/the-process-ends-while-the-daemon-is-down-after-the-checkpoint",
         what: "a daemon that comes up deletes the tasks whose process ended meanwhile, with their exit",
     },
     ShimLaunchedPerContainer {

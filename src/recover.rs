@@ -308,13 +308,7 @@ impl<P: Ports> Service<P> {
         // 4
         let Some((task, info)) = found else {
             match status.state() {
-                ContainerState::Created => {
-                    let (tty, stdin) = (meta.config.tty, meta.config.stdin);
-                    let dir = self.config.volatile_container_root_dir(id);
-                    let made = ContainerIo::create(&self.ports, id, &dir, tty, stdin).await;
-                    let made = made.map_err(|e| e.wrap("failed to create container io"))?;
-                    *io = Some(Rc::new(made));
-                }
+                ContainerState::Created => *io = Some(self.new_io(meta).await?),
                 ContainerState::Running => {
                     status.finished_at = self.ports.clock().wall();
                     status.exit_code = UNKNOWN_EXIT_CODE;
@@ -335,6 +329,9 @@ impl<P: Ports> Service<P> {
                 gone_is_fine(task.delete_with_kill(ctx).await)?;
                 if state != ContainerState::Created {
                     return Err(unexpected("created"));
+                }
+                if !self.quirks.has(Quirk::AttachedPipesClosed) {
+                    *io = Some(self.new_io(meta).await?);
                 }
             }
             TaskStatus::Running => {
@@ -366,6 +363,14 @@ impl<P: Ports> Service<P> {
             }
         }
         Ok(())
+    }
+
+    /// New pipes for a container that can be started.
+    async fn new_io(&self, meta: &Metadata) -> Result<Rc<ContainerIo<P>>, Error> {
+        let dir = self.config.volatile_container_root_dir(&meta.id);
+        let (tty, stdin) = (meta.config.tty, meta.config.stdin);
+        let made = ContainerIo::create(&self.ports, &meta.id, &dir, tty, stdin).await;
+        made.map(Rc::new).map_err(|e| e.wrap("failed to create container io"))
     }
 
     /// The log and the pipes of a task that was there before the daemon.

@@ -887,6 +887,9 @@ impl Sim {
                 match pending.run(&mut world, id, site) {
                     Ran::Wait(key) => {
                         let parked = &mut core.parked[at];
+                        if parked.retry_due() <= now {
+                            parked.ctx = None;
+                        }
                         parked.due = NEVER;
                         parked.wait = Some(key);
                         core.take_from(&mut world, now);
@@ -1143,7 +1146,17 @@ impl Parked {
             Some((Stage::Abandon, _)) => NEVER,
             _ => self.abandon_due(),
         };
-        self.main_due().min(abandon)
+        self.main_due().min(abandon).min(self.retry_due())
+    }
+
+    /// When a read of a pipe is tried once more because its context ended: that closes a pipe which
+    /// nobody has opened on the other side, and leaves others alone.
+    fn retry_due(&self) -> u64 {
+        if self.site.op != Op::PipeRead || self.wait.is_none() || self.held.is_some() {
+            return NEVER;
+        }
+        let end = self.ctx.as_ref().and_then(Context::end);
+        end.map_or(NEVER, |(at, _)| at.0.max(self.since))
     }
 
     /// The request was made and will have its effect, whoever waits for it: it is only slow, or waits
@@ -1538,6 +1551,10 @@ impl Core {
                 if due != NEVER && !held {
                     let rank = if parked.prompt { Rank::PromptAbandon } else { Rank::Abandon };
                     self.prefer(&mut best, (due, rank, i));
+                }
+                let due = parked.retry_due();
+                if due != NEVER {
+                    self.prefer(&mut best, (due, Rank::Main, i));
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! The daemon's boots and the node's: what dies with each, and what lives on.
 
+use shakedown_cri::quirks::Quirk;
+
 use super::process::{ExitCause, ProcessState};
 use super::{FIRST_BOOT, Occurrence, World};
 use crate::oracle::CrashKind;
@@ -39,10 +41,15 @@ impl World {
         self.changed.plugins = true;
     }
 
-    /// The daemon is started: plugins that had a connection open a new one.
+    /// The daemon is started: garbage is collected, and plugins that had a connection open a new one.
     pub fn daemon_starts(&mut self, boot: u32) {
         debug_assert!(boot > FIRST_BOOT, "the first boot finds the node as it was made");
         self.boot = boot;
+        if !self.quirks.has(Quirk::LeaseOutlivesDaemon) {
+            let records = &self.metadata.records;
+            let used = |key: &String| records.values().any(|record| record.snapshot_key == *key);
+            self.metadata.snapshots.retain(|key, _| used(key));
+        }
         let plugins = self.nri.plugins.iter_mut();
         let again = plugins.filter_map(|state| {
             std::mem::take(&mut state.reconnects).then(|| state.plugin.name.clone())

@@ -337,7 +337,7 @@ impl Fs for SimFs {
 
     async fn read_fifo(&self, fifo: &SimFifo) -> Result<Vec<u8>, FsError> {
         let (id, path, ctx) = (fifo.id, fifo.path.clone(), fifo.ctx.clone());
-        let read = self.sim.call(Op::PipeRead, fifo.subject, None, move |world| {
+        let read = self.sim.call(Op::PipeRead, fifo.subject, Some(&fifo.ctx), move |world| {
             let fail = |cause| FsError { op: "read", path: path.to_string(), cause };
             let result = match world.fs.fifo_read(id) {
                 // The context ends an open that still waits for its peer.
