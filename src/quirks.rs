@@ -346,6 +346,12 @@ quirks! {
         shown: "crash/recovery-cannot-write-a-status-back",
         what: "a container that cannot be loaded is passed over, and is not visible although it may run",
     },
+    UnknownExitHandledTwice {
+        id: "unknown-exit-handled-twice", part: Service, since: None, fixed: [],
+        known: "spec sections 4.3 and 8.2", breaks: ["I9"],
+        shown: "crash/recovery-cannot-read-a-status",
+        what: "the stop of an UNKNOWN container watches for an exit that recovery watches for already",
+    },
     RecoveryGivesUp {
         id: "recovery-gives-up", part: Service, since: None, fixed: [],
         known: "spec section 8.1", breaks: ["I11", "I17"],

@@ -27,14 +27,11 @@ const WITHOUT_OTHER_SIDE: &[Quirk] = &[
     Quirk::ExitReportTrusted,
     Quirk::OomReasonOverwritten,
     Quirk::StatusWaitsForCheckpoint,
-];
-
-/// Quirks of recovery, which no scenario shows yet.
-const WITHOUT_SCENARIO: &[Quirk] = &[
-    Quirk::ExitMonitorBeforeStore,
-    Quirk::AttachedPipesClosed,
     Quirk::EventsNotRepeated,
-    Quirk::ExitedShimReaped,
+    Quirk::RemovingFlagLost,
+    Quirk::RecoveryGivesUpOnContainers,
+    Quirk::UnknownExitHandledTwice,
+    Quirk::RecoveryGivesUp,
 ];
 
 /// The sources of the corpus, read once.
@@ -56,7 +53,7 @@ fn reports(source: &Source, profile: &'static Profile) -> String {
 #[test]
 fn each_quirk_has_a_scenario() {
     let sources = sources();
-    for quirk in Quirk::ALL.iter().filter(|quirk| !WITHOUT_SCENARIO.contains(quirk)) {
+    for quirk in Quirk::ALL {
         let label = quirk.scenario();
         assert!(
             sources.iter().any(|source| source.label == label),
@@ -69,8 +66,7 @@ fn each_quirk_has_a_scenario() {
 #[test]
 fn switching_a_quirk_off_changes_the_report_of_its_scenario() {
     let sources = sources();
-    let waits =
-        |quirk: &Quirk| WITHOUT_OTHER_SIDE.contains(quirk) || WITHOUT_SCENARIO.contains(quirk);
+    let waits = |quirk: &Quirk| WITHOUT_OTHER_SIDE.contains(quirk);
     for quirk in Quirk::ALL.iter().copied().filter(|quirk| !waits(quirk)) {
         let id = quirk.id();
         let source = sources.iter().find(|source| source.label == quirk.scenario());

@@ -29,8 +29,9 @@ impl Invariant for NoCollateral {
             for (index, subject) in view.subjects.iter().enumerate() {
                 let was = subject.before.as_ref();
                 let was_running = was.is_some_and(|peek| peek.state == ContainerState::Running);
+                // UNKNOWN says of no process that it is dead.
                 if let (true, Some(now)) = (was_running, &subject.peek)
-                    && now.state != ContainerState::Running
+                    && !matches!(now.state, ContainerState::Running | ContainerState::Unknown)
                 {
                     let lives = view.process_lives(index);
                     notes.judge(!lives, view, || {
