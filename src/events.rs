@@ -3,7 +3,7 @@
 use crate::cri::{
     ContainerEvent, ContainerFilter, ContainerStatus, EventKind, EventStream, SandboxState,
 };
-use crate::ports::{Clock, Context, Error, EventSink, Ports};
+use crate::ports::{Clock, Context, Error, EventSink, EventSource, Ports};
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
@@ -55,14 +55,17 @@ impl<P: Ports> Service<P> {
             sandbox_state,
             statuses,
         };
-        if !self.ports.events().send(event).await {
+        if !self.quirks.has(Quirk::OneEventChannel) {
+            let waits = self.quirks.has(Quirk::SlowSubscriberBlocks);
+            self.ports.events().publish(event, waits).await;
+        } else if !self.ports.events().send(event).await {
             debug!("the channel of container events is full, an event is discarded");
         }
     }
 
-    /// Hands events to one subscriber, until that fails. All subscribers take from the same channel, so
-    /// that each event reaches one of them; that a client is gone shows when an event cannot be handed
-    /// to it, and that event is lost (spec section 9.2).
+    /// Hands events to one subscriber, until that fails. With [`Quirk::OneEventChannel`] all subscribers
+    /// take from the same channel, so that each event reaches one of them. That a client is gone shows when
+    /// an event cannot be handed to it, and that event is lost (spec section 9.2).
     ///
     /// # Errors
     /// That of the stream.
@@ -73,10 +76,23 @@ impl<P: Ports> Service<P> {
     ) -> Result<(), Error> {
         let unwatched = self.quirks.has(Quirk::EventStreamUnwatched);
         let ctx = if unwatched { &Context::background() } else { ctx };
-        loop {
-            let event = self.ports.events().receive(ctx).await?;
-            stream.send(event).await?;
-        }
+        let events = self.ports.events();
+        let source = if self.quirks.has(Quirk::OneEventChannel) {
+            EventSource::Shared
+        } else {
+            events.subscribe()
+        };
+        let ended = loop {
+            let sent = match events.receive(ctx, source).await {
+                Ok(event) => stream.send(event).await,
+                Err(error) => Err(error),
+            };
+            if sent.is_err() {
+                break sent;
+            }
+        };
+        events.unsubscribe(source);
+        ended
     }
 
     /// The state of the sandbox as its CRI status would show it.

@@ -309,6 +309,18 @@ quirks! {
         shown: "concurrent/a-start-waits-for-a-resource-update-that-hangs",
         what: "a resource update that hangs keeps the status locked",
     },
+    OneEventChannel {
+        id: "one-event-channel", part: Service, since: None, fixed: [v(2, 0, 0)],
+        known: "e7eb08eb5", breaks: [],
+        shown: "events/two-subscribers-compete",
+        what: "subscribers take events from one channel, so that each event reaches one of them",
+    },
+    SlowSubscriberBlocks {
+        id: "slow-subscriber-blocks", part: Service, since: Some(v(2, 0, 0)), fixed: [],
+        known: "e7eb08eb5", breaks: ["I5", "I6", "I9"],
+        shown: "events/a-subscriber-that-does-not-read-stops-the-node",
+        what: "sending an event waits for a subscriber whose queue is full, and everything waits with it",
+    },
     EventStreamUnwatched {
         id: "event-stream-unwatched", part: Service, since: None, fixed: [],
         known: "containerd #7318", breaks: ["I5"],

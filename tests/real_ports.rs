@@ -19,9 +19,9 @@ use shakedown_cri::cri::{
     SandboxConfig, SandboxState,
 };
 use shakedown_cri::ports::{
-    Clock, Code, Containerd, Context, CreateTask, Error, EventSink, Exit, Image, IoPaths, Metrics,
-    Mount, Name, Nri, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin, Record, Runtime,
-    Signal, Spec, TaskInfo, TaskStatus,
+    Clock, Code, Containerd, Context, CreateTask, Error, EventSink, EventSource, Exit, Image,
+    IoPaths, Metrics, Mount, Name, Nri, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin,
+    Record, Runtime, Signal, Spec, TaskInfo, TaskStatus,
 };
 use shakedown_cri::quirks::Profile;
 use shakedown_cri::real::{DirectoryFs, RealPorts, SystemClock, TokioRuntime, TokioSignal};
@@ -260,7 +260,17 @@ impl EventSink for Events {
         true
     }
 
-    async fn receive(&self, _: &Context) -> Result<ContainerEvent, Error> {
+    async fn publish(&self, event: ContainerEvent, _: bool) {
+        self.0.borrow_mut().push(event.kind);
+    }
+
+    fn subscribe(&self) -> EventSource {
+        EventSource::Shared
+    }
+
+    fn unsubscribe(&self, _: EventSource) {}
+
+    async fn receive(&self, _: &Context, _: EventSource) -> Result<ContainerEvent, Error> {
         std::future::pending().await
     }
 }

@@ -4,6 +4,7 @@
 //! handler in [`task_service`] and [`shim`]. The world knows the ports and no service.
 
 mod clock;
+mod events;
 pub mod fs;
 mod inspect;
 mod metadata;
@@ -23,6 +24,7 @@ use shakedown_cri::cri::ContainerEvent;
 use shakedown_cri::quirks::Quirks;
 
 pub use clock::{ClockChange, SimClock, WallClock};
+pub use events::EventQueues;
 pub use metadata::Metadata;
 pub use nri::{NriWorld, PluginState, Relayed};
 pub use ports::{FIRST_BOOT, Roots, SimContainerd, SimEvents, SimFs, SimMetrics, SimNri, SimPorts};
@@ -107,9 +109,6 @@ pub struct SentEvent {
     pub event: ContainerEvent,
 }
 
-/// The capacity of the channel that all subscribers share (spec section 9.1).
-pub const EVENT_CHANNEL_CAPACITY: usize = 1000;
-
 /// Wall clock at the start of a run: 2026-01-01T00:00:00Z, in nanoseconds since the epoch.
 pub const WALL_EPOCH: i64 = 1_767_225_600_000_000_000;
 
@@ -145,8 +144,8 @@ pub struct World {
     pub processes: BTreeMap<u32, Process>,
     pub nri: NriWorld,
     pub events: Vec<SentEvent>,
-    /// Numbers of the events that no subscriber has taken yet.
-    pub unclaimed_events: VecDeque<usize>,
+    /// What of them no subscriber has taken yet.
+    pub event_queues: EventQueues,
     /// What each stream of events brought to its client, by the call's name.
     pub streamed: FxHashMap<Symbol, Vec<ContainerEvent>>,
     /// What the daemon's exchange holds for the subscriber to `/tasks/oom`; `None`: nobody subscribed.
@@ -185,7 +184,7 @@ impl World {
             processes: BTreeMap::new(),
             nri: NriWorld::default(),
             events: Vec::new(),
-            unclaimed_events: VecDeque::new(),
+            event_queues: EventQueues::default(),
             streamed: FxHashMap::default(),
             oom_events: None,
             placed: Vec::new(),
@@ -214,14 +213,6 @@ impl World {
             .iter()
             .any(Option::is_some)
             .then(|| parts.into_iter().flatten().flatten().copied().collect())
-    }
-
-    /// An event enters the channel of the subscribers.
-    fn send_event(&mut self, event: ContainerEvent) {
-        self.unclaimed_events.push_back(self.events.len());
-        self.events.push(SentEvent { at: self.now, event });
-        self.changed.events = true;
-        self.wake(WaitKey::Events);
     }
 
     /// The judge has looked.

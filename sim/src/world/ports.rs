@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use shakedown_cri::cri::ContainerEvent;
 use shakedown_cri::ports::{
-    Containerd, Context, CreateTask, DirEntry, Errno, Error, EventSink, Exit, FifoEnd, Fs, FsCause,
-    FsError, Image, Metrics, Mount, Nri, NriError, NriEvent, NriMode, NriReply, NriRequest, Plugin,
-    Ports, Record, Spec, TaskInfo,
+    Containerd, Context, CreateTask, DirEntry, Errno, Error, EventSink, EventSource, Exit, FifoEnd,
+    Fs, FsCause, FsError, Image, Metrics, Mount, Nri, NriError, NriEvent, NriMode, NriReply,
+    NriRequest, Plugin, Ports, Record, Spec, TaskInfo,
 };
 use shakedown_cri::store::LinuxResources;
 
 use super::clock::SimClock;
 use super::fs::{Fd, FifoId, FifoRead};
-use super::{EVENT_CHANNEL_CAPACITY, WaitKey, World, task_service};
+use super::{WaitKey, World, task_service};
 use crate::turnstile::{Call, Flow, Op, Sim, SimRuntime, Symbol};
 
 /// The number of the daemon's first start.
@@ -590,23 +590,43 @@ impl EventSink for SimEvents {
         let subject = Symbol::of(&event.container_id);
         let mut event = Some(event);
         let call = self.sim.call(Op::EventSend, subject, None, move |world| {
-            let fits = world.unclaimed_events.len() < EVENT_CHANNEL_CAPACITY;
+            let fits = world.has_room_for_event();
             if fits {
-                let event = event.take().expect("an effect happens once");
-                world.send_event(event);
+                world.send_event(event.take().expect("an effect happens once"));
             }
             Flow::Done(fits)
         });
         call.await
     }
 
-    async fn receive(&self, ctx: &Context) -> Result<ContainerEvent, Error> {
-        let taken = self.sim.call(Op::EventReceive, Symbol::EMPTY, Some(ctx), |world| match world
-            .unclaimed_events
-            .pop_front()
-        {
-            Some(number) => Flow::Done(Ok(world.events[number].event.clone())),
-            None => Flow::Wait(WaitKey::Events),
+    async fn publish(&self, event: ContainerEvent, waits: bool) {
+        let subject = Symbol::of(&event.container_id);
+        let mut event = Some(event);
+        let call = self.sim.call(Op::EventSend, subject, None, move |world| {
+            if waits && !world.subscribers_have_room() {
+                return Flow::Wait(WaitKey::Events);
+            }
+            world.publish_event(event.take().expect("an effect happens once"));
+            Flow::Done(true)
+        });
+        // There is no other answer.
+        let _: bool = call.await;
+    }
+
+    fn subscribe(&self) -> EventSource {
+        self.sim.with_world(World::add_subscriber)
+    }
+
+    fn unsubscribe(&self, source: EventSource) {
+        self.sim.with_world(|world| world.remove_subscriber(source));
+    }
+
+    async fn receive(&self, ctx: &Context, source: EventSource) -> Result<ContainerEvent, Error> {
+        let taken = self.sim.call(Op::EventReceive, Symbol::EMPTY, Some(ctx), move |world| {
+            match world.take_event(source) {
+                Some(event) => Flow::Done(Ok(event)),
+                None => Flow::Wait(WaitKey::Events),
+            }
         });
         taken.await
     }
