@@ -376,6 +376,12 @@ quirks! {
         shown: "crash/the-daemon-is-killed-at-every-moment-of-a-start",
         what: "what a crash kept from being told is never told afterwards",
     },
+    StartGoesOnAlone {
+        id: "start-goes-on-alone", part: Service, since: None, fixed: [],
+        known: "kubernetes #139670", breaks: ["I3"],
+        shown: "client/the-service-goes-on-and-the-kubelet-makes-another-container",
+        what: "a start whose client gave up goes on, and its container runs beside the one that was made instead",
+    },
     StatusWaitsForCheckpoint {
         id: "status-waits-for-checkpoint", part: Service, since: None, fixed: [],
         known: "spec section 3.1", breaks: ["I13"],

@@ -26,6 +26,7 @@ const WITHOUT_OTHER_SIDE: &[Quirk] = &[
     Quirk::StartedEventUnordered,
     Quirk::ExitReportTrusted,
     Quirk::OomReasonOverwritten,
+    Quirk::StartGoesOnAlone,
     Quirk::StatusWaitsForCheckpoint,
     Quirk::EventsNotRepeated,
     Quirk::RemovingFlagLost,

@@ -848,6 +848,7 @@ refused! {
     fault_twice
     late_effect_without_delay
     hang_with_late_effect
+    kubelet_of_a_container_that_is_there
     clock_without_time_or_change
     clock_jumps_wrongly
     hold_of_unknown_moment
@@ -1138,4 +1139,43 @@ fn combinations_that_are_no_fault_are_no_cases() {
         ]
     );
     assert_eq!(expansion.axes()[0].values, ["start-1/a#1"]);
+}
+
+const KUBELET: &str = r#"shakedown = 1
+title = "A kubelet"
+
+[[world.container]]
+name = "web"
+state = "absent"
+
+[[call]]
+do = "kubelet"
+name = "kubelet-1"
+container = "web"
+containers = 2
+restart = "never"
+timeout = 10
+delete-when = "kubelet-1-start-2.done"
+
+[[expect]]
+
+[[expect.answer]]
+call = "kubelet-1-create-2"
+code = "ok"
+
+[[expect.status]]
+container = "web-2"
+state = "gone"
+"#;
+
+#[test]
+fn a_kubelet_brings_the_names_of_its_calls_and_containers() {
+    let scenario = parse_with("kubelet.toml", KUBELET, vocabulary()).unwrap();
+    assert_eq!(print(&scenario), KUBELET);
+    let Action::Kubelet(kubelet) = &scenario.calls[0].action else {
+        panic!("{:?}", scenario.calls);
+    };
+    let calls = kubelet.calls("kubelet-1");
+    assert_eq!(calls.len(), 24);
+    assert!(calls.contains(&"kubelet-1-remove-2-again-4".to_owned()), "{calls:?}");
 }

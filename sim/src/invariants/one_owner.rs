@@ -33,6 +33,18 @@ impl Invariant for OneOwner {
                 format!("{count} process trees of {} live at once", subject.name)
             });
         }
+        let plans = &view.plan.containers;
+        for (at, (plan, subject)) in plans.iter().zip(view.subjects).enumerate() {
+            let mut before = (0..at).filter(|i| plans[*i].names_the_same(plan)).peekable();
+            if before.peek().is_none() || !view.process_lives(at) {
+                continue;
+            }
+            let other = before.find(|other| view.process_lives(*other));
+            notes.judge(other.is_none(), view, || {
+                let other = other.map_or(subject.name, |other| view.subjects[other].name);
+                format!("{other} and {} live at once, two of one name in a pod", subject.name)
+            });
+        }
     }
 
     fn quiet(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {

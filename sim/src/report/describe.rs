@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::scenario::{
     Action, Call, Clock, ClockChange, Container, Crash, CrashKind, DelayOf, Disk, Effect, Fault,
     FaultKind, Happening, Hold, HostNamespace, InitialState, NriConfig, Occurrence, PathKind,
-    PidMode, Plugin, PluginEvent, Process, Sandbox, SandboxState, Stream, Target, Victim, When,
-    World, duration,
+    PidMode, Plugin, PluginEvent, Process, Restart, Sandbox, SandboxState, Stream, Target, Victim,
+    When, World, duration,
 };
 
 /// A thing of the world: `(container, web, created, in pod)`.
@@ -225,6 +225,20 @@ pub fn action(action: &Action) -> String {
         Action::RemovePod { sandbox } => format!("remove the pod {sandbox}"),
         Action::ConnectPlugin { plugin } => format!("the plugin {plugin} connects"),
         Action::Events => "subscribe to events".to_owned(),
+        Action::Kubelet(of) => {
+            let restart = match of.restart {
+                Restart::Always => "always",
+                Restart::OnFailure => "on failure",
+                Restart::Never => "never",
+            };
+            let delete = of.delete.as_ref().map_or_else(String::new, |when_deleted| {
+                format!(", until the pod is deleted {}", when(when_deleted))
+            });
+            format!(
+                "a kubelet makes and starts up to {} containers like {}, restarts {restart}{delete}",
+                of.containers, of.container
+            )
+        }
     }
 }
 

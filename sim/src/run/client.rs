@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use shakedown_cri::cri::{
-    ContainerEvent, ContainerFilter, EventStream, LocalFuture, RuntimeService,
+    ContainerConfig, ContainerEvent, ContainerFilter, EventStream, LocalFuture, RuntimeService,
 };
 use shakedown_cri::ports::{Code, Context, Error, Runtime};
 use shakedown_cri::store::LinuxResources;
@@ -30,13 +30,14 @@ pub(super) fn target_id(plan: &Plan, target: &Target) -> String {
     }
 }
 
-/// Makes one call of the scenario.
+/// Makes one call of the scenario. `attempt`: which of its name a created container is, from 0.
 pub(super) fn call(
     sim: &Sim,
     plan: &Plan,
     service: &Rc<dyn RuntimeService>,
     ctx: Context,
     action: &Action,
+    attempt: u32,
 ) -> LocalFuture<Result<Reply, Error>> {
     let sandbox_id =
         |name: &str| plan.sandbox(name).map(|s| s.id.clone()).unwrap_or_else(|| name.to_owned());
@@ -51,7 +52,7 @@ pub(super) fn call(
             let made = service.create_container(
                 ctx,
                 container.sandbox_id.clone(),
-                container.config.clone(),
+                ContainerConfig { attempt, ..container.config.clone() },
             );
             Box::pin(async move { made.await.map(Reply::Id) })
         }
@@ -89,6 +90,7 @@ pub(super) fn call(
         Action::RemovePod { sandbox } => {
             nothing(service.remove_pod_sandbox(ctx, sandbox_id(sandbox)))
         }
+        Action::Kubelet(_) => unreachable!("a plan has the calls of a kubelet in its place"),
         Action::ConnectPlugin { plugin } => {
             let (sim, service, plugin) = (sim.clone(), service.clone(), plugin.clone());
             Box::pin(async move {

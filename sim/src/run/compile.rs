@@ -43,6 +43,8 @@ pub struct SandboxPlan {
 #[derive(Clone, Debug)]
 pub struct ContainerPlan {
     pub name: Symbol,
+    /// The container of the file that it is like: itself, unless a kubelet makes it.
+    pub like: String,
     pub id: String,
     pub sandbox: String,
     pub sandbox_id: String,
@@ -50,6 +52,13 @@ pub struct ContainerPlan {
     pub config: ContainerConfig,
     pub log_path: Option<String>,
     pub tty: bool,
+}
+
+impl ContainerPlan {
+    /// Whether both have the same name in one pod, but for the number of their restart.
+    pub fn names_the_same(&self, other: &ContainerPlan) -> bool {
+        self.sandbox == other.sandbox && self.config.name == other.config.name
+    }
 }
 
 /// A call of the plan.
@@ -62,6 +71,8 @@ pub struct CallPlan {
     pub deadline: Option<Duration>,
     pub cancel_after: Option<Duration>,
     pub cancel_when: Option<Moment>,
+    /// The kubelet that makes the call, and decides whether and when.
+    pub kubelet: Option<usize>,
     /// Span of the entry.
     pub span: std::ops::Range<usize>,
 }
@@ -86,6 +97,33 @@ impl CallPlan {
             _ => Duration::ZERO,
         }
     }
+}
+
+/// A kubelet of the plan.
+#[derive(Clone, Debug)]
+pub struct KubeletPlan {
+    pub name: Symbol,
+    pub at: Option<Duration>,
+    pub when: Option<Moment>,
+    pub delete_at: Option<Duration>,
+    pub delete_when: Option<Moment>,
+    pub restart: file::Restart,
+    /// In the order of their making.
+    pub containers: Vec<KubeletContainer>,
+    /// Span of the entry.
+    pub span: std::ops::Range<usize>,
+}
+
+/// A container that a kubelet makes, and its calls by their number in the plan.
+#[derive(Clone, Debug)]
+pub struct KubeletContainer {
+    pub name: Symbol,
+    pub id: String,
+    pub create: usize,
+    pub start: usize,
+    /// One after the other, until one succeeds.
+    pub stops: Vec<usize>,
+    pub removes: Vec<usize>,
 }
 
 /// An occurrence of the plan.
@@ -114,6 +152,7 @@ pub struct Plan {
     pub sandboxes: Vec<SandboxPlan>,
     pub containers: Vec<ContainerPlan>,
     pub calls: Vec<CallPlan>,
+    pub kubelets: Vec<KubeletPlan>,
     pub clocks: Vec<ClockPlan>,
     pub occurrences: Vec<OccurrencePlan>,
     pub runtimes: Vec<String>,
@@ -253,7 +292,7 @@ impl Plan {
         for container in &world.containers {
             Symbol::alias(&ids[&*container.name], Symbol::of(&container.name));
         }
-        let containers: Vec<ContainerPlan> =
+        let mut containers: Vec<ContainerPlan> =
             (world.containers.iter()).map(|c| container_plan(c, world, &sandboxes, &ids)).collect();
         let mut script = Script::default();
         let (mut fault_spans, mut hold_spans) = (Vec::new(), Vec::new());
@@ -286,8 +325,16 @@ impl Plan {
                 Err(error) => errors.push(error),
             }
         }
-        let mut calls = Vec::new();
+        let (mut calls, mut kubelets) = (Vec::new(), Vec::new());
         for call in &scenario.calls {
+            if let file::Action::Kubelet(kubelet) = &call.action {
+                let index = kubelets.len();
+                match kubelet_plan(call, kubelet, index, &mut containers, &mut calls) {
+                    Ok(kubelet) => kubelets.push(kubelet),
+                    Err(error) => errors.push(error),
+                }
+                continue;
+            }
             match call_plan(call) {
                 Ok(call) => calls.push(call),
                 Err(error) => errors.push(error),
@@ -321,6 +368,7 @@ impl Plan {
             sandboxes,
             containers,
             calls,
+            kubelets,
             clocks,
             occurrences,
             runtimes: world.runtimes.clone(),
@@ -357,7 +405,7 @@ impl Plan {
     /// fault: nothing of its world stands in the way.
     pub fn can_start(&self, container: &ContainerPlan) -> bool {
         let Some(sandbox) = self.sandbox(&container.sandbox) else { return false };
-        let of_file = self.world.containers.iter().find(|c| *c.name == *container.name.text());
+        let of_file = self.world.containers.iter().find(|c| c.name == container.like);
         let plain = of_file.is_some_and(|c| {
             !c.process.executable_missing && !matches!(c.pid_mode, PidMode::Target(_))
         });
@@ -459,7 +507,9 @@ impl Plan {
                 executable_missing: process.executable_missing,
                 output: output.collect(),
             };
-            world.plans.insert(Symbol::of(&container.name), plan);
+            for of_it in self.containers.iter().filter(|c| c.like == container.name) {
+                world.plans.insert(of_it.name, plan.clone());
+            }
         }
         world
     }
@@ -578,6 +628,7 @@ fn container_plan(
     let has_log = !directory.is_empty() && !container.log_path.is_empty();
     ContainerPlan {
         name: Symbol::of(&container.name),
+        like: container.name.clone(),
         id: ids[&*container.name].clone(),
         sandbox: sandbox.name.clone(),
         sandbox_id: sandbox.id.clone(),
@@ -666,6 +717,81 @@ fn occurrence_plan(
     })
 }
 
+/// The limit of a kubelet's requests, `runtimeRequestTimeout`.
+const KUBELET_LIMIT: Duration = Duration::from_secs(120);
+
+/// A kubelet, with the containers and calls that it may come to make.
+fn kubelet_plan(
+    call: &file::Call,
+    kubelet: &file::Kubelet,
+    index: usize,
+    containers: &mut Vec<ContainerPlan>,
+    calls: &mut Vec<CallPlan>,
+) -> Result<KubeletPlan, RunError> {
+    let (at, when) = when_of(&call.when, &call.span)?;
+    let (delete_at, delete_when) = match &kubelet.delete {
+        None => (None, None),
+        Some(delete) => when_of(delete, &call.span)?,
+    };
+    let limit = call.deadline.unwrap_or(KUBELET_LIMIT);
+    let grace = Duration::from_secs(u64::try_from(kubelet.timeout).unwrap_or(0));
+    let first = containers.iter().find(|c| *c.name.text() == *kubelet.container).cloned();
+    let first = first.expect("a kubelet's container is one of the world");
+    let mut made = Vec::new();
+    for n in 1..=kubelet.containers {
+        let name = kubelet.container(n);
+        if n > 1 {
+            let id = container_id("", &name);
+            Symbol::alias(&id, Symbol::of(&name));
+            containers.push(ContainerPlan { name: Symbol::of(&name), id, ..first.clone() });
+        }
+        let mut add = |what: &str, again: u32, action: file::Action, deadline: Duration| {
+            calls.push(CallPlan {
+                name: Symbol::of(&file::Kubelet::call(&call.name, what, n, again)),
+                action,
+                at: None,
+                when: None,
+                deadline: Some(deadline),
+                cancel_after: None,
+                cancel_when: None,
+                kubelet: Some(index),
+                span: call.span.0.clone(),
+            });
+            calls.len() - 1
+        };
+        let target = || file::Target::Container(name.clone());
+        let create = add("create", 0, file::Action::Create { container: name.clone() }, limit);
+        let start = add("start", 0, file::Action::Start { target: target() }, limit);
+        let mut retried = |what: &str, action: file::Action, deadline| -> Vec<usize> {
+            (0..=file::Kubelet::RETRIES)
+                .map(|again| add(what, again, action.clone(), deadline))
+                .collect()
+        };
+        let stop = file::Action::Stop { target: target(), timeout: kubelet.timeout };
+        let stops = retried("stop", stop, limit + grace);
+        let removes = retried("remove", file::Action::Remove { target: target() }, limit);
+        let id = containers.iter().find(|c| *c.name.text() == name).map(|c| c.id.clone());
+        made.push(KubeletContainer {
+            name: Symbol::of(&name),
+            id: id.unwrap_or_default(),
+            create,
+            start,
+            stops,
+            removes,
+        });
+    }
+    Ok(KubeletPlan {
+        name: Symbol::of(&call.name),
+        at,
+        when,
+        delete_at,
+        delete_when,
+        restart: kubelet.restart,
+        containers: made,
+        span: call.span.0.clone(),
+    })
+}
+
 fn call_plan(call: &file::Call) -> Result<CallPlan, RunError> {
     let (at, when) = when_of(&call.when, &call.span)?;
     let (cancel_after, cancel_when) = match &call.cancel {
@@ -673,6 +799,7 @@ fn call_plan(call: &file::Call) -> Result<CallPlan, RunError> {
         Some(cancel) => when_of(cancel, &call.span)?,
     };
     Ok(CallPlan {
+        kubelet: None,
         name: Symbol::of(&call.name),
         action: call.action.clone(),
         at,

@@ -13,14 +13,15 @@ use shakedown_cri::ports::{CancelToken, Code, Context, Error, Instant};
 use shakedown_cri::quirks::Profile;
 
 use super::client::{self, Answers, Reaped, Reaper, Unreaped};
-use super::compile::{CallPlan, Plan, SandboxPlan};
+use super::compile::{CallPlan, ContainerPlan, Plan, SandboxPlan};
 use super::daemon::Daemon;
+use super::kubelet::{self, Kubelet, Mailbox, TellWhenOver};
 use super::outcome::{Answer, EventSeen, Leftovers, Outcome, Snapshot, StatusShot};
 use crate::engine;
 use crate::invariants::Judge;
 use crate::oracle::{CrashAt, Menus, Oracle, Scripted, Seeded, Weights};
 use crate::scenario::{Action, InitialState, SandboxState as PlannedSandbox};
-use crate::turnstile::{ClientCall, Fate, Limits, Op, Sim, Stop, Symbol};
+use crate::turnstile::{ClientCall, Fate, Limits, Moment, Op, Sim, Stop, Symbol};
 use crate::world::Occurrence;
 
 /// How long the service may go on after reaping.
@@ -95,6 +96,7 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
         profile: options.profile,
         judged: options.judge,
         answers: Rc::new(RefCell::new(vec![None; plan.calls.len()])),
+        mailboxes: plan.kubelets.iter().map(|kubelet| Mailbox::new(&sim, kubelet)).collect(),
     };
     if options.calls {
         sim.with_recording(|recording| recording.calls = Some(Vec::new()));
@@ -137,6 +139,8 @@ struct Conductor {
     profile: &'static Profile,
     judged: bool,
     answers: Answers,
+    /// Of the kubelets.
+    mailboxes: Vec<Mailbox>,
 }
 
 /// What the disturbed phase left.
@@ -324,6 +328,9 @@ impl Conductor {
             let due = clock.at.map(|at| start.after(at).0);
             self.sim.add_occurrence(adjust, due, clock.when);
         }
+        for index in 0..self.plan.kubelets.len() {
+            self.add_kubelet(index, start);
+        }
         self.sim.arm_crashes(start);
         let bound = self.plan.bound;
         let mut horizon = start;
@@ -363,7 +370,10 @@ impl Conductor {
     fn settle_from(&self, start: Instant) -> Instant {
         let mut from = start.max(self.sim.last_fault_at());
         let occurrences = self.plan.occurrences.iter().filter_map(|occurrence| occurrence.at);
-        for at in occurrences.chain(self.plan.clocks.iter().filter_map(|clock| clock.at)) {
+        let clocks = self.plan.clocks.iter().filter_map(|clock| clock.at);
+        let kubelets = self.plan.kubelets.iter();
+        let kubelets = kubelets.flat_map(|kubelet| [kubelet.at, kubelet.delete_at]).flatten();
+        for at in occurrences.chain(clocks).chain(kubelets) {
             from = from.max(start.after(at));
         }
         for scripted in &self.plan.script.crashes {
@@ -389,16 +399,46 @@ impl Conductor {
         from
     }
 
+    fn add_kubelet(&self, index: usize, start: Instant) {
+        let plan = &self.plan.kubelets[index];
+        let mail = &self.mailboxes[index];
+        let due = |at: Option<Duration>| at.map(|at| start.after(at).0);
+        let kubelet = Kubelet {
+            sim: self.sim.clone(),
+            daemon: self.daemon.clone(),
+            plan: self.plan.clone(),
+            index,
+            mail: mail.clone(),
+            answers: self.answers.clone(),
+            cache: RefCell::default(),
+        };
+        self.sim.start_task_when(plan.name, due(plan.at), plan.when, Box::pin(kubelet.run()));
+        let told = mail.clone();
+        let deletion = Box::pin(async move { told.delete() });
+        let actor = Symbol::of(&format!("{}-delete", plan.name));
+        self.sim.start_task_when(actor, due(plan.delete_at), plan.delete_when, deletion);
+        for container in &plan.containers {
+            let told = mail.clone();
+            let relist = Box::pin(async move { told.exited() });
+            let actor = Symbol::of(&format!("{}-relist", plan.name));
+            self.sim.start_task_when(actor, None, Some(kubelet::exit_of(container)), relist);
+        }
+    }
+
     fn add_call(&self, index: usize, call: &CallPlan, start: Instant) {
         let (plan, daemon, answers) =
             (self.plan.clone(), self.daemon.clone(), self.answers.clone());
         let sim = self.sim.clone();
+        let over = call.kubelet.map(|kubelet| TellWhenOver(self.mailboxes[kubelet].clone()));
         let make = move |ctx: Context| -> shakedown_cri::cri::LocalFuture<()> {
             let service = daemon.service().expect("a call that begins finds a daemon");
-            let future = client::call(&sim, &plan, &service, ctx, &plan.calls[index].action);
+            let attempt = over.as_ref().map_or(0, |over| over.0.attempt());
+            let action = &plan.calls[index].action;
+            let future = client::call(&sim, &plan, &service, ctx, action, attempt);
             Box::pin(async move {
                 let answer = future.await;
                 answers.borrow_mut()[index] = Some(answer);
+                drop(over);
             })
         };
         let client = ClientCall {
@@ -425,6 +465,7 @@ impl Conductor {
         let now = self.sim.now();
         self.sim.with_recording(|r| r.phase(now.0, "reap"));
         self.sim.allow_faults(false);
+        self.mailboxes.iter().for_each(Mailbox::end);
         let found = Rc::new(RefCell::new(Reaped::default()));
         let done = Rc::new(Cell::new(false));
         let stop = self.bring_up().await;
@@ -441,6 +482,7 @@ impl Conductor {
         let reaper = Reaper::new(self.sim.clone(), service.clone());
         let (plan, out, over) = (self.plan.clone(), found.clone(), done.clone());
         let in_progress = self.in_progress();
+        let made: Vec<bool> = plan.containers.iter().map(|c| self.can_be_there(c)).collect();
         let future = async move {
             let fail = |step: String, error| out.borrow_mut().failed.push(Unreaped { step, error });
             for container in &plan.containers {
@@ -455,13 +497,18 @@ impl Conductor {
                 let busy = in_progress.contains(&container.name);
                 let pod_died =
                     reaper.sim.with_world(|world| !world.has_live_process(&container.sandbox_id));
-                let startable = plan.can_start(container) && !pod_stopped && !pod_died;
+                let replaced = plan.containers.iter().any(|other| {
+                    other.name != container.name
+                        && other.names_the_same(container)
+                        && reaper.sim.with_world(|world| world.has_live_process(&other.id))
+                });
+                let startable = plan.can_start(container) && !pod_stopped && !pod_died && !replaced;
                 if created && startable && !busy {
                     let result = reaper.start(&container.id).await;
                     out.borrow_mut().restarted.push((container.name.to_string(), result));
                 }
             }
-            for container in &plan.containers {
+            for (container, _) in plan.containers.iter().zip(&made).filter(|(_, made)| **made) {
                 let id = container.id.clone();
                 let stop =
                     reaper.insist(&id, |service, ctx| service.stop_container(ctx, id.clone(), 0));
@@ -544,6 +591,13 @@ impl Conductor {
         Snapshot { at: self.sim.now().0, statuses, left: Leftovers(left) }
     }
 
+    /// False for a container that only a kubelet would have made, and did not.
+    fn can_be_there(&self, container: &ContainerPlan) -> bool {
+        let creates = |call: &CallPlan| matches!(&call.action, Action::Create { container: c } if **c == *container.name.text());
+        let planned = self.plan.calls.iter().position(|c| c.kubelet.is_some() && creates(c));
+        planned.is_none_or(|call| self.sim.with_calls(|calls| calls[call].began.is_some()))
+    }
+
     fn collect_answers(&self, streamed: &Streamed) -> Vec<Answer> {
         let mut results = self.answers.borrow_mut();
         self.sim.with_calls(|calls| {
@@ -551,7 +605,11 @@ impl Conductor {
                 let streamed = streamed.get(&call).into_iter().flatten();
                 streamed.map(|event| (Symbol::of(&event.container_id), event.kind)).collect()
             };
-            let each = calls.iter().enumerate().map(|(index, call)| {
+            let made = |(_, (call, plan)): &(usize, (&ClientCall, &CallPlan))| {
+                call.began.is_some() || plan.kubelet.is_none()
+            };
+            let each = calls.iter().zip(&self.plan.calls).enumerate().filter(made);
+            let each = each.map(|(index, (call, _))| {
                 let deadline = call.began.zip(call.deadline).map(|(began, deadline)| {
                     (Instant(began).after(deadline).0, Code::DeadlineExceeded)
                 });
@@ -573,13 +631,24 @@ impl Conductor {
 
     fn never_began(&self) -> Vec<(Symbol, Rc<str>)> {
         self.sim.with_calls(|calls| {
+            let silent = calls.iter().zip(&self.plan.calls);
             let silent =
-                calls.iter().zip(&self.plan.calls).filter(|(call, _)| call.began.is_none());
-            let why = |plan: &CallPlan| match plan.when {
+                silent.filter(|(call, plan)| call.began.is_none() && plan.kubelet.is_none());
+            let why = |when: Option<Moment>| match when {
                 Some(moment) => Rc::from(format!("the moment `{moment}` never came")),
                 None => Rc::from("the run ended before its time"),
             };
-            silent.map(|(call, plan)| (call.name, why(plan))).collect()
+            let silent = silent.map(|(call, plan)| (call.name, why(plan.when)));
+            let kubelets = self.plan.kubelets.iter().zip(&self.mailboxes);
+            let untold = kubelets.filter_map(|(kubelet, mail)| match kubelet.delete_when {
+                _ if !mail.has_begun() => Some((kubelet.name, why(kubelet.when))),
+                Some(_) if !mail.is_deleted() => {
+                    let name = Symbol::of(&format!("{}-delete", kubelet.name));
+                    Some((name, why(kubelet.delete_when)))
+                }
+                _ => None,
+            });
+            silent.chain(untold).collect()
         })
     }
 

@@ -4,6 +4,7 @@ mod client;
 mod compile;
 mod conduct;
 mod daemon;
+mod kubelet;
 mod logs;
 mod outcome;
 

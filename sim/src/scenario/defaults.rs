@@ -78,3 +78,7 @@ impl Default for Process {
         }
     }
 }
+
+/// `containers` and `timeout` of a kubelet.
+pub(super) const KUBELET_CONTAINERS: i64 = 3;
+pub(super) const KUBELET_TIMEOUT: i64 = 30;

@@ -43,6 +43,9 @@ pub const FILLED_IN_CHECKS_MAX: u32 = 200_000;
 /// Cases that one file expands to.
 pub const CASES_MAX: usize = 10_000;
 
+/// Containers that a kubelet makes.
+pub const KUBELET_CONTAINERS_MAX: i64 = 16;
+
 /// Any duration or time of a file.
 pub const DURATION_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// How much faster or slower a wall clock goes, in parts per million.

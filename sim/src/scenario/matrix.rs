@@ -277,6 +277,9 @@ fn fill_in(scenario: &mut Scenario, values: &[(String, String)]) {
     };
     for call in &mut scenario.calls {
         fill_when(&mut call.when);
+        if let Action::Kubelet(kubelet) = &mut call.action {
+            kubelet.delete.iter_mut().for_each(fill_when);
+        }
         call.cancel.iter_mut().for_each(fill_when);
     }
     for occurrence in &mut scenario.occurrences {

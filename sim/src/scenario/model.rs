@@ -287,6 +287,62 @@ pub enum Action {
     },
     /// GetContainerEvents: it goes on until its stream fails.
     Events,
+    Kubelet(Kubelet),
+}
+
+/// `do = "kubelet"`: the life of one container of a pod in the hands of a kubelet. Its deadline is the
+/// limit of each of its calls.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kubelet {
+    /// The first container that it makes; the world has it as absent.
+    pub container: String,
+    /// `containers`, default 3: how many it makes at most.
+    pub containers: u32,
+    pub restart: Restart,
+    /// `timeout`: seconds of grace when it stops a container, default 30.
+    pub timeout: i64,
+    /// `delete-at` or `delete-when`: when it is told that the pod is deleted.
+    pub delete: Option<When>,
+}
+
+impl Kubelet {
+    /// The n-th container that it makes, from 1: `web`, `web-2`, `web-3`.
+    pub fn container(&self, n: u32) -> String {
+        if n == 1 { self.container.clone() } else { format!("{}-{n}", self.container) }
+    }
+
+    /// The name of what the kubelet `name` does with its n-th container: `kubelet-1-start-2`. A stop or
+    /// removal that failed is tried again: `kubelet-1-stop-2-again-1`.
+    pub fn call(name: &str, what: &str, n: u32, again: u32) -> String {
+        match again {
+            0 => format!("{name}-{what}-{n}"),
+            again => format!("{name}-{what}-{n}-again-{again}"),
+        }
+    }
+
+    /// How often a stop or removal that failed is tried again.
+    pub const RETRIES: u32 = 4;
+
+    /// The names of all calls that the kubelet `name` may make.
+    pub fn calls(&self, name: &str) -> Vec<String> {
+        let of_container = |n| {
+            let once = ["create", "start"].map(|what| Self::call(name, what, n, 0));
+            let retried = ["stop", "remove"].into_iter().flat_map(move |what| {
+                (0..=Self::RETRIES).map(move |again| Self::call(name, what, n, again))
+            });
+            once.into_iter().chain(retried)
+        };
+        (1..=self.containers).flat_map(of_container).collect()
+    }
+}
+
+/// `restart`: which ends of a container have it made anew. One that was created and did not run always
+/// is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    Always,
+    OnFailure,
+    Never,
 }
 
 /// Limits of a container; 0: not given.

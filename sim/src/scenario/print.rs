@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use toml_writer::{ToTomlKey, ToTomlValue, TomlKeyBuilder, TomlStringBuilder};
 
+use super::defaults::{KUBELET_CONTAINERS, KUBELET_TIMEOUT};
 use super::model::*;
 use super::words::{ActionWord, EffectWord, PidModeWord, Word};
 use super::{defaults, duration};
@@ -345,6 +346,15 @@ fn call(out: &mut Writer, call: &Call) {
             out.string("sandbox", sandbox);
         }
         Action::ConnectPlugin { plugin } => out.string("plugin", plugin),
+        Action::Kubelet(kubelet) => {
+            out.string("container", &kubelet.container);
+            out.integer_unless("containers", i64::from(kubelet.containers), KUBELET_CONTAINERS);
+            out.word_unless("restart", kubelet.restart, Restart::Always);
+            out.integer_unless("timeout", kubelet.timeout, KUBELET_TIMEOUT);
+            if let Some(delete) = &kubelet.delete {
+                when(out, delete, "delete-at", "delete-when");
+            }
+        }
     }
     if call.when != When::At(Duration::ZERO) {
         when(out, &call.when, "at", "when");

@@ -52,6 +52,10 @@ words! { PathKind, "kind of path":
 words! { CrashKind, "kind of crash": "daemon" => CrashKind::Daemon, "power" => CrashKind::Power }
 words! { DelayOf, "moment": "effect" => DelayOf::Effect, "reply" => DelayOf::Reply }
 
+words! { Restart, "restart policy":
+    "always" => Restart::Always, "on-failure" => Restart::OnFailure, "never" => Restart::Never,
+}
+
 /// `pid-mode`, without the target.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum PidModeWord {
@@ -80,6 +84,7 @@ pub(super) enum ActionWord {
     RemovePod,
     ConnectPlugin,
     Events,
+    Kubelet,
 }
 words! { ActionWord, "call":
     "create" => ActionWord::Create, "start" => ActionWord::Start, "stop" => ActionWord::Stop,
@@ -87,7 +92,7 @@ words! { ActionWord, "call":
     "reopen-log" => ActionWord::ReopenLog, "status" => ActionWord::Status,
     "list" => ActionWord::List, "stop-pod" => ActionWord::StopPod,
     "remove-pod" => ActionWord::RemovePod, "connect-plugin" => ActionWord::ConnectPlugin,
-    "events" => ActionWord::Events,
+    "events" => ActionWord::Events, "kubelet" => ActionWord::Kubelet,
 }
 
 impl Action {
@@ -105,6 +110,7 @@ impl Action {
             Action::RemovePod { .. } => ActionWord::RemovePod,
             Action::ConnectPlugin { .. } => ActionWord::ConnectPlugin,
             Action::Events => ActionWord::Events,
+            Action::Kubelet(_) => ActionWord::Kubelet,
         }
     }
 }

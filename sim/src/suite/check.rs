@@ -46,7 +46,11 @@ pub(super) fn check(subject: &Subject<'_>) -> Verdict {
     crashes(subject, reasons);
     for (call, why) in &subject.outcome.never_began {
         let plan = subject.plan.calls.iter().find(|plan| plan.name == *call);
-        let span = plan.map_or(0..0, |plan| plan.span.clone());
+        let text = call.text();
+        let mut kubelets = subject.plan.kubelets.iter();
+        let kubelet = kubelets.find(|kubelet| text.starts_with(&*kubelet.name.text()));
+        let span = plan.map(|plan| &plan.span).or(kubelet.map(|kubelet| &kubelet.span));
+        let span = span.cloned().unwrap_or(0..0);
         let mut reason =
             Reason::new(Kind::NeverBegan, &span, format!("the call `{call}` never began: {why}"));
         if let Some(moment) = plan.and_then(|plan| plan.when) {

@@ -25,7 +25,7 @@ pub use call::{Call, Failure, Flow, Payload, PortError};
 pub use names::Symbol;
 pub use recording::{Awaited, Entry as RecordingEntry, Happened, Recording, only};
 pub use site::{Layer, Moment, Op, Site, Stage};
-pub use sync::SimRuntime;
+pub use sync::{SimRuntime, SimSignal};
 
 use crate::oracle::{
     Choice, Crash, CrashAt, CrashKind, DelayOf, Effect, Fault, Menu, Menus, Oracle, Script,
@@ -192,6 +192,7 @@ enum Trigger {
     Begin(usize),
     Cancel(usize),
     Occur(Symbol, Op, Occurrence),
+    Start(TaskId),
 }
 
 /// Makes the main task of a boot of the daemon, which ends once the daemon serves.
@@ -517,6 +518,15 @@ impl Sim {
         index
     }
 
+    /// Begins a call for which there was neither a time nor a moment.
+    pub fn begin_call(&self, call: usize) {
+        let mut core = self.0.core.borrow_mut();
+        let now = self.0.now.get();
+        let actor = core.calls[call].name;
+        let site = Site { actor, op: Op::Begin, subject: Symbol::EMPTY, count: 1 };
+        core.park(site, Stage::Only, now, now, What::Begin { call });
+    }
+
     /// The call is cancelled when `moment` was admitted.
     pub fn cancel_when(&self, call: usize, moment: Moment) {
         self.0.core.borrow_mut().triggers.push((moment, Trigger::Cancel(call)));
@@ -545,6 +555,26 @@ impl Sim {
         let task = core.new_task(actor, None, 0, future);
         let site = core.count(actor, Op::Begin, Symbol::EMPTY);
         core.park(site, Stage::Only, now, now, What::Spawn { task });
+    }
+
+    /// Starts a task of the harness at `due`, or when `moment` was admitted.
+    pub fn start_task_when(
+        &self,
+        actor: Symbol,
+        due: Option<u64>,
+        moment: Option<Moment>,
+        future: LocalFuture<()>,
+    ) {
+        let mut core = self.0.core.borrow_mut();
+        let now = self.0.now.get();
+        let task = core.new_task(actor, None, 0, future);
+        if let Some(due) = due {
+            let site = core.count(actor, Op::Begin, Symbol::EMPTY);
+            core.park(site, Stage::Only, due, now, What::Spawn { task });
+        }
+        if let Some(moment) = moment {
+            core.triggers.push((moment, Trigger::Start(task)));
+        }
     }
 
     /// Starts a background task of the service; its first poll is a moment of the spawner.
@@ -1897,6 +1927,11 @@ impl Core {
                     };
                     let begin = What::Begin { call: index };
                     self.park(site, Stage::Only, now, now, begin).urgent = true;
+                }
+                Trigger::Start(task) => {
+                    let actor = self.tasks[task.0].actor;
+                    let site = self.count(actor, Op::Begin, Symbol::EMPTY);
+                    self.park(site, Stage::Only, now, now, What::Spawn { task }).urgent = true;
                 }
                 Trigger::Occur(..) if !self.faults_allowed => {}
                 Trigger::Occur(actor, op, occurrence) => {

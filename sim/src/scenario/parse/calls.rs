@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::decode::{Names, Table, check_name, is_name, shown};
 use super::super::model::*;
 use super::super::words::{ActionWord, Word};
+use super::super::{defaults, limits};
 use super::Parser;
 use super::text::Wants;
 
@@ -14,6 +15,8 @@ pub(super) struct CallHead<'t, 'i> {
     table: Table<'t, 'i>,
     action: Option<ActionWord>,
     name: String,
+    /// Without the time of the deletion.
+    kubelet: Option<Kubelet>,
 }
 
 impl<'t> Parser<'t, '_> {
@@ -56,13 +59,50 @@ impl<'t> Parser<'t, '_> {
                 if is_name(&name) {
                     self.calls.insert(name.clone(), action);
                 }
-                CallHead { table, action, name }
+                let kubelet = (action == Some(ActionWord::Kubelet)).then(|| self.kubelet(&table));
+                if let Some(kubelet) = &kubelet {
+                    let told = ["delete", "relist"].map(|what| format!("{name}-{what}"));
+                    for call in kubelet.calls(&name).into_iter().chain(told) {
+                        names.add(&call, table.span.clone());
+                        self.calls.insert(call, None);
+                    }
+                    let more = (2..=kubelet.containers).map(|n| kubelet.container(n));
+                    for container in more {
+                        if self.containers.contains(&container) {
+                            let message = format!(
+                                "the kubelet's containers would be named like `{}`, which is there",
+                                shown(&container)
+                            );
+                            self.sink.error(table.span.clone(), message);
+                        }
+                        self.containers.push(container);
+                    }
+                }
+                CallHead { table, action, name, kubelet }
             })
             .collect()
     }
 
+    fn kubelet(&self, table: &Table<'t, '_>) -> Kubelet {
+        let container = self.required_reference(table, "container", &self.containers);
+        if self.made_beforehand.contains(&container) {
+            let message = "a kubelet makes its containers itself";
+            self.sink.error_with(table.span.clone(), message, |diagnostic| {
+                diagnostic.help(format!("give `{}` the state \"absent\"", shown(&container)))
+            });
+        }
+        let containers = self.bounded(table, "containers", 1, limits::KUBELET_CONTAINERS_MAX);
+        Kubelet {
+            container,
+            containers: containers.unwrap_or(defaults::KUBELET_CONTAINERS) as u32,
+            restart: table.word("restart").unwrap_or(Restart::Always),
+            timeout: self.bounded(table, "timeout", 0, 86_400).unwrap_or(defaults::KUBELET_TIMEOUT),
+            delete: None,
+        }
+    }
+
     pub(super) fn call(&self, head: CallHead<'t, '_>) -> Option<Call> {
-        let CallHead { mut table, action, name } = head;
+        let CallHead { mut table, action, name, kubelet } = head;
         let action = action?;
         table.what = match action {
             ActionWord::Create => "a call `create`",
@@ -77,6 +117,7 @@ impl<'t> Parser<'t, '_> {
             ActionWord::RemovePod => "a call `remove-pod`",
             ActionWord::ConnectPlugin => "a call `connect-plugin`",
             ActionWord::Events => "a call `events`",
+            ActionWord::Kubelet => "a kubelet",
         };
         let container = |key| self.required_reference(&table, key, &self.containers);
         let sandbox = |key| self.required_reference(&table, key, &self.sandboxes);
@@ -111,9 +152,16 @@ impl<'t> Parser<'t, '_> {
             ActionWord::ConnectPlugin => Action::ConnectPlugin {
                 plugin: self.required_reference(&table, "plugin", &self.plugins),
             },
+            ActionWord::Kubelet => Action::Kubelet(Kubelet {
+                delete: self.when(&table, "delete-at", "delete-when"),
+                ..kubelet?
+            }),
         };
         let when = self.when(&table, "at", "when").unwrap_or(When::At(Duration::ZERO));
-        let cancel = self.when(&table, "cancel-at", "cancel-when");
+        let cancel = match &action {
+            Action::Kubelet(_) => None,
+            _ => self.when(&table, "cancel-at", "cancel-when"),
+        };
         let deadline = table.duration("deadline");
         let span = Span(table.span.clone());
         table.finish();

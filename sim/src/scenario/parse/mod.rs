@@ -187,6 +187,8 @@ struct Parser<'t, 'v> {
     axes_used: RefCell<BTreeSet<String>>,
     calls: BTreeMap<String, Option<ActionWord>>,
     containers: Vec<String>,
+    /// Containers that the world has before the first call.
+    made_beforehand: Vec<String>,
     sandboxes: Vec<String>,
     images: Vec<String>,
     plugins: Vec<String>,
@@ -204,6 +206,7 @@ impl<'t, 'v> Parser<'t, 'v> {
             axes_used: RefCell::default(),
             calls: BTreeMap::new(),
             containers: Vec::new(),
+            made_beforehand: Vec::new(),
             sandboxes: Vec::new(),
             images: Vec::new(),
             plugins: Vec::new(),

@@ -174,6 +174,8 @@ impl<'t> Parser<'t, '_> {
             .map(|table| self.container(table, &mut names, &world))
             .collect();
         self.containers = world.containers.iter().map(|c| c.name.clone()).collect();
+        let there = world.containers.iter().filter(|c| c.state != InitialState::Absent);
+        self.made_beforehand = there.map(|c| c.name.clone()).collect();
         world
     }
 
