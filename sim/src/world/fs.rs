@@ -1,4 +1,5 @@
-//! The node's filesystem: directories, regular files, named pipes, mounts, descriptors.
+//! The node's filesystem: directories, regular files, named pipes, symbolic links, mounts,
+//! descriptors.
 //!
 //! A plain data structure: every call happens at once, whole, and the same way each time. What can
 //! block (a pipe's open, read and write) answers `Blocked`, and [`FileSystem::take_fifo_events`]
@@ -8,8 +9,8 @@
 //!
 //! Results are those of Linux for a process that owns every file but has no privileges: of the mode
 //! only the owner's bits count, there is no umask, and relative paths start at the root. Errors are
-//! worded like those of Go's `os` package. There are no symbolic links; paths are nevertheless
-//! resolved one component after the other, so that `dir/missing/..` fails as it must.
+//! worded like those of Go's `os` package. Paths are resolved one component after the other, so that
+//! `dir/missing/..` fails as it must. There are no hard links.
 
 mod durable;
 mod fifo;
@@ -34,6 +35,8 @@ pub use fifo::{FIFO_CAPACITY, FifoEvent, FifoRead, FifoWrite, PIPE_BUF};
 pub const NAME_MAX: usize = 255;
 /// Bytes in a path, at most (Linux's `PATH_MAX` counts a terminating zero too).
 pub const PATH_MAX: usize = 4095;
+/// Symbolic links followed in the resolution of one path, at most.
+pub const LINKS_MAX: u32 = 40;
 
 /// What the filesystem has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +61,7 @@ pub enum FileKind {
     Directory,
     Regular,
     Fifo,
+    Symlink,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +69,8 @@ pub struct Metadata {
     pub kind: FileKind,
     /// Permission bits, `0o7777` at most.
     pub mode: u32,
-    /// Content of a regular file, or what a pipe holds, in bytes; zero for a directory.
+    /// Content of a regular file, what a pipe holds, or the target of a link, in bytes; zero for a
+    /// directory.
     pub size: u64,
 }
 
@@ -76,6 +81,8 @@ pub struct WalkEntry {
     pub kind: FileKind,
     pub mode: u32,
     pub size: u64,
+    /// Where a symbolic link points.
+    pub target: Option<Rc<str>>,
     /// Something is mounted here; kind, mode and what follows below are those of the mount.
     pub mounted: bool,
 }
@@ -150,6 +157,7 @@ enum Node {
     Directory(Directory),
     Regular(Content),
     Fifo(fifo::Pipe),
+    Symlink(Rc<str>),
 }
 
 /// What is in a regular file, and how much of it is on the disk.
@@ -326,6 +334,7 @@ impl FileSystem {
         match self.inode(ino).node {
             Node::Directory(_) => FileKind::Directory,
             Node::Fifo(_) => FileKind::Fifo,
+            Node::Symlink(_) => FileKind::Symlink,
             Node::Regular(_) | Node::Free => FileKind::Regular,
         }
     }

@@ -95,7 +95,7 @@ impl World {
         let expected = match kind {
             FileKind::Directory => exists,
             FileKind::Regular => exists && rest == "status" && head.is_empty(),
-            FileKind::Fifo => false,
+            FileKind::Fifo | FileKind::Symlink => false,
         };
         if expected {
             return;
@@ -105,6 +105,7 @@ impl World {
             FileKind::Fifo => format!("pipe {}", short.rsplit('/').next().unwrap_or(&short)),
             FileKind::Directory => format!("directory {short}"),
             FileKind::Regular => format!("file {short}"),
+            FileKind::Symlink => format!("symlink {short}"),
         });
     }
 

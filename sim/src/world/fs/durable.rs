@@ -5,7 +5,7 @@
 //! least that ext4, XFS and btrfs all keep (Mohan, Chinner et al., "Documenting the crash-recovery
 //! guarantees of Linux file systems", linux-fsdevel, March 2019):
 //!
-//! - A change of names (create, mkdir, mkfifo, rename, unlink, rmdir) or of a mode is atomic: a power
+//! - A change of names (create, mkdir, mkfifo, symlink, rename, unlink, rmdir) or of a mode is atomic: a power
 //!   loss leaves it whole, or undoes it.
 //! - Changes that have an inode in common reach the disk in the order in which they were made. A
 //!   directory is an inode, so those in one directory never change places. All others may: one is
@@ -41,6 +41,7 @@ pub enum PendingKind {
     Create,
     Mkdir,
     Mkfifo,
+    Symlink,
     Rename,
     Unlink,
     Rmdir,
@@ -55,6 +56,7 @@ impl PendingKind {
             PendingKind::Create => "create",
             PendingKind::Mkdir => "mkdir",
             PendingKind::Mkfifo => "mkfifo",
+            PendingKind::Symlink => "symlink",
             PendingKind::Rename => "rename",
             PendingKind::Unlink => "unlink",
             PendingKind::Rmdir => "rmdir",
@@ -367,6 +369,7 @@ impl FileSystem {
                     FileKind::Directory => PendingKind::Mkdir,
                     FileKind::Regular => PendingKind::Create,
                     FileKind::Fifo => PendingKind::Mkfifo,
+                    FileKind::Symlink => PendingKind::Symlink,
                 };
                 self.detach(at.0, &at.1);
                 self.orphan(*ino);

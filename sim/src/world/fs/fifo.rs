@@ -85,9 +85,11 @@ impl FileSystem {
     pub fn open_fifo(&mut self, owner: u32, path: &str, end: FifoEnd) -> Result<FifoId, FsError> {
         match self.find(path) {
             Ok(_) => {}
-            Err(Errno::ENOENT) => self
-                .mkfifo(path, 0o700)
-                .map_err(|errno| FsError::new("error creating fifo", path, errno))?,
+            Err(Errno::ENOENT) => match self.mkfifo(path, 0o700) {
+                // A link to nowhere, which the open stumbles upon.
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(FsError::new("error creating fifo", path, errno)),
+            },
             Err(errno) => return Err(FsError::new("stat", path, errno)),
         }
         self.join_fifo(owner, path, end)

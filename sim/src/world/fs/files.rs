@@ -2,7 +2,7 @@
 
 use shakedown_cri::ports::{Errno, FsError};
 
-use super::tree::{Last, READ, WRITE};
+use super::tree::{Last, Lookup, READ, WRITE};
 use super::{Change, Content, DISK, Fd, FileSystem, HandleId, Ino, Node, already_closed};
 
 impl FileSystem {
@@ -45,6 +45,10 @@ impl FileSystem {
 
     fn open_or_create(&mut self, path: &str, mode: u32) -> Result<Ino, Errno> {
         let lookup = self.locate(path)?;
+        self.open_or_create_at(lookup, mode)
+    }
+
+    fn open_or_create_at(&mut self, lookup: Lookup<'_>, mode: u32) -> Result<Ino, Errno> {
         // With O_CREAT a trailing slash is refused whether or not there is something.
         if lookup.slash {
             return Err(Errno::EISDIR);
@@ -53,13 +57,19 @@ impl FileSystem {
             (None, Last::Name(name)) => {
                 self.insert(lookup.parent, name, mode, Node::Regular(Content::default()))
             }
-            (Some(ino), Last::Name(_)) => match self.inode(ino).node {
+            (Some(ino), Last::Name(_)) => match &self.inode(ino).node {
                 Node::Regular(_) => {
                     self.check_writable(ino)?;
                     if self.may(ino, WRITE) { Ok(ino) } else { Err(Errno::EACCES) }
                 }
                 Node::Fifo(_) if self.may(ino, WRITE) => Err(Errno::ENXIO),
                 Node::Fifo(_) => Err(Errno::EACCES),
+                // What a dangling link points to is made.
+                Node::Symlink(target) => {
+                    let target = target.clone();
+                    let lookup = self.locate_from(lookup.parent, &target, lookup.links + 1)?;
+                    self.open_or_create_at(lookup, mode)
+                }
                 Node::Directory(_) | Node::Free => Err(Errno::EISDIR),
             },
             _ => Err(Errno::EISDIR),
@@ -152,14 +162,14 @@ impl FileSystem {
         match &self.inode(ino).node {
             Node::Regular(content) => Ok(content.bytes.clone()),
             Node::Fifo(_) => Err(FsError::new("open", path, Errno::ENXIO)),
-            Node::Directory(_) | Node::Free => Err(FsError::new("read", path, Errno::EISDIR)),
+            _ => Err(FsError::new("read", path, Errno::EISDIR)),
         }
     }
 
     /// The content of a regular file, for whoever looks at the node from outside: neither
     /// permissions nor descriptors matter. Nothing if there is no such file.
     pub fn content(&self, path: &str) -> Option<&[u8]> {
-        match &self.inode(self.seek(path)?).node {
+        match &self.inode(self.seek_file(path)?).node {
             Node::Regular(content) => Some(&content.bytes),
             _ => None,
         }

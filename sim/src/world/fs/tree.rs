@@ -5,8 +5,8 @@ use std::rc::Rc;
 use shakedown_cri::ports::{DirEntry, Errno, FsError};
 
 use super::{
-    Change, Device, Directory, FileKind, FileSystem, Ino, Inode, Metadata, NAME_MAX, NOWHERE, Node,
-    PATH_MAX, ROOT, WalkEntry, fifo,
+    Change, Device, Directory, FileKind, FileSystem, Ino, Inode, LINKS_MAX, Metadata, NAME_MAX,
+    NOWHERE, Node, PATH_MAX, ROOT, WalkEntry, fifo,
 };
 
 pub(super) const READ: u32 = 0o400;
@@ -32,6 +32,8 @@ pub(super) struct Lookup<'p> {
     pub entry: Option<Ino>,
     /// The path ends in a slash, so only a directory will do.
     pub slash: bool,
+    /// Symbolic links that were followed so far.
+    pub links: u32,
 }
 
 impl<'p> Lookup<'p> {
@@ -104,7 +106,8 @@ impl Removal<'_> {
 }
 
 impl FileSystem {
-    /// mkdir -p. An error names the component that could not be made.
+    /// mkdir -p of a path as Go's `filepath.Join` cleans it. An error names the component that could
+    /// not be made.
     pub fn make_dir_all(&mut self, path: &str, mode: u32) -> Result<(), FsError> {
         if let Ok(ino) = self.find(path) {
             return match self.kind(ino) {
@@ -113,8 +116,7 @@ impl FileSystem {
             };
         }
         check_path(path).map_err(|errno| FsError::new("mkdir", path, errno))?;
-        let mut at = ROOT;
-        let mut end = 0;
+        let (mut at, mut end, mut links) = (ROOT, 0, 0);
         for name in path.split('/') {
             let start = end;
             end = start + name.len() + 1;
@@ -122,18 +124,28 @@ impl FileSystem {
                 continue;
             }
             at = self
-                .make_component(at, name, mode)
+                .make_component(at, name, mode, &mut links)
                 .map_err(|errno| FsError::new("mkdir", &path[..end - 1], errno))?;
         }
         Ok(())
     }
 
-    fn make_component(&mut self, at: Ino, name: &str, mode: u32) -> Result<Ino, Errno> {
-        let ino = match self.child(at, name)? {
-            Some(entry) => self.top(entry),
-            None => self.insert(at, name, mode, Node::Directory(Directory::default()))?,
+    fn make_component(
+        &mut self,
+        at: Ino,
+        name: &str,
+        mode: u32,
+        links: &mut u32,
+    ) -> Result<Ino, Errno> {
+        let Some(entry) = self.child(at, name)? else {
+            return self.insert(at, name, mode, Node::Directory(Directory::default()));
         };
-        if self.kind(ino) == FileKind::Directory { Ok(ino) } else { Err(Errno::ENOTDIR) }
+        match self.follow(at, self.top(entry), links) {
+            Ok(ino) if self.kind(ino) == FileKind::Directory => Ok(ino),
+            Ok(_) => Err(Errno::ENOTDIR),
+            // Go, which cannot see what is there, tries to make it.
+            Err(_) => Err(Errno::EEXIST),
+        }
     }
 
     pub fn make_dir(&mut self, path: &str, mode: u32) -> Result<(), FsError> {
@@ -187,6 +199,40 @@ impl FileSystem {
                 Ok(())
             }
             _ => Err(Errno::EEXIST),
+        }
+    }
+
+    /// symlink(2). The error's path is `target path`.
+    pub fn make_symlink(&mut self, target: &str, path: &str) -> Result<(), FsError> {
+        self.symlink(target, path)
+            .map_err(|errno| FsError::new("symlink", format!("{target} {path}"), errno))
+    }
+
+    fn symlink(&mut self, target: &str, path: &str) -> Result<(), Errno> {
+        check_path(target)?;
+        let lookup = self.lookup(path)?;
+        match (lookup.entry, lookup.name()) {
+            (None, Some(_)) if lookup.slash => Err(Errno::ENOENT),
+            (None, Some(name)) => {
+                self.insert(lookup.parent, name, 0o777, Node::Symlink(Rc::from(target)))?;
+                Ok(())
+            }
+            _ => Err(Errno::EEXIST),
+        }
+    }
+
+    /// readlink(2).
+    pub fn read_link(&self, path: &str) -> Result<&str, FsError> {
+        let fail = |errno| FsError::new("readlink", path, errno);
+        let lookup = self.lookup(path).map_err(fail)?;
+        let ino = if lookup.slash {
+            self.find(path).map_err(fail)?
+        } else {
+            lookup.entry.ok_or_else(|| fail(Errno::ENOENT))?
+        };
+        match &self.inode(ino).node {
+            Node::Symlink(target) => Ok(target),
+            _ => Err(fail(Errno::EINVAL)),
         }
     }
 
@@ -380,12 +426,16 @@ impl FileSystem {
 
     /// Removes what it can of a path and everything below it, and answers with the first failure,
     /// which names the entry that stays. A path that does not exist is fine. What is mounted below
-    /// is emptied, and its mount point refused with EBUSY.
+    /// is emptied, and its mount point refused with EBUSY. A path that ends in `.` or `..` is refused
+    /// with EINVAL.
     pub fn remove_tree(&mut self, path: &str) -> Result<(), FsError> {
         let trimmed = match path.trim_end_matches('/') {
             "" if !path.is_empty() => "/",
             trimmed => trimmed,
         };
+        if matches!(trimmed.rsplit('/').next(), Some("." | "..")) {
+            return Err(FsError::new("RemoveAll", path, Errno::EINVAL));
+        }
         let lookup = match self.lookup(trimmed) {
             Ok(lookup) => lookup,
             Err(Errno::ENOENT) => return Ok(()),
@@ -393,21 +443,35 @@ impl FileSystem {
                 // Go opens the parent first: a failure there is one of `open`.
                 let parent = trimmed.rfind('/').map_or("/", |slash| &trimmed[..slash.max(1)]);
                 return match self.find(parent) {
-                    Ok(_) => Err(FsError::new("unlinkat", trimmed, errno)),
+                    Ok(ino) if self.may(ino, READ) => Err(FsError::new("unlinkat", trimmed, errno)),
+                    Ok(_) => Err(FsError::new("open", parent, Errno::EACCES)),
                     Err(errno) => Err(FsError::new("open", parent, errno)),
                 };
             }
         };
         let name = match lookup.last {
             Last::Name(name) => name,
-            Last::Dot | Last::DotDot => return Err(FsError::new("RemoveAll", path, Errno::EINVAL)),
-            Last::Root => return Err(FsError::new("unlinkat", "/", Errno::EBUSY)),
+            Last::Dot | Last::DotDot | Last::Root => {
+                return Err(FsError::new("unlinkat", "/", Errno::EBUSY));
+            }
         };
         let Some(entry) = lookup.entry else {
             return Ok(());
         };
         let parent_path = &trimmed[..trimmed.len() - name.len()];
         let parent_path = parent_path.trim_end_matches('/');
+        let removed = match self.kind(entry) {
+            FileKind::Directory => self.rmdir_entry(lookup.parent, name, entry),
+            _ => (self.check_entry_change(lookup.parent, entry))
+                .map(|()| self.remove_entry(lookup.parent, name, entry)),
+        };
+        if removed.is_ok() {
+            return Ok(());
+        }
+        if !self.may(lookup.parent, READ) {
+            let parent = if parent_path.is_empty() { "/" } else { parent_path };
+            return Err(FsError::new("open", parent, Errno::EACCES));
+        }
         self.remove_below(parent_path, lookup.parent, Rc::from(name), entry)
     }
 
@@ -628,16 +692,17 @@ impl FileSystem {
         let size = match &inode.node {
             Node::Regular(content) => content.bytes.len(),
             Node::Fifo(pipe) => pipe.len(),
+            Node::Symlink(target) => target.len(),
             Node::Directory(_) | Node::Free => 0,
         };
         Metadata { kind: self.kind(ino), mode: inode.mode, size: size as u64 }
     }
 
     /// `prefix` and everything below it, each directory before its entries, entries by name.
-    /// Permissions do not matter here. Empty if there is no such path.
+    /// Permissions do not matter here, and links are not followed. Empty if there is no such path.
     pub fn walk(&self, prefix: &str) -> impl Iterator<Item = WalkEntry> {
         let mut pending = Vec::new();
-        if let Some(entry) = self.seek(prefix) {
+        if let Some(entry) = self.seek(ROOT, prefix, &mut 0) {
             let trimmed = prefix.trim_end_matches('/');
             let path = if trimmed.is_empty() { "/" } else { trimmed };
             pending.push((path.to_owned(), entry));
@@ -650,7 +715,11 @@ impl FileSystem {
                 pending.extend(below);
             }
             let Metadata { kind, mode, size } = self.describe(ino);
-            Some(WalkEntry { path, kind, mode, size, mounted: ino != entry })
+            let target = match &self.inode(ino).node {
+                Node::Symlink(target) => Some(target.clone()),
+                _ => None,
+            };
+            Some(WalkEntry { path, kind, mode, size, target, mounted: ino != entry })
         })
     }
 
@@ -659,17 +728,36 @@ impl FileSystem {
         self.mounts
     }
 
-    /// Resolution for reports, which no permission stops.
-    pub(super) fn seek(&self, path: &str) -> Option<Ino> {
-        let mut entry = ROOT;
+    /// Resolution for reports, which no permission stops: the last component's entry.
+    fn seek(&self, from: Ino, path: &str, links: &mut u32) -> Option<Ino> {
+        let mut entry = if path.starts_with('/') { ROOT } else { from };
         for name in path.split('/').filter(|name| !name.is_empty() && *name != ".") {
-            let at = self.top(entry);
+            let at = self.seek_target(entry, links)?;
             entry = match name {
                 ".." => self.inode(at).parent,
                 _ => *self.dir(at)?.entries.get(name)?,
             };
         }
         Some(entry)
+    }
+
+    /// What an entry is, links followed.
+    fn seek_target(&self, entry: Ino, links: &mut u32) -> Option<Ino> {
+        let ino = self.top(entry);
+        let Node::Symlink(target) = &self.inode(ino).node else {
+            return Some(ino);
+        };
+        *links += 1;
+        check_links(*links).ok()?;
+        let entry = self.seek(self.inode(ino).parent, target, links)?;
+        self.seek_target(entry, links)
+    }
+
+    /// What a path names, for reports.
+    pub(super) fn seek_file(&self, path: &str) -> Option<Ino> {
+        let mut links = 0;
+        let entry = self.seek(ROOT, path, &mut links)?;
+        self.seek_target(entry, &mut links)
     }
 
     /// Resolves all of a path, but leaves open whether the last component exists.
@@ -692,6 +780,17 @@ impl FileSystem {
     /// Resolves all components but the last, which is not looked at.
     pub(super) fn locate<'p>(&self, path: &'p str) -> Result<Lookup<'p>, Errno> {
         check_path(path)?;
+        self.locate_from(ROOT, path, 0)
+    }
+
+    /// As [`FileSystem::locate`], from a directory on, where so many links were followed already.
+    pub(super) fn locate_from<'p>(
+        &self,
+        from: Ino,
+        path: &'p str,
+        mut links: u32,
+    ) -> Result<Lookup<'p>, Errno> {
+        check_links(links)?;
         let bytes = path.as_bytes();
         let end = bytes.iter().rposition(|&byte| byte != b'/').map_or(0, |at| at + 1);
         let start = bytes[..end].iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
@@ -701,34 +800,64 @@ impl FileSystem {
             ".." => Last::DotDot,
             name => Last::Name(name),
         };
-        let parent = self.directory(&path[..start])?;
-        Ok(Lookup { parent, last, entry: None, slash: end < bytes.len() })
+        let parent = self.directory(from, &path[..start], &mut links)?;
+        // Asked before the last component is looked at, and before another path is.
+        if last != Last::Root && !self.may(parent, SEARCH) {
+            return Err(Errno::EACCES);
+        }
+        Ok(Lookup { parent, last, entry: None, slash: end < bytes.len(), links })
     }
 
     /// The directory that a path's leading components name.
-    fn directory(&self, path: &str) -> Result<Ino, Errno> {
-        if path.len() <= 1 {
+    fn directory(&self, from: Ino, path: &str, links: &mut u32) -> Result<Ino, Errno> {
+        if path.is_empty() {
+            return Ok(from);
+        }
+        if path.len() == 1 {
             return Ok(ROOT);
         }
-        let mut resolved = self.resolved.borrow_mut();
-        if let Some((_, ino)) = resolved.iter().find(|(known, _)| **known == *path) {
-            return Ok(*ino);
+        let is_known = from == ROOT || path.starts_with('/');
+        if is_known {
+            let resolved = self.resolved.borrow();
+            if let Some((_, ino)) = resolved.iter().find(|(known, _)| **known == *path) {
+                return Ok(*ino);
+            }
         }
-        let mut at = ROOT;
-        let mut direct = true;
-        for name in path.split('/').filter(|name| !name.is_empty()) {
-            at = self.top(self.child(at, name)?.ok_or(Errno::ENOENT)?);
-            direct &= name != "..";
-        }
+        let before = *links;
+        let at = self.resolve(from, path, links)?;
         if self.kind(at) != FileKind::Directory {
             return Err(Errno::ENOTDIR);
         }
-        // A path with `..` leads through directories that are not above its end.
-        if direct {
+        // A path with `..` or links leads through directories that are not above its end.
+        if is_known && *links == before && !path.split('/').any(|name| name == "..") {
+            let mut resolved = self.resolved.borrow_mut();
             resolved.truncate(RESOLVED_MAX - 1);
             resolved.insert(0, (Rc::from(path), at));
         }
         Ok(at)
+    }
+
+    /// What a path names, from a directory on, links and mounts followed.
+    fn resolve(&self, from: Ino, path: &str, links: &mut u32) -> Result<Ino, Errno> {
+        let mut at = if path.starts_with('/') { ROOT } else { from };
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let entry = self.child(at, name)?.ok_or(Errno::ENOENT)?;
+            at = self.follow(at, self.top(entry), links)?;
+        }
+        if path.ends_with('/') && self.kind(at) != FileKind::Directory {
+            return Err(Errno::ENOTDIR);
+        }
+        Ok(at)
+    }
+
+    /// Where an entry of the directory `parent` leads if it is a link; else the entry.
+    fn follow(&self, parent: Ino, ino: Ino, links: &mut u32) -> Result<Ino, Errno> {
+        let Node::Symlink(target) = &self.inode(ino).node else {
+            return Ok(ino);
+        };
+        *links += 1;
+        check_links(*links)?;
+        self.resolve(parent, target, links)
     }
 
     /// To be called when what paths lead through may have changed below a directory.
@@ -736,10 +865,11 @@ impl FileSystem {
         self.resolved.get_mut().clear();
     }
 
-    /// What a path names, mounts followed.
+    /// What a path names, links and mounts followed.
     pub(super) fn find(&self, path: &str) -> Result<Ino, Errno> {
-        let lookup = self.lookup(path)?;
-        let ino = self.top(lookup.entry.ok_or(Errno::ENOENT)?);
+        let mut lookup = self.lookup(path)?;
+        let entry = self.top(lookup.entry.ok_or(Errno::ENOENT)?);
+        let ino = self.follow(lookup.parent, entry, &mut lookup.links)?;
         if lookup.slash && self.kind(ino) != FileKind::Directory {
             return Err(Errno::ENOTDIR);
         }
@@ -849,9 +979,13 @@ impl FileSystem {
         Ok(ino)
     }
 
+    /// Inodes that take room.
+    fn inode_count(&self) -> usize {
+        self.inodes.len() - self.inodes_free.len() - self.limbo as usize
+    }
+
     fn allocate(&mut self, parent: Ino, mode: u32, node: Node) -> Result<Ino, Errno> {
-        let count = self.inodes.len() - self.inodes_free.len() - self.limbo as usize;
-        if count >= self.limits.inodes_max as usize {
+        if self.inode_count() >= self.limits.inodes_max as usize {
             return Err(Errno::ENOSPC);
         }
         let inode = Inode {
@@ -926,6 +1060,10 @@ impl FileSystem {
             self.reclaim(ino);
         }
     }
+}
+
+fn check_links(links: u32) -> Result<(), Errno> {
+    if links > LINKS_MAX { Err(Errno::ELOOP) } else { Ok(()) }
 }
 
 /// What is refused before any component is looked at.
