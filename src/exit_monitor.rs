@@ -168,6 +168,13 @@ impl<P: Ports> Service<P> {
             .update(|status| Ok(SandboxStatus { state: SandboxState::NotReady, pid: 0, ..status }))
             .await
             .map_err(|e| e.wrap("failed to update sandbox state"))?;
+        if !self.quirks.has(Quirk::SandboxExitKeepsContainers) {
+            for container in self.containers.list().await {
+                if container.meta.sandbox_id == sandbox.id() {
+                    self.stop_known(ctx, &container, 0).await?;
+                }
+            }
+        }
         sandbox.stopped.set();
         let id = sandbox.id();
         self.send_container_event(ctx, id, id, EventKind::Stopped).await;

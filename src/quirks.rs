@@ -233,9 +233,21 @@ quirks! {
     },
     StopIgnoresStarting {
         id: "stop-ignores-starting", part: Service, since: None, fixed: [],
-        known: "spec section 4.3", breaks: ["I12", "I14"],
+        known: "spec section 4.3", breaks: ["I10", "I12", "I14"],
         shown: "concurrent/stop-against-start-at-every-moment",
         what: "a stop during a start answers success and does nothing",
+    },
+    SandboxCheckedOnce {
+        id: "sandbox-checked-once", part: Service, since: None, fixed: [],
+        known: "containerd #9160", breaks: ["I10"],
+        shown: "concurrent/the-pause-process-dies-at-every-moment-of-a-start",
+        what: "a start does not see that its sandbox was stopped or died meanwhile",
+    },
+    SandboxExitKeepsContainers {
+        id: "sandbox-exit-keeps-containers", part: Service, since: None, fixed: [],
+        known: "spec section 5.3", breaks: ["I10"],
+        shown: "exit/the-pause-process-dies-while-containers-run",
+        what: "containers run on when the pause process of their sandbox has ended",
     },
     PipesKeptOnEarlyFailure {
         id: "pipes-kept-on-early-failure", part: Service, since: None, fixed: [],

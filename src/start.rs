@@ -166,6 +166,14 @@ impl<P: Ports> Service<P> {
             })
             .await
             .map_err(|e| e.wrap(format!("failed to update container {} state", quote(id))))?;
+        if !self.quirks.has(Quirk::SandboxCheckedOnce)
+            && sandbox.status().await.state != SandboxState::Ready
+        {
+            return Err(Error::unknown(format!(
+                "sandbox container {} is not running",
+                quote(sandbox_id)
+            )));
+        }
         // 16: after the checkpoint, so that the exit is written over RUNNING and never before it.
         let watch = || self.start_container_exit_monitor(Context::background(), id, pid, exit);
         // 17

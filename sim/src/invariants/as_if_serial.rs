@@ -95,6 +95,7 @@ impl Invariant for AsIfSerial {
             let all_answered = starts.iter().all(|start| start.answered.is_some());
             let undisturbed = !view.faults_struck(|_| true)
                 && !starts.iter().any(|start| start.was_cut())
+                && view.plan.occurrences.is_empty()
                 && !view.calls.iter().any(|c| {
                     let intervenes = matches!(
                         c.kind,
@@ -139,7 +140,11 @@ impl Invariant for AsIfSerial {
                         });
                     }
                 }
-                for stop in of_it(Kind::Stop).filter(|c| c.succeeded()) {
+                let of_pod = view
+                    .calls
+                    .iter()
+                    .filter(|call| call.kind == Kind::StopPod && call.touches(index, subject));
+                for stop in of_it(Kind::Stop).chain(of_pod).filter(|c| c.succeeded()) {
                     let during = match (interval(stop), interval(start)) {
                         (Some((s0, s1)), Some((t0, t1))) => t0 < s0 && s1 < t1,
                         _ => false,

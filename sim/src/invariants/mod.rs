@@ -3,6 +3,7 @@
 mod as_if_serial;
 mod bounded;
 mod daemon_lives;
+mod dead_pod;
 mod event_order;
 mod every_exit_once;
 mod failed_start;
@@ -172,6 +173,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<every_exit_once::EveryExitOnce>::default(),
         Box::<running_alive::RunningMeansAlive>::default(),
         Box::<event_order::EventOrder>::default(),
+        Box::<dead_pod::NoLifeInADeadPod>::default(),
         Box::<recovery::Recovery>::default(),
         Box::<nri_truthful::NriTruthful>::default(),
         Box::<others_answer::OthersAnswer>::default(),

@@ -69,6 +69,8 @@ pub struct Process {
     pub code: i32,
     /// Why it ended, once it did.
     pub cause: Option<ExitCause>,
+    /// The container whose pid namespace it is in, if that is another.
+    pub joined: Option<String>,
     /// The limits of its cgroup.
     pub limits: LinuxResources,
     /// The shim watches its cgroup for want of memory.
@@ -108,6 +110,7 @@ impl World {
                 exited_at: None,
                 code: 0,
                 cause: None,
+                joined: None,
                 limits: LinuxResources::default(),
                 watched: false,
                 dying: None,

@@ -2,10 +2,11 @@
 //! of its containers.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use shakedown_cri::ports::{
-    Code, Context, CreateTask, Error, Exit, FifoEnd, IoPaths, TaskInfo, TaskStatus,
+    Code, Context, CreateTask, Error, Exit, FifoEnd, IoPaths, Record, TaskInfo, TaskStatus,
 };
 use shakedown_cri::quirks::Quirk;
 use shakedown_cri::store::LinuxResources;
@@ -158,6 +159,18 @@ impl World {
         self.wake(WaitKey::Shim(pod));
     }
 
+    /// The container that the pid namespace of another's process belongs to: its own, as long as it lives.
+    fn namespace_of(&self, id: &str) -> Result<String, Error> {
+        let target = self.processes.values().rev().find(|p| p.container == id);
+        match target {
+            Some(target) if target.state != ProcessState::Dead => Ok(target.container.clone()),
+            target => {
+                let pid = target.map_or(0, |target| target.pid);
+                Err(Error::unknown(format!("lstat /proc/{pid}/ns/pid: no such file or directory")))
+            }
+        }
+    }
+
     /// The daemon's connection for a container broke: its dead-shim handler will run.
     pub(super) fn shim_connection_lost(&mut self, pod: u32, id: &str) {
         let Ok(container) = self.shim_container_mut(pod, id) else { return };
@@ -263,15 +276,15 @@ fn copy_failed(path: &str, cause: &str) -> Error {
     ))
 }
 
-/// Create in the shim: `runc create`, then the copy of the output. Holds the shim's lock. `limits`:
-/// those of the bundle's spec.
+/// Create in the shim: `runc create`, then the copy of the output. Holds the shim's lock. `record`:
+/// that of the container when its bundle was made.
 pub(super) async fn create(
     sim: Sim,
     ctx: Context,
     pod: u32,
     request: CreateTask,
     name: Symbol,
-    limits: LinuxResources,
+    record: Rc<Record>,
 ) -> Result<u32, Error> {
     sim.with_world(|world| {
         if let Some(shim) = world.shim_mut(pod) {
@@ -280,7 +293,7 @@ pub(super) async fn create(
         world.mounts.insert(request.id.clone());
         world.changed.runtime = true;
     });
-    let result = create_locked(&sim, &ctx, pod, &request, name, limits).await;
+    let result = create_locked(&sim, &ctx, pod, &request, name, record).await;
     let unmounted = request.id;
     sim.with_world(|world| {
         if let Some(shim) = world.shim_mut(pod) {
@@ -303,7 +316,7 @@ async fn create_locked(
     pod: u32,
     request: &CreateTask,
     name: Symbol,
-    limits: LinuxResources,
+    record: Rc<Record>,
 ) -> Result<u32, Error> {
     let (id, up) = (request.id.clone(), ctx.clone());
     let made = sim.call(Op::RuntimeCreate, Symbol::EMPTY, Some(ctx), move |world| {
@@ -316,9 +329,19 @@ async fn create_locked(
                 "runc create failed: unable to start container process: {text}"
             ))));
         }
+        let target = &record.spec.pid_namespace_of;
+        let joined = if target.is_empty() {
+            None
+        } else {
+            match world.namespace_of(target) {
+                Ok(owner) => Some(owner),
+                Err(error) => return Flow::Done(Err(error)),
+            }
+        };
         let pid = world.new_process(&id, name);
         if let Some(process) = world.processes.get_mut(&pid) {
-            process.limits = limits.clone();
+            process.joined = joined;
+            process.limits = record.spec.resources.clone();
         }
         world.runtime.insert(id.clone(), pid);
         world.changed.runtime = true;

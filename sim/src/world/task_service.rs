@@ -251,9 +251,9 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
     let created = {
         let (sim, up, request) = (sim.clone(), ctx.clone(), request.clone());
         let gate = move |world: &mut World| world.shim_busy(pod);
-        let (name, limits) = (Symbol::of(&id), record.spec.resources.clone());
+        let name = Symbol::of(&id);
         peer.sim.serve(Op::ShimCreate, Symbol::EMPTY, Some(&ctx), gate, move || {
-            shim::create(sim, up, pod, request, name, limits)
+            shim::create(sim, up, pod, request, name, record)
         })
     };
     if let Err(error) = created.await {
