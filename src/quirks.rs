@@ -188,6 +188,13 @@ quirks! {
         shown: "stop/an-unknown-container-is-stopped",
         what: "stopping a container that is not known is an error",
     },
+    StopUnknownPodFails {
+        id: "stop-unknown-pod-fails", part: Service, since: None,
+        fixed: [v(1, 7, 21), v(2, 0, 0)],
+        known: "c6cea95d9", breaks: [],
+        shown: "stop/a-pod-that-is-gone-is-stopped",
+        what: "stopping a pod that is not known is an error",
+    },
     RemoveNeedsRecord {
         id: "remove-needs-record", part: Service, since: None, fixed: [v(1, 7, 1), v(2, 0, 0)],
         known: "d9f3e387c", breaks: ["I6"],
