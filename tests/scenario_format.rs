@@ -26,10 +26,11 @@ const OPERATIONS: &[&str] = &[
     "fs.rename",
     "lock",
 ];
+const PENDING: &[&str] = &["create", "mkdir", "rename", "data"];
 const ROLES: &[&str] = &["exit-monitor", "log-stdout", "backoff", "process", "plugin", "kubelet"];
 
 fn vocabulary() -> Vocabulary<'static> {
-    Vocabulary { operations: OPERATIONS, roles: ROLES }
+    Vocabulary { operations: OPERATIONS, roles: ROLES, pending: PENDING }
 }
 
 fn read(text: &str) -> Result<Scenario, Vec<Diagnostic>> {
@@ -438,12 +439,17 @@ fn an_occurrence(world: &World, known: &Known) -> impl Strategy<Value = Vec<Occu
 
 fn a_crash(known: &Known) -> impl Strategy<Value = Crash> + use<> {
     let kind = select(vec![CrashKind::Daemon, CrashKind::Power]);
-    (a_when(known), kind, proptest::option::of(a_duration())).prop_map(|(when, kind, down)| Crash {
-        span: Span::default(),
-        when,
-        kind,
-        down,
-    })
+    let lost = select(vec!["all", "rename(web/status)#1", "mkdir(/x)#2"]).prop_map(str::to_owned);
+    let lost = proptest::option::of(lost);
+    let torn = proptest::option::of(Just("data(log:pod/web.log)#1".to_owned()));
+    (a_when(known), kind, proptest::option::of(a_duration()), lost, torn).prop_map(
+        |(when, kind, down, lost, torn)| {
+            let power = kind == CrashKind::Power;
+            let lost = lost.filter(|_| power).into_iter().collect();
+            let torn = torn.filter(|_| power).into_iter().collect();
+            Crash { span: Span::default(), when, kind, down, lost, torn }
+        },
+    )
 }
 
 fn a_fault(known: &Known) -> impl Strategy<Value = Fault> + use<> {
@@ -828,6 +834,8 @@ refused! {
     container_twice
     crash_at_no_time
     crash_without_restart_is_down
+    crash_of_the_daemon_loses_nothing
+    crash_pending_unknown
     crash_words_unknown
     call_twice
     name_is_none

@@ -12,7 +12,8 @@ use shakedown_cri::ports::{Code, Errno};
 pub use scripted::{CrashAt, Script, Scripted, ScriptedCrash, ScriptedHold};
 pub use seeded::{Seeded, Weights};
 
-use crate::turnstile::{Layer, Moment, Op, Site};
+use crate::turnstile::{Layer, Moment, Op, Site, Symbol};
+use crate::world::fs::Survival;
 
 /// What an injected error is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -316,6 +317,9 @@ pub enum Choice<'a> {
     /// `after` just happened: whether the daemon ends there. 0 = no; then the standard ways, then
     /// those that the scenario brings for this very moment. Asked only where one of them can be.
     Crash { after: Moment, own: &'a [Crash] },
+    /// The node lost power while this operation was pending: which of the options becomes of it. `own`
+    /// is the scenario's choice.
+    Survival { pending: Symbol, options: &'a [Survival], own: Option<usize> },
 }
 
 impl Choice<'_> {
@@ -326,6 +330,7 @@ impl Choice<'_> {
             Choice::Hold { .. } => 3,
             Choice::Keep { .. } => 2,
             Choice::Crash { own, .. } => 1 + Crash::STANDARD.len() + own.len(),
+            Choice::Survival { options, .. } => options.len(),
         }
     }
 }

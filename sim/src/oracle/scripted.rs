@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{Choice, Crash, Fault, Oracle};
-use crate::turnstile::{Moment, Site};
+use crate::turnstile::{Moment, Site, Symbol};
+use crate::world::fs::Survival;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ScriptedHold {
@@ -21,10 +22,29 @@ pub enum CrashAt {
     Time(Duration),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ScriptedCrash {
     pub at: CrashAt,
     pub crash: Crash,
+    /// Pending operations of which a power loss leaves nothing; [`ScriptedCrash::ALL`] are all.
+    pub lost: Vec<Symbol>,
+    /// Those of which it leaves half.
+    pub torn: Vec<Symbol>,
+}
+
+impl ScriptedCrash {
+    pub const ALL: &str = "all";
+
+    /// What the scenario wants to become of a pending operation; nothing where it does not speak of it.
+    pub fn survival(&self, pending: Symbol) -> Option<Survival> {
+        if self.torn.contains(&pending) {
+            Some(Survival::Torn)
+        } else if self.lost.contains(&pending) || self.lost.contains(&Symbol::of(Self::ALL)) {
+            Some(Survival::Lost)
+        } else {
+            None
+        }
+    }
 }
 
 /// The decisions of a scenario, by name.
@@ -80,6 +100,7 @@ impl Oracle for Scripted {
                     1 + Crash::STANDARD.len()
                 }
             }
+            Choice::Survival { own, .. } => own.unwrap_or(0),
             Choice::Keep { moment, after } => {
                 for (hold, progress) in &mut self.holds {
                     if hold.what == *moment && *progress == Progress::Holding {

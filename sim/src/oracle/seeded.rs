@@ -34,6 +34,7 @@ impl Oracle for Seeded {
             Choice::Hold { .. } => (self.weights.hold, 2),
             Choice::Keep { .. } => (self.weights.keep, 2),
             Choice::Crash { .. } => (0, choice.options()),
+            Choice::Survival { .. } => (self.weights.fault, choice.options()),
         };
         if options < 2 || weight == 0 || self.random.random_range(0..1000) >= weight {
             return 0;

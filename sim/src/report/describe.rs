@@ -333,6 +333,12 @@ pub fn crash(crash: &Crash) -> String {
         CrashKind::Daemon => "the daemon is killed",
         CrashKind::Power => "the node loses power",
     };
+    let mut what = what.to_owned();
+    for (names, word) in [(&crash.lost, "lost"), (&crash.torn, "torn")] {
+        if !names.is_empty() {
+            what.push_str(&format!(", {word}: {}", names.join(", ")));
+        }
+    }
     match crash.down {
         Some(down) => format!("{what}, and started again after {}", duration::print(down)),
         None => format!("{what}, and not started again before the node is reaped"),

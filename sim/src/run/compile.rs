@@ -1,6 +1,7 @@
 //! From a case's text to the decisions, names and world that a run starts from.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use shakedown_cri::cri::{
@@ -162,15 +163,6 @@ pub struct Plan {
     world: file::World,
 }
 
-/// Where the service keeps its directories: containerd's defaults.
-fn default_roots() -> Roots {
-    Roots {
-        root: "/var/lib/containerd/io.containerd.grpc.v1.cri".to_owned(),
-        state: "/run/containerd/io.containerd.grpc.v1.cri".to_owned(),
-        logs: "/var/log/pods".to_owned(),
-    }
-}
-
 /// The id that a container or sandbox of this name gets: 64 hexadecimal digits, beginning with
 /// `head`.
 pub fn container_id(head: &str, name: &str) -> String {
@@ -253,7 +245,9 @@ fn crash(entry: &file::Crash) -> Result<ScriptedCrash, RunError> {
         file::CrashKind::Daemon => CrashKind::Daemon,
         file::CrashKind::Power => CrashKind::Power,
     };
-    Ok(ScriptedCrash { at, crash: Crash { kind, down: entry.down } })
+    let all = |texts: &[String]| texts.iter().map(|text| Symbol::of(text)).collect();
+    let (lost, torn) = (all(&entry.lost), all(&entry.torn));
+    Ok(ScriptedCrash { at, crash: Crash { kind, down: entry.down }, lost, torn })
 }
 
 /// Whether the fault can strike at its site, as far as that is known before a run.
@@ -373,7 +367,7 @@ impl Plan {
             occurrences,
             runtimes: world.runtimes.clone(),
             runtime_path: world.runtime_path.clone(),
-            roots: default_roots(),
+            roots: Roots::default(),
             world: world.clone(),
         })
     }
@@ -432,6 +426,7 @@ impl Plan {
     /// The node before the daemon comes up, in a version that has these quirks.
     pub fn world(&self, quirks: Quirks) -> World {
         let mut world = World::new(quirks);
+        world.roots = Rc::new(self.roots.clone());
         let made = |result: Result<(), shakedown_cri::ports::FsError>| {
             result.expect("the directories of an empty node can be made");
         };

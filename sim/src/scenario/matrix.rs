@@ -300,6 +300,7 @@ fn fill_in(scenario: &mut Scenario, values: &[(String, String)]) {
     }
     for crash in &mut scenario.crashes {
         fill_when(&mut crash.when);
+        crash.lost.iter_mut().chain(&mut crash.torn).for_each(fill);
     }
     for expect in &mut scenario.expects {
         for answer in &mut expect.answers {

@@ -499,6 +499,10 @@ pub struct Crash {
     /// `down`: how long until the daemon is started again, default 1 s; `None` (`restart = false`): only
     /// once the node is reaped.
     pub down: Option<Duration>,
+    /// With `kind = "power"`: pending operations that are lost, or `all`.
+    pub lost: Vec<Text>,
+    /// With `kind = "power"`: pending operations that are torn.
+    pub torn: Vec<Text>,
 }
 
 /// `kind = "daemon"` (default) or `"power"`

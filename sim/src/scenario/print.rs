@@ -448,6 +448,8 @@ fn crash(out: &mut Writer, crash: &Crash) {
         Some(defaults::CRASH_DOWN) => {}
         Some(down) => out.duration("down", down),
     }
+    out.list_unless_empty("lost", &crash.lost);
+    out.list_unless_empty("torn", &crash.torn);
 }
 
 fn effect(out: &mut Writer, effect: Effect) {

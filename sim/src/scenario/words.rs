@@ -233,6 +233,8 @@ pub(super) const STATE_WORDS: &[&str] = &["created", "running", "exited", "unkno
 pub(super) const STATE_GONE: &str = "gone";
 /// Answers that are no error class.
 pub(super) const ANSWER_OK: &str = "ok";
+/// All operations that a power loss finds pending.
+pub(super) const PENDING_ALL: &str = "all";
 pub(super) const ANSWER_NONE: &str = "none";
 /// The invariants by number.
 pub(super) const INVARIANTS: &[&str] = &[

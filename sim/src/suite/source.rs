@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use super::collect::{Found, io_text};
 use crate::scenario::{Diagnostic, Scenario, Vocabulary, limits, parse_bytes};
 use crate::turnstile::Op;
+use crate::world::fs::PendingKind;
 
 /// A file and what it says.
 #[derive(Clone, Debug)]
@@ -76,7 +77,8 @@ impl Source {
         let operations: Vec<&str> = Op::ALL.iter().map(|op| op.name()).collect();
         // Actors come and go with the code under test: a name that no run knows is reported by the
         // run.
-        let vocabulary = Vocabulary { operations: &operations, roles: &[] };
+        let pending = PendingKind::ALL.map(PendingKind::word);
+        let vocabulary = Vocabulary { operations: &operations, roles: &[], pending: &pending };
         match parse_bytes(file, bytes, vocabulary) {
             Ok(scenario) => {
                 Ok(Source { file: file.to_owned(), label: label.to_owned(), text, scenario })

@@ -29,6 +29,7 @@ pub use sync::{SimRuntime, SimSignal};
 
 use crate::oracle::{
     Choice, Crash, CrashAt, CrashKind, DelayOf, Effect, Fault, Menu, Menus, Oracle, Script,
+    ScriptedCrash,
 };
 use crate::world::{FIRST_BOOT, Occurrence, WaitKey, World};
 use call::{Pending, Ran};
@@ -228,7 +229,7 @@ struct Core {
     /// The oracle is asked after each moment whether the daemon ends there.
     may_crash: bool,
     /// What is to happen before anything else does: the daemon ends.
-    crash_due: Option<Crash>,
+    crash_due: Option<(Crash, Option<usize>)>,
     /// Number of the daemon's latest boot.
     boot: u32,
     /// No boot lives.
@@ -496,7 +497,8 @@ impl Sim {
 
     /// The daemon ends by itself, as the next thing to happen.
     pub fn exit_daemon(&self) {
-        self.0.core.borrow_mut().crash_due = Some(Crash { kind: CrashKind::Daemon, down: None });
+        let crash = Crash { kind: CrashKind::Daemon, down: None };
+        self.0.core.borrow_mut().crash_due = Some((crash, None));
     }
 
     pub fn with_calls<R>(&self, look: impl FnOnce(&[ClientCall]) -> R) -> R {
@@ -730,7 +732,7 @@ impl Sim {
 
     /// The daemon ends: nothing of its boot runs or waits any more, its descriptors and connections
     /// are closed, the calls that it served are over without an answer.
-    fn crash(&self, crash: Crash) {
+    fn crash(&self, crash: Crash, own: Option<usize>) {
         let now = self.0.now.get();
         let (futures, parked, died) = {
             let mut core = self.0.core.borrow_mut();
@@ -743,11 +745,11 @@ impl Sim {
         // First the kernel closes what the daemon had open: no destructor finds anything left to close.
         {
             let mut world = self.0.world.borrow_mut();
+            let mut core = self.0.core.borrow_mut();
             match crash.kind {
                 CrashKind::Daemon => world.daemon_dies(),
-                CrashKind::Power => world.power_loss(),
+                CrashKind::Power => core.power_loss(&mut world, own),
             }
-            let mut core = self.0.core.borrow_mut();
             core.take_from(&mut world, now);
             let site = core.count_of(daemon_site(Op::Crash));
             let moment = Moment { site, stage: Stage::Only };
@@ -855,9 +857,9 @@ impl Sim {
             if core.stop.is_some() {
                 return Step::Stop;
             }
-            if let Some(crash) = core.crash_due.take() {
+            if let Some((crash, own)) = core.crash_due.take() {
                 drop(core);
-                self.crash(crash);
+                self.crash(crash, own);
                 continue;
             }
             if core.recording.moments >= core.budget {
@@ -1805,7 +1807,7 @@ impl Core {
         let Some(option) = option.checked_sub(1) else { return };
         let chosen = option.checked_sub(Crash::STANDARD.len());
         let crash = chosen.map_or_else(|| Crash::STANDARD[option], |own_index| own[own_index]);
-        self.let_crash(crash, now);
+        self.let_crash(crash, chosen.map(|own_index| rest[own_index]), now);
         for (i, index) in rest.into_iter().enumerate() {
             self.crash_fates[index] =
                 if Some(i) == chosen { Fate::Applied } else { daemon_is_down() };
@@ -1817,13 +1819,45 @@ impl Core {
         if self.down || self.crash_due.is_some() {
             return daemon_is_down();
         }
-        self.let_crash(self.script.crashes[index].crash, now);
+        self.let_crash(self.script.crashes[index].crash, Some(index), now);
         Fate::Applied
     }
 
-    fn let_crash(&mut self, crash: Crash, now: u64) {
+    /// `own`: the number of the scenario's crash that it is.
+    fn let_crash(&mut self, crash: Crash, own: Option<usize>, now: u64) {
         self.last_fault_at = now;
-        self.crash_due = Some(crash);
+        self.crash_due = Some((crash, own));
+    }
+
+    /// The node loses power: the oracle says what is left of what the disk did not have yet.
+    fn power_loss(&mut self, world: &mut World, own: Option<usize>) {
+        let Core { script, oracle, crash_fates, .. } = self;
+        let scripted = own.map(|own| &script.crashes[own]);
+        let mut pending = Vec::new();
+        let mut refused = None;
+        world.power_loss(|name, options| {
+            pending.push(name);
+            let wanted = scripted.and_then(|scripted| scripted.survival(name));
+            let own = wanted.and_then(|wanted| options.iter().position(|option| *option == wanted));
+            if wanted.is_some() && own.is_none() {
+                refused = Some(format!("`{name}` cannot be torn"));
+            }
+            if let [only] = options {
+                return *only;
+            }
+            options[oracle.choose(&Choice::Survival { pending: name, options, own })]
+        });
+        let (Some(own), Some(scripted)) = (own, scripted) else { return };
+        let mut named = scripted.lost.iter().chain(&scripted.torn);
+        let all = Symbol::of(ScriptedCrash::ALL);
+        if let Some(absent) = named.find(|name| **name != all && !pending.contains(name)) {
+            let names: Vec<String> = pending.iter().map(|name| format!("`{name}`")).collect();
+            let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            refused = Some(format!("`{absent}` was not pending; what was: {names}"));
+        }
+        if let Some(why) = refused {
+            crash_fates[own] = Fate::Refused(why);
+        }
     }
 
     fn park_restart(&mut self, due: u64, now: u64) {

@@ -17,6 +17,7 @@ mod shim;
 mod task_service;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -114,6 +115,8 @@ pub const WALL_EPOCH: i64 = 1_767_225_600_000_000_000;
 
 /// A node.
 pub struct World {
+    /// Where the service keeps its directories.
+    pub roots: Rc<Roots>,
     /// Number of the daemon's latest boot, the owner of the descriptors that it has open.
     pub boot: u32,
     /// When boots of the daemon ended.
@@ -165,6 +168,7 @@ pub struct World {
 impl World {
     pub fn new(quirks: Quirks) -> Self {
         World {
+            roots: Rc::default(),
             boot: FIRST_BOOT,
             crashes: Vec::new(),
             quirks,

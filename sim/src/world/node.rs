@@ -2,9 +2,11 @@
 
 use shakedown_cri::quirks::Quirk;
 
+use super::fs::Survival;
 use super::process::{ExitCause, ProcessState};
 use super::{FIRST_BOOT, Occurrence, World};
 use crate::oracle::CrashKind;
+use crate::turnstile::Symbol;
 
 /// The exit code that nobody learns: the node went away under the process.
 const LOST_EXIT_CODE: i32 = 255;
@@ -61,8 +63,9 @@ impl World {
     }
 
     /// The node loses power: daemon, shims, processes, mounts and what was kept in memory are gone, and
-    /// of the files what was not durable.
-    pub fn power_loss(&mut self) {
+    /// of the files what was not durable: `decide` says what becomes of each operation that the disk did
+    /// not have yet.
+    pub fn power_loss(&mut self, decide: impl FnMut(Symbol, &[Survival]) -> Survival) {
         self.daemon_dies();
         for process in self.processes.values_mut() {
             if process.state != ProcessState::Dead {
@@ -78,7 +81,6 @@ impl World {
         self.runtime.clear();
         self.mounts.clear();
         self.bundles.clear();
-        // The uneventful choice: what was on its way reached the disk.
-        self.fs.power_loss(|_, options| options[0]);
+        self.disk_loses_power(decide);
     }
 }

@@ -30,6 +30,17 @@ pub struct Roots {
     pub logs: String,
 }
 
+impl Default for Roots {
+    /// containerd's.
+    fn default() -> Self {
+        Roots {
+            root: "/var/lib/containerd/io.containerd.grpc.v1.cri".to_owned(),
+            state: "/run/containerd/io.containerd.grpc.v1.cri".to_owned(),
+            logs: "/var/log/pods".to_owned(),
+        }
+    }
+}
+
 /// All ports of one boot of the daemon.
 #[derive(Clone)]
 pub struct SimPorts(Rc<Handles>);

@@ -143,10 +143,31 @@ impl<'t> Parser<'t, '_> {
             let message = "a daemon that is not started again has no `down`";
             self.sink.error(value.span(), message);
         }
+        let [lost, torn] = ["lost", "torn"].map(|key| {
+            if kind != CrashKind::Power {
+                self.only_with(&table, key, "kind = \"power\"");
+            }
+            self.pending(&table, key)
+        });
         let span = Span(table.span.clone());
         table.finish();
         let down = restart.then(|| down.unwrap_or(defaults::CRASH_DOWN));
-        Some(Crash { span, when: when?, kind, down })
+        Some(Crash { span, when: when?, kind, down, lost, torn })
+    }
+
+    /// A list of different pending operations.
+    fn pending(&self, table: &Table<'t, '_>, key: &'static str) -> Vec<Text> {
+        let list = table
+            .get(key)
+            .and_then(|value| value.strings(limits::LIST_MAX, limits::SITE_BYTES_MAX));
+        let mut names = Names::new(self.sink, "operation");
+        let list = list.unwrap_or_default().into_iter();
+        list.map(|string| {
+            names.add(&string.text, string.span.clone());
+            let wants = if key == "lost" { Wants::Lost } else { Wants::Torn };
+            self.text(string, wants)
+        })
+        .collect()
     }
 
     pub(super) fn holds(&self, tables: Vec<Table<'t, '_>>) -> Vec<Hold> {

@@ -28,6 +28,8 @@ pub struct Vocabulary<'a> {
     /// Roles of actors other than the scenario's calls: `exit-monitor`, `process`. An actor
     /// `kubelet-1` has the role `kubelet`.
     pub roles: &'a [&'a str],
+    /// Operations that a power loss can find pending: `rename`, `data`.
+    pub pending: &'a [&'a str],
 }
 
 /// Reads a scenario. `file` is the path as it is shown to people; its stem is the scenario's name.

@@ -10,7 +10,7 @@ use super::super::model::*;
 use super::super::site_name::{
     Actor, MomentName, SiteName, SiteNameError, SiteNameErrorKind, Stage,
 };
-use super::super::words::{ANSWER_NONE, ANSWER_OK, EffectWord, FaultWord, Word};
+use super::super::words::{ANSWER_NONE, ANSWER_OK, EffectWord, FaultWord, PENDING_ALL, Word};
 use super::super::{duration, limits};
 use super::Parser;
 
@@ -30,6 +30,10 @@ pub(super) enum Wants {
     Message,
     /// How far the wall clock jumps.
     Jump,
+    /// An operation that a power loss undoes, or `all`.
+    Lost,
+    /// One that it tears.
+    Torn,
 }
 
 /// Why a text is not what was wanted.
@@ -291,6 +295,9 @@ impl<'t> Parser<'t, '_> {
                     Err(Problem { note: Some(note.to_owned()), ..Problem::new(message) })
                 }
             },
+            Wants::Lost if text == PENDING_ALL => Ok(()),
+            Wants::Lost => check_pending(text, self.vocabulary.pending),
+            Wants::Torn => check_pending(text, &["data"]),
             Wants::Effect => check_word(text, EffectWord::WHAT, &words::<EffectWord>()),
             Wants::Answer => {
                 let mut valid = vec![ANSWER_OK, ANSWER_NONE];
@@ -384,6 +391,23 @@ impl<'t> Parser<'t, '_> {
     ) -> Text {
         table.require(key);
         self.text_of(table, key, wants).unwrap_or_default()
+    }
+}
+
+/// The name of a pending operation: `rename(web/status)#1`.
+fn check_pending(text: &str, kinds: &[&str]) -> Result<(), Problem> {
+    let parts = text.split_once('(').and_then(|(kind, rest)| {
+        let (path, count) = rest.rsplit_once(")#")?;
+        let is_count = count.parse::<u32>().is_ok_and(|count| count > 0);
+        (is_count && !path.is_empty()).then_some(kind)
+    });
+    match parts {
+        Some(kind) if !kinds.is_empty() => check_word(kind, "pending operation", kinds),
+        Some(_) => Ok(()),
+        None => Err(Problem {
+            note: Some("a name is written like `rename(web/status)#1`".to_owned()),
+            ..Problem::new(format!("`{}` is no name of a pending operation", shown(text)))
+        }),
     }
 }
 

@@ -51,6 +51,18 @@ pub enum PendingKind {
 }
 
 impl PendingKind {
+    pub const ALL: [PendingKind; 9] = [
+        PendingKind::Create,
+        PendingKind::Mkdir,
+        PendingKind::Mkfifo,
+        PendingKind::Symlink,
+        PendingKind::Rename,
+        PendingKind::Unlink,
+        PendingKind::Rmdir,
+        PendingKind::Chmod,
+        PendingKind::Data,
+    ];
+
     pub const fn word(self) -> &'static str {
         match self {
             PendingKind::Create => "create",
@@ -81,6 +93,7 @@ impl fmt::Display for Pending {
 }
 
 /// What a power loss leaves of a pending operation.
+#[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Survival {
     /// As if it had been synced.
@@ -269,8 +282,8 @@ impl FileSystem {
     /// pipes is gone, and of each pending operation stays what `decide` says. It is asked about
     /// names and modes in the order in which they were changed, then about the content of the files
     /// that are left, in the order in which they were first written; the options are those that the
-    /// model allows with what was decided before. [`Survival::Whole`] is always the first. Where only
-    /// [`Survival::Lost`] is possible, nothing is asked.
+    /// model allows with what was decided before. Where there is more than one, the first is
+    /// [`Survival::Whole`].
     pub fn power_loss(&mut self, mut decide: impl FnMut(&Pending, &[Survival]) -> Survival) {
         self.forget_memory();
         let mut operations = std::mem::take(&mut self.pending);
@@ -281,8 +294,9 @@ impl FileSystem {
         let mut lost: Vec<Ino> = Vec::new();
         for (operation, path) in operations.iter_mut().zip(paths.into_iter().rev()) {
             let Some(pending) = path else { continue };
-            let possible = !operation.inodes().any(|ino| lost.contains(&ino));
-            if possible && decide(&pending, &[Survival::Whole, Survival::Lost]) == Survival::Whole {
+            let forced = operation.inodes().any(|ino| lost.contains(&ino));
+            let options = &[Survival::Whole, Survival::Lost][usize::from(forced)..];
+            if decide(&pending, options) == Survival::Whole && !forced {
                 self.redo(operation);
             } else {
                 self.record(Change::PowerLoss, lost.len() as u32, pending.path.as_bytes());
@@ -318,12 +332,17 @@ impl FileSystem {
         let first = durable / SECTOR + 1;
         let sectors = length.div_ceil(SECTOR) - durable / SECTOR;
         let torn = (first + (sectors - 1) / 2) * SECTOR;
-        let kept = if !named || dropped {
-            Survival::Lost
-        } else {
+        let kept = if named {
             let pending = Pending { kind: PendingKind::Data, path: self.path_of(ino) };
             let all = [Survival::Whole, Survival::Lost, Survival::Torn];
-            decide(&pending, if torn < length { &all } else { &all[..2] })
+            let options = match (dropped, torn < length) {
+                (true, _) => &all[1..2],
+                (false, true) => &all[..],
+                (false, false) => &all[..2],
+            };
+            decide(&pending, options)
+        } else {
+            Survival::Lost
         };
         let left = match kept {
             Survival::Whole => length,
