@@ -383,6 +383,12 @@ quirks! {
         shown: "crash/recovery-cannot-read-a-status",
         what: "the stop of an UNKNOWN container watches for an exit that recovery watches for already",
     },
+    ReasonOverwritten {
+        id: "reason-overwritten", part: Service, since: None, fixed: [],
+        known: "spec section 8.2", breaks: ["I15"],
+        shown: "crash/the-exit-of-a-process-that-ran-out-of-memory-is-lost",
+        what: "recovery puts Unknown in the place of OOMKilled when it finds no task",
+    },
     RecoveryGivesUp {
         id: "recovery-gives-up", part: Service, since: None, fixed: [],
         known: "spec section 8.1", breaks: ["I11", "I17"],

@@ -312,7 +312,9 @@ impl<P: Ports> Service<P> {
                 ContainerState::Running => {
                     status.finished_at = self.ports.clock().wall();
                     status.exit_code = UNKNOWN_EXIT_CODE;
-                    status.reason = UNKNOWN_EXIT_REASON.into();
+                    if status.reason.is_empty() || self.quirks.has(Quirk::ReasonOverwritten) {
+                        status.reason = UNKNOWN_EXIT_REASON.into();
+                    }
                 }
                 ContainerState::Exited | ContainerState::Unknown => {}
             }

@@ -30,10 +30,14 @@ fn limits_in_force(view: &View<'_>, index: usize, notes: &mut Notes) {
     let subject = &view.subjects[index];
     let updates = view.calls.iter().zip(&view.plan.calls).filter_map(|(call, plan)| {
         let Action::Update { limits, .. } = plan.action else { return None };
-        let counts = call.subject == Some(index) && call.succeeded();
-        counts.then_some((call.answered, limits))
+        (call.subject == Some(index)).then_some((call, limits))
     });
-    let mut updates: Vec<_> = updates.collect();
+    // What a crash cut off may be in force, or not.
+    let (cut, updates): (Vec<_>, Vec<_>) = updates.partition(|(call, _)| call.was_cut());
+    let mut updates: Vec<_> = (updates.into_iter())
+        .filter(|(call, _)| call.succeeded())
+        .map(|(call, limits)| (call.answered, limits))
+        .collect();
     updates.sort_unstable_by_key(|(answered, _)| *answered);
     let mut wanted = Limits::default();
     for (_, limits) in updates {
@@ -51,8 +55,12 @@ fn limits_in_force(view: &View<'_>, index: usize, notes: &mut Notes) {
         (None, None) => return,
     };
     let found = Limits { cpu_shares: found.cpu_shares, memory: found.memory_limit_in_bytes };
-    let in_force = (wanted.cpu_shares == 0 || wanted.cpu_shares == found.cpu_shares)
-        && (wanted.memory == 0 || wanted.memory == found.memory);
+    let as_wanted = |of: fn(&Limits) -> i64| {
+        let found = of(&found);
+        let may_be = cut.iter().any(|(_, limits)| of(limits) == found);
+        of(&wanted) == 0 || of(&wanted) == found || may_be
+    };
+    let in_force = as_wanted(|limits| limits.cpu_shares) && as_wanted(|limits| limits.memory);
     notes.judge(in_force, view, || {
         format!(
             "{} was to be limited to {} cpu shares and {} bytes of memory, but {place} has {} and {}",

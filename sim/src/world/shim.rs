@@ -329,6 +329,11 @@ async fn create_locked(
                 "runc create failed: unable to start container process: {text}"
             ))));
         }
+        if world.runtime.contains_key(&id) {
+            return Flow::Done(Err(Error::unknown(
+                "runc create failed: container with given ID already exists",
+            )));
+        }
         let target = &record.spec.pid_namespace_of;
         let joined = if target.is_empty() {
             None
