@@ -1,6 +1,5 @@
 //! Whatever a scenario does, the daemon can be killed after any of its moments: the run ends in order, and
 //! the node is reaped.
-#![expect(clippy::disallowed_methods, reason = "tests are no part of a run")]
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -8,7 +7,7 @@ use std::rc::Rc;
 use shakedown::oracle::{Crash, CrashAt, CrashKind, ScriptedCrash};
 use shakedown::run::{Options, Outcome, Plan, run};
 use shakedown::suite::{Runner, Source, collect};
-use shakedown::turnstile::{Fate, Moment, RecordingEntry, Stop};
+use shakedown::turnstile::{Fate, Moment, RecordingEntry, Stop, Symbol};
 use shakedown_cri::quirks::Profile;
 
 const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
@@ -29,7 +28,7 @@ fn moments(outcome: &Outcome) -> Vec<Moment> {
 fn run_with(plan: &Plan, crashes: &[ScriptedCrash], profile: &'static Profile) -> Outcome {
     let mut plan = plan.clone();
     for crash in crashes {
-        plan.script.crashes.push(*crash);
+        plan.script.crashes.push(crash.clone());
         plan.crash_spans.push(0..0);
     }
     run(&Rc::new(plan), &Options { profile, ..Options::default() })
@@ -48,8 +47,12 @@ fn kill_everywhere(kind: CrashKind, step: usize) {
             continue;
         }
         for moment in moments(&ran.outcome).into_iter().skip(number % step).step_by(step) {
-            let crash = Crash { kind, down: Some(Crash::DOWN) };
-            let crash = ScriptedCrash { at: CrashAt::Moment(moment), crash };
+            let crash = ScriptedCrash {
+                at: CrashAt::Moment(moment),
+                crash: Crash { kind, down: Some(Crash::DOWN) },
+                lost: vec![Symbol::of(ScriptedCrash::ALL)],
+                torn: Vec::new(),
+            };
             let outcome = run_with(&ran.plan, &[crash], profile);
             let place = format!("{} after {moment}", source.label);
             assert_eq!(outcome.crashes, [Fate::Applied], "{place}");
