@@ -37,6 +37,8 @@ pub struct ShimContainer {
     pub pid: u32,
     pub io: IoPaths,
     pub exit: Option<Exit>,
+    /// The runtime's start is under way; it holds the lock of the init process.
+    pub starting: bool,
     /// The daemon's connection for this container broke.
     pub lost: bool,
 }
@@ -49,6 +51,7 @@ impl ShimContainer {
             pid,
             io: IoPaths::default(),
             exit: None,
+            starting: false,
             lost: false,
         }
     }
@@ -73,6 +76,7 @@ impl Shim {
     pub(super) fn daemon_gone(&mut self) {
         self.creating = false;
         for container in self.containers.values_mut() {
+            container.starting = false;
             container.lost = false;
         }
     }
@@ -103,6 +107,20 @@ impl World {
     /// What a request to the shim has to wait for: its lock.
     pub(super) fn shim_busy(&self, pod: u32) -> Option<WaitKey> {
         self.shim(pod).filter(|shim| shim.creating).map(|_| WaitKey::Shim(pod))
+    }
+
+    /// What a request about a container's init has to wait for: the shim's lock, and that of the init,
+    /// which the runtime's start holds (`process.Init` of containerd-shim-runc-v2).
+    pub(super) fn init_busy(&self, pod: u32, id: &str) -> Option<WaitKey> {
+        let starting = || self.shim(pod)?.containers.get(id).filter(|c| c.starting).map(|_| ());
+        self.shim_busy(pod).or_else(|| starting().map(|()| WaitKey::Shim(pod)))
+    }
+
+    fn set_starting(&mut self, pod: u32, id: &str, starting: bool) {
+        if let Ok(container) = self.shim_container_mut(pod, id) {
+            container.starting = starting;
+            self.wake(WaitKey::Shim(pod));
+        }
     }
 
     pub(super) fn shim_container(&self, pod: u32, id: &str) -> Result<&ShimContainer, Error> {
@@ -373,6 +391,7 @@ async fn create_locked(
             pid,
             io: request.io.clone(),
             exit,
+            starting: false,
             lost: false,
         };
         if let Some(shim) = world.shim_mut(pod) {
@@ -394,6 +413,7 @@ pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Resul
     if let Some(word) = word {
         return Err(Error::unknown(format!("cannot start a {word} process")));
     }
+    sim.with_world(|world| world.set_starting(pod, &id, true));
     let (up, container) = (ctx.clone(), id.clone());
     let started = sim.call(Op::RuntimeStart, Symbol::EMPTY, Some(&ctx), move |world| {
         if let Some(error) = time_is_up(Op::RuntimeStart, &up, world.now) {
@@ -415,9 +435,10 @@ pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Resul
         }
         Flow::Done(Ok(()))
     });
-    started.await.map_err(|error: Error| {
-        Error::unknown(format!("OCI runtime start failed: {}", error.message))
-    })?;
+    let started: Result<(), Error> = started.await;
+    sim.with_world(|world| world.set_starting(pod, &id, false));
+    started
+        .map_err(|error| Error::unknown(format!("OCI runtime start failed: {}", error.message)))?;
     sim.with_world(|world| {
         let mut pid = None;
         if let Ok(container) = world.shim_container_mut(pod, &id)

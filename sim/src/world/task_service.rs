@@ -7,7 +7,7 @@ use shakedown_cri::ports::{Code, Context, CreateTask, Error, Exit, IoPaths, Task
 use shakedown_cri::quirks::Quirk;
 use shakedown_cri::store::LinuxResources;
 
-use super::{World, shim};
+use super::{WaitKey, World, shim};
 use crate::turnstile::{Flow, Op, Sim, Symbol};
 
 /// `io.containerd.timeout.task.state`
@@ -109,6 +109,12 @@ impl Peer {
         Ok(Peer { sim: sim.clone(), pod, id: id.to_owned() })
     }
 
+    /// What a request about the init process has to wait for.
+    fn gate(&self) -> impl FnMut(&mut World) -> Option<WaitKey> + 'static {
+        let (pod, id) = (self.pod, self.id.clone());
+        move |world| world.init_busy(pod, &id)
+    }
+
     /// Notes that a call found the connection closed.
     fn checked<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &result
@@ -125,7 +131,7 @@ impl Peer {
         let ctx = ctx.with_timeout(self.sim.now(), STATE_TIMEOUT);
         let call =
             self.sim.call(Op::ShimState, Symbol::EMPTY, Some(&ctx), move |world| {
-                match world.shim_busy(pod) {
+                match world.init_busy(pod, &id) {
                     Some(key) => Flow::Wait(key),
                     None => Flow::Done(world.shim_state(pod, &id)),
                 }
@@ -156,7 +162,7 @@ impl Peer {
             Err(error) => Flow::Done(Err(error)),
             Ok(container) => match container.exit {
                 Some(exit) => Flow::Done(Ok(exit)),
-                None => Flow::Wait(super::WaitKey::Shim(pod)),
+                None => Flow::Wait(WaitKey::Shim(pod)),
             },
         });
         self.checked(call.await)
@@ -164,7 +170,7 @@ impl Peer {
 
     async fn delete(&self, ctx: &Context) -> Result<Exit, Error> {
         let (sim, up, pod, id) = (self.sim.clone(), ctx.clone(), self.pod, self.id.clone());
-        let gate = move |world: &mut World| world.shim_busy(pod);
+        let gate = self.gate();
         let call = self.sim.serve(Op::ShimDelete, Symbol::EMPTY, Some(ctx), gate, move || {
             shim::delete(sim, up, pod, id)
         });
@@ -343,7 +349,7 @@ pub(super) async fn get(sim: Sim, ctx: Context, id: String) -> Result<TaskInfo, 
 pub(super) async fn start(sim: Sim, ctx: Context, id: String) -> Result<u32, Error> {
     let peer = Peer::of(&sim, &id)?;
     let (up, pod, container) = (ctx.clone(), peer.pod, id.clone());
-    let gate = move |world: &mut World| world.shim_busy(pod);
+    let gate = peer.gate();
     let of_shim = sim.clone();
     let call = sim.serve(Op::ShimStart, Symbol::EMPTY, Some(&ctx), gate, move || {
         shim::start(of_shim, up, pod, container)
@@ -361,7 +367,7 @@ pub(super) async fn kill(
 ) -> Result<(), Error> {
     let peer = Peer::of(&sim, &id)?;
     let (up, pod) = (ctx.clone(), peer.pod);
-    let gate = move |world: &mut World| world.shim_busy(pod);
+    let gate = peer.gate();
     let of_shim = sim.clone();
     let call = sim.serve(Op::ShimKill, Symbol::EMPTY, Some(&ctx), gate, move || {
         shim::kill(of_shim, up, pod, id, signal, all)
@@ -377,7 +383,7 @@ pub(super) async fn update(
 ) -> Result<(), Error> {
     let peer = Peer::of(&sim, &id)?;
     let (up, pod) = (ctx.clone(), peer.pod);
-    let gate = move |world: &mut World| world.shim_busy(pod);
+    let gate = peer.gate();
     let of_shim = sim.clone();
     let call = sim.serve(Op::ShimUpdate, Symbol::EMPTY, Some(&ctx), gate, move || {
         shim::update(of_shim, up, pod, id, resources)
