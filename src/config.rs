@@ -9,6 +9,16 @@ pub const DEFER_TIMEOUT: Duration = Duration::from_secs(60);
 pub const HANDLE_EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Budget of taking up one container or sandbox (spec section 0.4, `loadContainerTimeout`).
 pub const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Limit of a call whose client set none, without [`Quirk::CallsUnbounded`](crate::quirks::Quirk).
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(100);
+/// Pauses between two attempts at what has to succeed in the end: the first, and the longest.
+pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long one step may wait for the disk, without [`Quirk::DiskUnbounded`](crate::quirks::Quirk).
+pub const DISK_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the deletion of a task waits for its output to be logged, without
+/// [`Quirk::IoWaitUnbounded`](crate::quirks::Quirk): less than the budget of an event.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Budget of changing a container's resources, without [`Quirk::UpdateWaitUnbounded`].
 ///
 /// [`Quirk::UpdateWaitUnbounded`]: crate::quirks::Quirk::UpdateWaitUnbounded

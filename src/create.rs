@@ -176,10 +176,11 @@ impl<P: Ports> Service<P> {
             resources: Some(resources),
             ..Status::default()
         };
-        let status =
-            StatusStorage::store(&self.ports, &root_dir, &id, status).await.map_err(|e| {
-                e.wrap(format!("failed to create internal container object for {}", quote(&id)))
-            })?;
+        let status = StatusStorage::store(&self.ports, self.quirks, &root_dir, &id, status)
+            .await
+            .map_err(|e| {
+            e.wrap(format!("failed to create internal container object for {}", quote(&id)))
+        })?;
         rollback.status = Some(status.clone());
         let container =
             Container::new(&self.ports, meta, status, ContainerState::Created, record, Some(io));

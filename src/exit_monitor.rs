@@ -2,7 +2,7 @@
 //! 5.3).
 
 use crate::client::{Record, WaitChannel};
-use crate::config::{HANDLE_EVENT_TIMEOUT, UNKNOWN_EXIT_CODE};
+use crate::config::{FIRST_PAUSE, HANDLE_EVENT_TIMEOUT, LONGEST_PAUSE, UNKNOWN_EXIT_CODE};
 use crate::cri::{EventKind, SandboxState};
 use crate::event_loop::Event;
 use crate::io::ContainerIo;
@@ -12,7 +12,7 @@ use crate::ports::{
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
-use crate::store::{Container, Sandbox, SandboxStatus};
+use crate::store::{Container, Sandbox, SandboxStatus, Status};
 use std::rc::Rc;
 use tracing::{error, info};
 
@@ -93,17 +93,39 @@ impl<P: Ports> Service<P> {
         let id = id.to_owned();
         self.ports.runtime().spawn(name, async move {
             if let Ok(Some(item)) = exit.recv(&ctx).await {
-                let exit = item.unwrap_or_else(|error| {
-                    error!(%error, "failed to get task exit status for {}", quote(&id));
-                    Exit { code: UNKNOWN_EXIT_CODE, at: service.ports.clock().wall() }
-                });
-                service
-                    .handle_exit_or_back_off(kind, TaskExit::of(&id, pid, exit.code, exit.at))
-                    .await;
+                let exit = match item {
+                    Ok(exit) => Some(exit),
+                    Err(error) => {
+                        error!(%error, "failed to get task exit status for {}", quote(&id));
+                        service.exit_after_failed_wait(&ctx, &id).await
+                    }
+                };
+                if let Some(Exit { code, at }) = exit {
+                    service.handle_exit_or_back_off(kind, TaskExit::of(&id, pid, code, at)).await;
+                }
             }
             through.set();
         });
         done
+    }
+
+    /// The exit that a failed wait stands for: an unknown one, and without [`Quirk::FailedWaitIsExit`]
+    /// only when there is no task any more. `None` when the context ends first.
+    async fn exit_after_failed_wait(&self, ctx: &Context, id: &str) -> Option<Exit> {
+        let mut pause = FIRST_PAUSE;
+        while !self.quirks.has(Quirk::FailedWaitIsExit) {
+            self.ports.runtime().sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            if ctx.error(self.ports.clock().now()).is_some() {
+                return None;
+            }
+            match self.ports.containerd().task_wait(ctx, id).await {
+                Ok(exit) => return Some(exit),
+                Err(error) if error.is_not_found() => break,
+                Err(error) => info!(%error, "still no exit status for {}", quote(id)),
+            }
+        }
+        Some(Exit { code: UNKNOWN_EXIT_CODE, at: self.ports.clock().wall() })
     }
 
     async fn handle_exit_or_back_off(&self, kind: Kind, exit: TaskExit) {
@@ -140,18 +162,54 @@ impl<P: Ports> Service<P> {
         exit: &TaskExit,
         container: &Container<P>,
     ) -> Result<(), Error> {
-        let announce = async || self.nri_container_exited(container).await;
+        let announced_first = self.quirks.has(Quirk::NriStopBeforeKill);
+        let announce = async || {
+            if announced_first {
+                self.nri_container_exited(container).await;
+            }
+        };
         let io = container.io.clone();
         self.delete_exited_task(ctx, Kind::Container, &container.record, io, announce).await?;
-        container
-            .status
-            .update_sync(|status| Ok(status.exited(exit.exit)))
-            .await
-            .map_err(|e| e.wrap("failed to update container state"))?;
-        container.stopped.set();
+        if !announced_first {
+            self.nri_container_exited(container).await;
+        }
+        let mut started = true;
+        let mut exited = |status: Status| {
+            started = status.started_at != 0;
+            status.exited(exit.exit)
+        };
+        let written = if self.quirks.has(Quirk::UnwrittenExitForgotten) {
+            container.status.update_sync(|status| Ok(exited(status))).await
+        } else {
+            container.status.update_sync_or_unknown(exited).await
+        };
+        let written = written.map_err(|e| e.wrap("failed to update container state"));
+        if self.quirks.has(Quirk::UnwrittenExitForgotten) && written.is_err() {
+            return written;
+        }
+        let unordered = self.quirks.has(Quirk::StoppedEventUnordered);
+        if unordered {
+            container.stopped.set();
+        }
         let (id, sandbox_id) = (container.id(), &container.meta.sandbox_id);
-        self.send_container_event(ctx, id, sandbox_id, EventKind::Stopped).await;
-        Ok(())
+        if unordered || started && !container.stopped.is_set() {
+            self.send_container_event(ctx, id, sandbox_id, EventKind::Stopped).await;
+        }
+        container.stopped.set();
+        written
+    }
+
+    /// Ends whatever task the container has. One that is gone is fine.
+    ///
+    /// # Errors
+    /// As [`Service::handle_container_exit`].
+    pub(crate) async fn delete_container_task(
+        &self,
+        ctx: &Context,
+        container: &Container<P>,
+    ) -> Result<(), Error> {
+        let io = container.io.clone();
+        self.delete_exited_task(ctx, Kind::Container, &container.record, io, async || {}).await
     }
 
     /// The same for a sandbox, whose state is in memory only.

@@ -20,6 +20,7 @@
 //! * `nri`, `events`, `metrics`: who is told.
 
 pub mod backoff;
+mod bounded;
 pub mod client;
 pub mod config;
 mod create;
@@ -37,6 +38,7 @@ pub mod real;
 mod recover;
 mod remove;
 mod reopen_log;
+mod rollback;
 pub mod runtime_handler;
 mod sandbox;
 mod service;

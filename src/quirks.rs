@@ -188,13 +188,6 @@ quirks! {
         shown: "stop/an-unknown-container-is-stopped",
         what: "stopping a container that is not known is an error",
     },
-    StopUnknownPodFails {
-        id: "stop-unknown-pod-fails", part: Service, since: None,
-        fixed: [v(1, 7, 21), v(2, 0, 0)],
-        known: "c6cea95d9", breaks: [],
-        shown: "stop/a-pod-that-is-gone-is-stopped",
-        what: "stopping a pod that is not known is an error",
-    },
     RemoveNeedsRecord {
         id: "remove-needs-record", part: Service, since: None, fixed: [v(1, 7, 1), v(2, 0, 0)],
         known: "d9f3e387c", breaks: ["I6"],
@@ -238,6 +231,12 @@ quirks! {
         shown: "nri/plugins-hear-stop-while-the-process-still-runs",
         what: "the rollback tells plugins Stop while the process still lives",
     },
+    NriStopCutShort {
+        id: "nri-stop-cut-short", part: Service, since: None, fixed: [],
+        known: "spec section 7.4", breaks: ["I12"],
+        shown: "nri/the-first-of-two-plugins-refuses-the-stop-of-the-rollback",
+        what: "plugins miss a Stop that one before them refuses, or whose client gives up",
+    },
     StopIgnoresStarting {
         id: "stop-ignores-starting", part: Service, since: None, fixed: [],
         known: "spec section 4.3", breaks: ["I10", "I12", "I14"],
@@ -267,6 +266,12 @@ quirks! {
         known: "spec section 1.3", breaks: ["I4"],
         shown: "checkpoint/neither-status-can-be-written",
         what: "when the failure status cannot be written the container stays as it was",
+    },
+    UnwrittenExitForgotten {
+        id: "unwritten-exit-forgotten", part: Service, since: None, fixed: [],
+        known: "live.md, L10", breaks: ["I6", "I8"],
+        shown: "live/l10-no-space-at-the-exit",
+        what: "a container whose exit cannot be written RUNS for those who ask, and cannot be removed",
     },
     RollbackDeleteNotRetried {
         id: "rollback-delete-not-retried", part: Service, since: None, fixed: [],
@@ -412,6 +417,24 @@ quirks! {
         known: "spec section 3.1", breaks: ["I13"],
         shown: "concurrent/status-and-list-while-a-start-hangs-at-every-moment",
         what: "reading a status waits for the disk while another call writes it",
+    },
+    DiskUnbounded {
+        id: "disk-unbounded", part: Service, since: None, fixed: [],
+        known: "spec section 3.1", breaks: ["I5", "I6"],
+        shown: "checkpoint/the-disk-does-not-answer-the-running-status",
+        what: "a call waits without limit for a disk that does not answer",
+    },
+    CallsUnbounded {
+        id: "calls-unbounded", part: Service, since: None, fixed: [],
+        known: "spec section 0.4", breaks: ["I5", "I6"],
+        shown: "start/the-task-service-hangs-and-the-client-has-no-deadline",
+        what: "a call whose client has no deadline has none",
+    },
+    OtherAttemptsIgnored {
+        id: "other-attempts-ignored", part: Service, since: None, fixed: [],
+        known: "kubernetes #139670", breaks: ["I3"],
+        shown: "client/the-service-goes-on-and-the-kubelet-makes-another-container",
+        what: "a container is started while another attempt at it, given up by its client, still runs",
     },
     LeaseOutlivesDaemon {
         id: "lease-outlives-daemon", part: World, since: None, fixed: [],

@@ -275,7 +275,7 @@ impl<P: Ports> Service<P> {
         }
         // 7
         let state = status.state();
-        let storage = StatusStorage::store(&self.ports, &root, &id, status).await?;
+        let storage = StatusStorage::store(&self.ports, self.quirks, &root, &id, status).await?;
         Ok((Container::new(&self.ports, meta, storage, state, record, io), watch))
     }
 
@@ -382,7 +382,8 @@ impl<P: Ports> Service<P> {
         paths: IoPaths,
     ) -> Result<Rc<ContainerIo<P>>, Error> {
         let (id, tty) = (&meta.id, meta.config.tty);
-        let (out, err) = create_loggers(&self.ports, &self.config, &meta.log_path, tty, id).await?;
+        let (out, err) =
+            create_loggers(&self.ports, &self.config, self.quirks, &meta.log_path, tty, id).await?;
         let io = Rc::new(ContainerIo::take_up(&self.ports, id, paths).await?);
         io.add_output("log", Some(out), err).await;
         io.pipe();

@@ -1,11 +1,12 @@
 //! RemoveContainer (spec section 4.4), and the removal of directories that it shares.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cri::{ContainerState, EventKind};
 use crate::metrics;
-use crate::ports::{Clock, Context, Errno, Error, Fs, Metrics, Ports, Runtime};
+use crate::ports::{Clock, Context, Errno, Error, Fs, Metrics, Ports, Runtime, Signal};
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
@@ -40,6 +41,10 @@ impl<P: Ports> Service<P> {
         let _sync_block = self.nri_block_sync().await;
         let info = match container.record.info(ctx).await {
             Ok(info) => info,
+            // An earlier removal came this far, or nearly.
+            Err(error) if error.is_not_found() && !self.quirks.has(Quirk::RecordDeletedFirst) => {
+                Rc::new(container.record.cached().clone())
+            }
             Err(error) if error.is_not_found() && !self.quirks.has(Quirk::RemoveNeedsRecord) => {
                 warn!(%error, "get container info failed");
                 self.containers.delete(id).await;
@@ -54,6 +59,12 @@ impl<P: Ports> Service<P> {
             self.stop_known(ctx, &container, 0)
                 .await
                 .map_err(|e| e.wrap(format!("failed to forcibly stop container {}", quote(id))))?;
+        }
+        if !self.quirks.has(Quirk::StoppedEventUnordered)
+            && container.status.get().await.state() == ContainerState::Exited
+        {
+            let told = container.stopped.wait(ctx).await;
+            told.map_err(|e| e.wrap(format!("wait container {}", quote(id))))?;
         }
         container.status.set_removing().await.map_err(|e| {
             e.wrap(format!("failed to set removing state for container {}", quote(id)))

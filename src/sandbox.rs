@@ -4,7 +4,6 @@
 use crate::client::Record;
 use crate::cri::{self, EventKind, SandboxState};
 use crate::ports::{self, Clock, Context, Error, Ports, Signal};
-use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
 use crate::stop::SIGKILL;
@@ -42,12 +41,7 @@ impl<P: Ports> Service<P> {
     /// # Errors
     /// It is not known; of the step that failed.
     pub(crate) async fn stop_pod(&self, ctx: &Context, requested: &str) -> Result<(), Error> {
-        let sandbox = match self.find_sandbox(requested).await {
-            Err(error) if error.is_not_found() && !self.quirks.has(Quirk::StopUnknownPodFails) => {
-                return Ok(());
-            }
-            found => found?,
-        };
+        let sandbox = self.find_sandbox(requested).await?;
         let _sync_block = self.nri_block_sync().await;
         self.stop_known_pod(ctx, &sandbox).await
     }

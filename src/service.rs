@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::ops::Deref;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::backoff::Backoff;
-use crate::config::{Config, DEFER_TIMEOUT};
+use crate::config::{CALL_TIMEOUT, Config, DEFER_TIMEOUT};
 use crate::cri::{
     ContainerConfig, ContainerFilter, ContainerStatus, ContainerSummary, EventStream, LocalFuture,
     Peek, RuntimeService, Sandbox,
@@ -13,7 +14,7 @@ use crate::cri::{
 use crate::event_loop::Event;
 use crate::nri::NriState;
 use crate::ports::{Clock, Context, Error, Name, Ports, Runtime};
-use crate::quirks::Quirks;
+use crate::quirks::{Quirk, Quirks};
 use crate::quote::quote;
 use crate::store::{ContainerStore, LinuxResources, NameIndex, SandboxStore};
 use tracing::{debug, error, info, trace};
@@ -35,6 +36,9 @@ pub struct Shared<P: Ports> {
     pub(crate) backoff: <P::Runtime as Runtime>::Lock<Backoff<Event>>,
     /// Held by whoever handles an event, or events that waited.
     pub(crate) event_turn: <P::Runtime as Runtime>::Lock<()>,
+    /// Counts the stops that found nothing to stop, so that a start can tell those that came while it
+    /// was under way.
+    pub(crate) stops: Cell<u64>,
     /// Set once, when the service has come up.
     initialized: Cell<bool>,
 }
@@ -71,6 +75,7 @@ impl<P: Ports> Service<P> {
             nri_sync: runtime.lock(Name::new("nri-sync", ""), ()),
             backoff: runtime.lock(Name::new("backoff", ""), Backoff::default()),
             event_turn: runtime.lock(Name::new("event-turn", ""), ()),
+            stops: Cell::new(0),
             initialized: Cell::new(false),
             config,
             quirks,
@@ -81,6 +86,16 @@ impl<P: Ports> Service<P> {
     /// The context of one clean-up step, made when the step begins (spec section 0.4).
     pub(crate) fn defer_context(&self) -> Context {
         Context::background().with_timeout(self.ports.clock().now(), DEFER_TIMEOUT)
+    }
+
+    /// The context that a call works under: its client's, whose patience is not endless without
+    /// [`Quirk::CallsUnbounded`]. `grace`: seconds that the call is to wait for what it asks for.
+    fn call_context(&self, ctx: &Context, grace: i64) -> Context {
+        if self.quirks.has(Quirk::CallsUnbounded) {
+            return ctx.clone();
+        }
+        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+        ctx.with_timeout(self.ports.clock().now(), CALL_TIMEOUT.saturating_add(grace))
     }
 
     /// Runs the implementation of a call: not before the service is up, and logged. `what` makes the
@@ -158,7 +173,9 @@ impl<P: Ports> RuntimeService for Service<P> {
             move || {
                 format!("CreateContainer within sandbox {} for {}", quote(&sandbox), quote(&name))
             },
-            async move |service| service.create(&ctx, &sandbox_id, config).await,
+            async move |service| {
+                service.create(&service.call_context(&ctx, 0), &sandbox_id, config).await
+            },
         )
     }
 
@@ -167,7 +184,7 @@ impl<P: Ports> RuntimeService for Service<P> {
         self.serve(
             Loudness::Info,
             move || format!("StartContainer for {}", quote(&named)),
-            async move |service| service.start(&ctx, &id).await,
+            async move |service| service.start(&service.call_context(&ctx, 0), &id).await,
         )
     }
 
@@ -182,7 +199,9 @@ impl<P: Ports> RuntimeService for Service<P> {
             Loudness::Info,
             move || format!("StopContainer for {}", quote(&named)),
             move || format!(" with timeout {timeout} (s)"),
-            async move |service| service.stop(&ctx, &id, timeout).await,
+            async move |service| {
+                service.stop(&service.call_context(&ctx, timeout), &id, timeout).await
+            },
         )
     }
 
@@ -191,7 +210,7 @@ impl<P: Ports> RuntimeService for Service<P> {
         self.serve(
             Loudness::Info,
             move || format!("RemoveContainer for {}", quote(&named)),
-            async move |service| service.remove(&ctx, &id).await,
+            async move |service| service.remove(&service.call_context(&ctx, 0), &id).await,
         )
     }
 
@@ -220,7 +239,7 @@ impl<P: Ports> RuntimeService for Service<P> {
         self.serve(
             Loudness::Trace,
             move || format!("ContainerStatus for {}", quote(&named)),
-            async move |service| service.status(&ctx, &id, verbose).await,
+            async move |service| service.status(&service.call_context(&ctx, 0), &id, verbose).await,
         )
     }
 
@@ -263,7 +282,7 @@ impl<P: Ports> RuntimeService for Service<P> {
         self.serve(
             Loudness::Info,
             move || format!("StopPodSandbox for {}", quote(&named)),
-            async move |service| service.stop_pod(&ctx, &id).await,
+            async move |service| service.stop_pod(&service.call_context(&ctx, 0), &id).await,
         )
     }
 
@@ -272,7 +291,7 @@ impl<P: Ports> RuntimeService for Service<P> {
         self.serve(
             Loudness::Info,
             move || format!("RemovePodSandbox for {}", quote(&named)),
-            async move |service| service.remove_pod(&ctx, &id).await,
+            async move |service| service.remove_pod(&service.call_context(&ctx, 0), &id).await,
         )
     }
 

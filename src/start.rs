@@ -1,14 +1,14 @@
 //! StartContainer (spec section 1).
 
 use crate::client::{Task, TaskOptions};
-use crate::config::{OOM_REASON, START_FAILURE_REASON};
 use crate::cri::{ContainerState, EventKind, NamespaceMode, SandboxState};
 use crate::io::create_loggers;
 use crate::metrics;
 use crate::nri::SyncBlock;
-use crate::ports::{Clock, Context, Error, Metrics, NriMode, Ports};
+use crate::ports::{Clock, Context, Error, Metrics, Ports, Signal};
 use crate::quirks::Quirk;
 use crate::quote::quote;
+use crate::rollback::{Failure, Leftovers};
 use crate::runtime_handler::sandbox_runtime;
 use crate::service::Service;
 use crate::store::{Container, Sandbox};
@@ -20,6 +20,8 @@ const NO_PIVOT_RUNTIME: &str = "io.containerd.runtime.v1.linux";
 /// What a start has brought into being so far: the clean-up steps that a failure has to run, in
 /// the reverse order of the fields.
 struct Rollback<P: Ports> {
+    /// The task service was, or may have been, asked for a task.
+    task_asked: bool,
     /// R2: delete the task.
     task: Option<Task<P>>,
     /// Let plugins be synchronised again.
@@ -40,6 +42,7 @@ impl<P: Ports> Service<P> {
     pub(crate) async fn start(&self, ctx: &Context, requested: &str) -> Result<(), Error> {
         // 1
         let began = self.ports.clock().now();
+        let stops = self.stops.get();
         // 2
         let container = self.containers.get(requested).await.map_err(|e| {
             e.wrap(format!("an error occurred when try to find container {}", quote(requested)))
@@ -52,8 +55,8 @@ impl<P: Ports> Service<P> {
             e.wrap(format!("failed to set starting state for container {}", quote(id)))
         })?;
 
-        let mut rollback = Rollback { task: None, sync_block: None, nri: None };
-        let result = self.start_claimed(ctx, &container, &mut rollback).await;
+        let mut rollback = Rollback { task_asked: false, task: None, sync_block: None, nri: None };
+        let result = self.start_claimed(ctx, &container, stops, &mut rollback).await;
         let crashed = match &result {
             Ok(()) => {
                 // 19
@@ -68,6 +71,7 @@ impl<P: Ports> Service<P> {
         if let Err(error) = container.status.reset_starting().await {
             error!(%error, "failed to reset starting state for container {}", quote(id));
         }
+        container.start_over.set();
         if crashed {
             panic!(
                 "invalid memory address or nil pointer dereference: \
@@ -83,10 +87,14 @@ impl<P: Ports> Service<P> {
         &self,
         ctx: &Context,
         container: &Container<P>,
+        stops: u64,
         rollback: &mut Rollback<P>,
     ) -> Result<(), Error> {
         let id = container.id();
         let meta = &container.meta;
+        if container.last_stop.get() > stops {
+            return Err(Error::unknown("container was stopped while it was about to start"));
+        }
         // 5
         let sandbox_id = &meta.sandbox_id;
         let sandbox = self
@@ -109,6 +117,9 @@ impl<P: Ports> Service<P> {
                 .await
                 .map_err(|e| e.wrap("invalid target container"))?;
         }
+        if !self.quirks.has(Quirk::OtherAttemptsIgnored) {
+            self.refuse_beside_other_attempt(container).await?;
+        }
         // 8
         let mut no_pivot_root = false;
         if self.quirks.has(Quirk::RecordReadTwice) {
@@ -124,13 +135,20 @@ impl<P: Ports> Service<P> {
         let options = TaskOptions { no_pivot_root, runtime_path: runtime.path.clone() };
         // 11
         let make_io = async || {
-            let (out, err) =
-                create_loggers(&self.ports, &self.config, &meta.log_path, meta.config.tty, id)
-                    .await
-                    .map_err(|e| e.wrap("failed to create container loggers"))?;
+            let (out, err) = create_loggers(
+                &self.ports,
+                &self.config,
+                self.quirks,
+                &meta.log_path,
+                meta.config.tty,
+                id,
+            )
+            .await
+            .map_err(|e| e.wrap("failed to create container loggers"))?;
             let io = container.io.clone().expect("a created container has its pipes");
             io.add_output("log", Some(out), err).await;
             io.pipe();
+            rollback.task_asked = true;
             Ok(io)
         };
         let task = container
@@ -204,40 +222,67 @@ impl<P: Ports> Service<P> {
     ) -> bool {
         let id = container.id();
         debug!(error = %cause, "rolling back the start of container {}", quote(id));
+        let mut left = Leftovers {
+            task: rollback.task.is_some(),
+            nri: rollback.nri,
+            failure: Some(Failure { at: 0, message: cause.message.clone() }),
+        };
+        if !self.quirks.has(Quirk::RollbackDeleteNotRetried) {
+            // Its creation may have failed after it was made.
+            left.task |= rollback.task_asked;
+        }
         // R3
         let mut crashed = false;
-        if let Some(sandbox) = &rollback.nri
-            && (self.nri_enabled() || self.quirks.has(Quirk::NriAbsentCrash))
-        {
-            let ctx = self.defer_context();
-            let views = self.nri_stop_views(Some(sandbox), container).await;
-            if self.nri_mode() == NriMode::Absent {
-                crashed = true;
-            } else if let Err(error) = self.nri_relay_stop(&ctx, views).await {
-                error!(%error, "NRI stop failed for failed container {}", quote(id));
-            }
+        if self.quirks.has(Quirk::NriStopBeforeKill) {
+            crashed = self.roll_back_nri(container, &mut left).await;
         }
         drop(rollback.sync_block);
         // R2
-        if let Some(task) = &rollback.task {
-            match task.delete_with_kill(&self.defer_context()).await {
-                Err(error) if !error.is_not_found() => {
-                    error!(%error, "Failed to delete containerd task {}", quote(id));
-                }
-                _ => {}
-            }
+        if left.task {
+            self.roll_back_task(container, rollback.task, &mut left).await;
+        } else if !self.quirks.has(Quirk::PipesKeptOnEarlyFailure)
+            && let Some(io) = &container.io
+        {
+            io.cancel();
+            io.close().await;
+        }
+        // R3, when nothing runs any more.
+        if !left.task {
+            crashed |= self.roll_back_nri(container, &mut left).await;
         }
         // R1a
-        let keeps_oom = !self.quirks.has(Quirk::OomReasonOverwritten);
-        let failed = container.status.update_sync(|status| {
-            let killed = keeps_oom && status.reason == OOM_REASON;
-            let reason = if killed { OOM_REASON } else { START_FAILURE_REASON };
-            Ok(status.start_failed(reason, &cause.message, self.ports.clock().wall()))
-        });
-        if let Err(error) = failed.await {
-            error!(%error, "failed to set start failure state for container {}", quote(id));
-        }
+        self.roll_back_status(container, &mut left).await;
+        self.clean_up_later(container, left);
         crashed
+    }
+
+    /// A client that gave up on one attempt at a container may ask for the next while the first is
+    /// still on its way.
+    ///
+    /// # Errors
+    /// Another attempt runs, is being started, or may run.
+    async fn refuse_beside_other_attempt(&self, container: &Container<P>) -> Result<(), Error> {
+        let meta = &container.meta;
+        for other in self.containers.list().await {
+            let same = other.meta.sandbox_id == meta.sandbox_id
+                && other.meta.config.name == meta.config.name
+                && other.id() != container.id();
+            if !same {
+                continue;
+            }
+            let status = other.status.get().await;
+            let may_run =
+                matches!(status.state(), ContainerState::Running | ContainerState::Unknown);
+            if status.starting || may_run {
+                return Err(Error::unknown(format!(
+                    "container {} is another attempt at {} and in {} state",
+                    quote(other.id()),
+                    quote(&meta.config.name),
+                    status.state()
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Whether the container that a pid namespace names can be joined (spec section 6.1).

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::client::Task;
 use crate::config::UNKNOWN_EXIT_CODE;
 use crate::cri::ContainerState;
+use crate::event_loop::Event;
 use crate::exit_monitor::TaskExit;
 use crate::metrics;
 use crate::ports::{Clock, Containerd, Context, Error, Metrics, Ports, Signal};
@@ -69,7 +70,16 @@ impl<P: Ports> Service<P> {
         timeout: i64,
     ) -> Result<(), Error> {
         let id = container.id();
-        let state = container.status.get().await.state();
+        let mut status = container.status.get().await;
+        if !self.quirks.has(Quirk::StopIgnoresStarting) {
+            self.stops.update(|stops| stops + 1);
+            container.last_stop.set(self.stops.get());
+            if status.starting {
+                container.start_over.wait(ctx).await?;
+                status = container.status.get().await;
+            }
+        }
+        let state = status.state();
         let unknown = state == ContainerState::Unknown;
         if state != ContainerState::Running && !unknown {
             info!(
@@ -197,6 +207,15 @@ impl<P: Ports> Service<P> {
     ) -> Result<(), Error> {
         let at = self.ports.clock().wall();
         let exit = TaskExit::of(container.id(), 0, UNKNOWN_EXIT_CODE, at);
-        self.handle_container_exit(ctx, &exit, container).await
+        if self.quirks.has(Quirk::UnwrittenExitForgotten) {
+            return self.handle_container_exit(ctx, &exit, container).await;
+        }
+        // That it ended is certain, if not on record: the rest need not keep the client waiting.
+        self.delete_container_task(ctx, container).await?;
+        if let Err(error) = self.handle_container_exit(ctx, &exit, container).await {
+            error!(%error, "failed to handle container TaskExit event {exit:?}");
+            self.back_off(container.id(), Event::TaskExit(exit)).await;
+        }
+        Ok(())
     }
 }

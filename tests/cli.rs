@@ -10,7 +10,6 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use shakedown_cri::quirks::{Profile, Quirk};
 use tempfile::TempDir;
 
 const PLAIN: &str = r#"shakedown = 1
@@ -287,29 +286,6 @@ fn every_operation_is_listed() {
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     let listed = json["operations"].as_array().unwrap();
     assert_eq!(listed.len(), shakedown::turnstile::Op::ALL.len());
-}
-
-#[test]
-fn every_quirk_is_listed() {
-    let here = Here::with(&[]);
-    insta::assert_snapshot!("help_quirks", here.run(&["quirks", "--help"]));
-    let text = here.run(&["quirks"]);
-    let json = here.output(&["quirks", "--format", "json"]);
-    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
-    let listed = json["quirks"].as_array().unwrap();
-    assert_eq!(listed.len(), Quirk::ALL.len());
-    for (quirk, row) in Quirk::ALL.iter().zip(listed) {
-        assert_eq!(row["id"], quirk.id());
-        assert!(text.contains(&format!("  {}  ", quirk.id())), "{} is not in the text", quirk.id());
-        let has = |version: &serde_json::Value| {
-            let profile = Profile::find(version.as_str().unwrap()).unwrap();
-            profile.quirks.has(*quirk)
-        };
-        assert!(row["versions"].as_array().unwrap().iter().all(has), "{row}");
-    }
-    let profiles = json["profiles"].as_array().unwrap();
-    let names: Vec<&str> = profiles.iter().map(|row| row["profile"].as_str().unwrap()).collect();
-    assert_eq!(names, Profile::every().map(|profile| profile.name).collect::<Vec<_>>());
 }
 
 #[test]

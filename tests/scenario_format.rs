@@ -547,17 +547,19 @@ fn an_expect(known: &Known, calls: &[Call]) -> BoxedStrategy<Expect> {
         }))
     };
     let order = vec(vec(a_moment(known), 1..4), 0..3);
+    let not_applied = vec(prop_oneof![a_site(known), a_moment(known)], 0..3);
     (
         a_filter(known),
         answers,
         statuses,
         lists(event.boxed()),
         (left(), left()),
-        order,
+        (order, not_applied),
         lists(any_text().boxed()),
         proptest::option::of(any_text()),
     )
-        .prop_map(|(filter, answers, statuses, events, (quiet, reaped), order, logs, panic)| {
+        .prop_map(|(filter, answers, statuses, events, (quiet, reaped), moments, logs, panic)| {
+            let (order, not_applied) = moments;
             Expect {
                 span: Span::default(),
                 filter,
@@ -569,6 +571,7 @@ fn an_expect(known: &Known, calls: &[Call]) -> BoxedStrategy<Expect> {
                 order,
                 logs,
                 panic: Some(panic.unwrap_or_default()),
+                not_applied,
             }
         })
         .boxed()

@@ -2,12 +2,15 @@
 
 use std::rc::Rc;
 
+use crate::bounded::within;
+use crate::config::DRAIN_TIMEOUT;
 use crate::io::ContainerIo;
 use crate::ports::{
     Clock, Code, Containerd, Context, Error, Exit, Name, Ports, Receiver, Runtime, Sender,
     TaskInfo, TaskStatus,
 };
 use crate::quirks::{Quirk, Quirks};
+use tracing::warn;
 
 const SIGKILL: u32 = 9;
 
@@ -157,7 +160,11 @@ impl<P: Ports> Task<P> {
                 io.close().await;
             }
             io.cancel();
-            io.wait().await;
+            if self.quirks.has(Quirk::IoWaitUnbounded) {
+                io.wait().await;
+            } else if within(self.ports.runtime(), DRAIN_TIMEOUT, io.wait()).await.is_none() {
+                warn!("the output of {} is not logged in time, its rest is lost", self.id);
+            }
         }
         let deleted = containerd.task_delete(ctx, &self.id).await;
         let exit = deleted.map_err(|error| error.across_rpc(self.quirks))?;

@@ -1,12 +1,13 @@
 //! The sequence of plugins (spec sections 7.1 and 7.4). Its callers hold the service's mutex, which
 //! makes a mutex of its own superfluous.
 
-use super::local::Guard;
+use super::local::{Guard, NriState};
 use crate::config::NRI_REQUEST_TIMEOUT;
 use crate::ports::{
     Clock, Code, Context, Error, Nri, NriContainer, NriError, NriEvent, NriPod, NriReply,
     NriRequest, Plugin, Ports, ReadGuard, WriteGuard,
 };
+use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
 use tracing::warn;
@@ -25,21 +26,38 @@ impl<P: Ports> Service<P> {
         pod: NriPod,
         container: NriContainer,
     ) -> Result<Vec<NriReply>, Error> {
-        let subscribed = |plugin: &&Plugin| plugin.events.contains(&event);
-        let names: Vec<String> = guard.with(|state| {
-            state.plugins.iter().filter(subscribed).map(|plugin| plugin.name.clone()).collect()
+        let only_those_that_started =
+            event == NriEvent::StopContainer && !self.quirks.has(Quirk::NriStopWithoutStart);
+        let is_told = |state: &NriState, plugin: &Plugin| {
+            !only_those_that_started || state.heard_start(&container.id, &plugin.name)
+        };
+        let plugins: Vec<Plugin> = guard.with(|state| {
+            state.plugins.iter().filter(|plugin| is_told(state, plugin)).cloned().collect()
         });
+        let id = container.id.clone();
         let request = NriRequest { event, pods: vec![pod], containers: vec![container] };
-        let mut replies = Vec::with_capacity(names.len());
+        let mut replies = Vec::with_capacity(plugins.len());
         let mut closed: Vec<String> = Vec::new();
         let mut result = Ok(());
-        for name in names {
+        for Plugin { name, events, .. } in plugins {
+            // Under a context that has ended nothing is written to a plugin any more.
+            let hears = ctx.error(self.ports.clock().now()).is_none();
+            if event == NriEvent::StartContainer && hears {
+                guard.with_mut(|state| state.starts(&id, &name));
+            }
+            if !events.contains(&event) {
+                continue;
+            }
             match self.call_plugin(ctx, &name, request.clone()).await {
                 Ok(Some(reply)) => replies.push(reply),
                 Ok(None) => closed.push(name),
                 Err(error) => {
-                    result = Err(error);
-                    break;
+                    result = result.and(Err(error));
+                    let goes_on = event == NriEvent::StopContainer
+                        && !self.quirks.has(Quirk::NriStopCutShort);
+                    if !goes_on {
+                        break;
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The NRI service (spec section 7.3): one mutex, held for the whole of every call, and the state in
 //! which plugins believe each container to be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{NriMode, Views};
 use crate::cri::{ContainerState, SandboxState};
@@ -26,11 +26,22 @@ enum Heard {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub(crate) struct NriState {
     containers: BTreeMap<String, Heard>,
+    /// By container: the plugins that heard of its start and are to hear of its stop.
+    started: BTreeMap<String, BTreeSet<String>>,
     /// The registered plugins, in the order of calls.
     pub(super) plugins: Vec<Plugin>,
 }
 
 impl NriState {
+    /// A plugin hears, or heard, that a container runs.
+    pub(super) fn starts(&mut self, container: &str, plugin: &str) {
+        self.started.entry(container.to_owned()).or_default().insert(plugin.to_owned());
+    }
+
+    pub(super) fn heard_start(&self, container: &str, plugin: &str) -> bool {
+        self.started.get(container).is_some_and(|plugins| plugins.contains(plugin))
+    }
+
     fn register(&mut self, plugin: Plugin) {
         self.plugins.retain(|known| known.name != plugin.name);
         self.plugins.push(plugin);
@@ -136,12 +147,18 @@ impl<P: Ports> Service<P> {
         views: &Views,
     ) -> Result<(), Error> {
         let id = &views.container.id;
-        let heard = guard.with(|state| state.containers.get(id).copied());
-        if !matches!(heard, Some(Heard::Created | Heard::Running)) {
-            return Ok(());
+        match guard.with(|state| state.containers.get(id).copied()) {
+            Some(Heard::Running) => {}
+            Some(Heard::Created) if self.quirks.has(Quirk::NriStopWithoutStart) => {}
+            _ => return Ok(()),
         }
+        let unbroken = Context::background();
+        let ctx = if self.quirks.has(Quirk::NriStopCutShort) { ctx } else { &unbroken };
         let replies = self.relay(ctx, guard, NriEvent::StopContainer, views).await;
-        guard.with_mut(|state| state.containers.insert(id.clone(), Heard::Stopped));
+        guard.with_mut(|state| {
+            state.started.remove(id);
+            state.containers.insert(id.clone(), Heard::Stopped)
+        });
         self.apply_updates(&replies?);
         Ok(())
     }
@@ -221,7 +238,12 @@ impl<P: Ports> Service<P> {
                 ContainerState::Exited | ContainerState::Unknown => continue,
             };
             let view = self.container_view(&container).await;
-            guard.with_mut(|state| state.containers.insert(view.id.clone(), heard));
+            guard.with_mut(|state| {
+                if heard == Heard::Running {
+                    state.starts(&view.id, name);
+                }
+                state.containers.insert(view.id.clone(), heard)
+            });
             containers.push(NriContainer { state: state_word(state), ..view });
         }
         let reply = self

@@ -1,5 +1,6 @@
 //! The container object, and the store of all of them (spec sections 3.2 and 3.3).
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -23,6 +24,11 @@ pub struct Container<P: Ports> {
     pub stopped: <P::Runtime as Runtime>::Signal,
     /// Set when the stop signal was sent, or is about to be.
     pub stop_signal_sent: <P::Runtime as Runtime>::Signal,
+    /// Set when the one start that claimed the container is over, one way or the other.
+    pub start_over: <P::Runtime as Runtime>::Signal,
+    /// The number of the last stop that found nothing to stop; see
+    /// [`Shared::stops`](crate::service::Shared).
+    pub last_stop: Rc<Cell<u64>>,
 }
 
 impl<P: Ports> Clone for Container<P> {
@@ -34,6 +40,8 @@ impl<P: Ports> Clone for Container<P> {
             io: self.io.clone(),
             stopped: self.stopped.clone(),
             stop_signal_sent: self.stop_signal_sent.clone(),
+            start_over: self.start_over.clone(),
+            last_stop: self.last_stop.clone(),
         }
     }
 }
@@ -55,7 +63,17 @@ impl<P: Ports> Container<P> {
         if state == ContainerState::Exited {
             stopped.set();
         }
-        Container { meta: Rc::new(meta), status, record, io, stopped, stop_signal_sent }
+        let start_over = runtime.signal(Name::new("start-over", &meta.id));
+        Container {
+            meta: Rc::new(meta),
+            status,
+            record,
+            io,
+            stopped,
+            stop_signal_sent,
+            start_over,
+            last_stop: Rc::default(),
+        }
     }
 
     pub fn id(&self) -> &str {

@@ -7,11 +7,13 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::json::{self, Object, is_empty};
+use crate::bounded::on_disk;
 use crate::config::{OOM_REASON, START_FAILURE_EXIT_CODE};
 use crate::cri::ContainerState;
 use crate::ports::{
     Errno, Error, Exit, Fs, FsError, Lock, Name, Ports, ReadGuard, Runtime, WriteGuard,
 };
+use crate::quirks::{Quirk, Quirks};
 use crate::quote::quote;
 
 const VERSION: &str = "v1";
@@ -320,9 +322,13 @@ impl Status {
 /// share.
 pub struct StatusStorage<P: Ports> {
     ports: P,
+    quirks: Quirks,
     /// The container's root directory.
     root: Rc<str>,
     lock: StatusLock<P>,
+    /// Whose turn it is to write: taken without [`Quirk::StatusWaitsForCheckpoint`], so that nobody
+    /// who reads has to wait for the disk.
+    turn: <P::Runtime as Runtime>::Lock<()>,
 }
 
 type StatusLock<P> = <<P as Ports>::Runtime as Runtime>::Lock<Status>;
@@ -331,8 +337,10 @@ impl<P: Ports> Clone for StatusStorage<P> {
     fn clone(&self) -> Self {
         StatusStorage {
             ports: self.ports.clone(),
+            quirks: self.quirks,
             root: self.root.clone(),
             lock: self.lock.clone(),
+            turn: self.turn.clone(),
         }
     }
 }
@@ -342,10 +350,17 @@ impl<P: Ports> StatusStorage<P> {
     ///
     /// # Errors
     /// `failed to checkpoint status to …`
-    pub async fn store(ports: &P, root: &str, id: &str, status: Status) -> Result<Self, Error> {
-        checkpoint(ports, root, &status).await?;
+    pub async fn store(
+        ports: &P,
+        quirks: Quirks,
+        root: &str,
+        id: &str,
+        status: Status,
+    ) -> Result<Self, Error> {
+        checkpoint(ports, quirks, root, &status).await?;
         let lock = ports.runtime().lock(Name::new("status", id), status);
-        Ok(StatusStorage { ports: ports.clone(), root: root.into(), lock })
+        let turn = ports.runtime().lock(Name::new("checkpoint", id), ());
+        Ok(StatusStorage { ports: ports.clone(), quirks, root: root.into(), lock, turn })
     }
 
     /// Reads the status on disk.
@@ -379,7 +394,8 @@ impl<P: Ports> StatusStorage<P> {
         Ok(())
     }
 
-    /// Changes the status on disk, then in memory. The lock is held meanwhile.
+    /// Changes the status on disk, then in memory. With [`Quirk::StatusWaitsForCheckpoint`] the lock is
+    /// held meanwhile; else only other writers wait.
     ///
     /// # Errors
     /// That of `change`, verbatim; `failed to checkpoint status to …`. Memory and file are as before
@@ -399,11 +415,43 @@ impl<P: Ports> StatusStorage<P> {
         &self,
         change: impl AsyncFnOnce(Status) -> Result<Status, Error>,
     ) -> Result<(), Error> {
-        let guard = self.lock.write().await;
-        let new = change(guard.with(Status::clone)).await?;
-        checkpoint(&self.ports, &self.root, &new).await?;
-        guard.with_mut(|status| *status = new);
+        if self.quirks.has(Quirk::StatusWaitsForCheckpoint) {
+            let guard = self.lock.write().await;
+            let new = change(guard.with(Status::clone)).await?;
+            checkpoint(&self.ports, self.quirks, &self.root, &new).await?;
+            guard.with_mut(|status| *status = new);
+            return Ok(());
+        }
+        let _turn = self.turn.write().await;
+        let old = self.lock.read().await.with(Status::clone);
+        let new = change(old).await?;
+        checkpoint(&self.ports, self.quirks, &self.root, &new).await?;
+        self.take_over(new).await;
         Ok(())
+    }
+
+    /// As [`StatusStorage::update_sync`]; what cannot be written holds in memory all the same, as a
+    /// status that is unknown.
+    ///
+    /// # Errors
+    /// `failed to checkpoint status to …`
+    pub async fn update_sync_or_unknown(
+        &self,
+        change: impl FnOnce(Status) -> Status,
+    ) -> Result<(), Error> {
+        let _turn = self.turn.write().await;
+        let new = change(self.lock.read().await.with(Status::clone));
+        let written = checkpoint(&self.ports, self.quirks, &self.root, &new).await;
+        self.take_over(Status { unknown: new.unknown || written.is_err(), ..new }).await;
+        written
+    }
+
+    /// What was written is what is; who is about to start or to remove the container may have
+    /// changed meanwhile.
+    async fn take_over(&self, new: Status) {
+        self.lock.write().await.with_mut(|status| {
+            *status = Status { starting: status.starting, removing: status.removing, ..new };
+        });
     }
 
     /// Removes the file, by way of a rename out of the container's directory. A file that is gone is
@@ -430,6 +478,11 @@ impl<P: Ports> StatusStorage<P> {
     /// When the container is not in the created state, is removed or started; nothing has changed
     /// then.
     pub async fn set_starting(&self) -> Result<(), Error> {
+        // Who changes what a start begins from comes before it or after it, and not in between.
+        let _turn = match self.quirks.has(Quirk::StatusWaitsForCheckpoint) {
+            true => None,
+            false => Some(self.turn.write().await),
+        };
         self.update(Status::set_starting).await
     }
 
@@ -440,7 +493,14 @@ impl<P: Ports> StatusStorage<P> {
     /// # Errors
     /// When the container runs or may run, is started or removed; nothing has changed then.
     pub async fn set_removing(&self) -> Result<(), Error> {
-        self.update(Status::set_removing).await
+        self.update(|status| {
+            // That it ended is certain where that is only not on record.
+            let ended = status.finished_at != 0 && !self.quirks.has(Quirk::UnwrittenExitForgotten);
+            let unknown = status.unknown;
+            let claimed = Status { unknown: unknown && !ended, ..status }.set_removing()?;
+            Ok(Status { unknown, ..claimed })
+        })
+        .await
     }
 
     pub async fn reset_removing(&self) -> Result<(), Error> {
@@ -452,9 +512,16 @@ fn status_path(root: &str) -> String {
     format!("{root}/status")
 }
 
-async fn checkpoint<P: Ports>(ports: &P, root: &str, status: &Status) -> Result<(), Error> {
+async fn checkpoint<P: Ports>(
+    ports: &P,
+    quirks: Quirks,
+    root: &str,
+    status: &Status,
+) -> Result<(), Error> {
     let path = status_path(root);
-    let written = replace_file(ports.fs(), root, "status", &status.encode()).await;
+    let content = status.encode();
+    let write = replace_file(ports.fs(), root, "status", &content);
+    let written = on_disk(ports.runtime(), quirks, write).await;
     written.map_err(|error| {
         error.wrap(format_args!("failed to checkpoint status to {}", quote(&path)))
     })

@@ -172,6 +172,7 @@ fn expected(expect: &Expect) -> Vec<String> {
     if let Some(panic) = &expect.panic {
         lines.push(format!("the service panics: {panic}"));
     }
+    lines.extend(expect.not_applied.iter().map(|name| format!("does not come about: {name}")));
     let whereabouts = whereabouts(&expect.filter);
     if !whereabouts.is_empty() {
         for line in &mut lines {

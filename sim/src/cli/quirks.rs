@@ -15,10 +15,9 @@ not have. A profile is a set of quirks: `shakedown run --profile NAME` runs as t
   hardened                      no quirk at all
   hardened@1.7.24               no quirk of the service, in the world of that version
 
-The service is the code under test: the CRI plugin and the client library that it links. The world
-is containerd's daemon with its shims and the runtime. An expected violation of a scenario file
-names the quirk that causes it. The scenario of a quirk shows it: without the quirk, its report is
-another.
+The service is the code under test: the CRI plugin and the client library that it links. The world is
+containerd's daemon with its shims and the runtime. An expected violation of a scenario file names the
+quirk that causes it. The scenario of a quirk shows it: without the quirk its report is another.
 
 Examples:
   shakedown quirks --format json | jq '.quirks[] | select(.breaks | index(\"I6\")) | .id'

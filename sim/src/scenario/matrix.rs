@@ -311,6 +311,7 @@ fn fill_in(scenario: &mut Scenario, values: &[(String, String)]) {
         for status in &mut expect.statuses {
             status.message.iter_mut().for_each(fill);
         }
+        expect.not_applied.iter_mut().for_each(fill);
         expect.order.iter_mut().flatten().for_each(fill);
     }
 }

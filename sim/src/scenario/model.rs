@@ -578,6 +578,19 @@ pub struct Expect {
     pub logs: BTreeMap<String, Vec<String>>,
     /// `panic`: a text that the panic of the service contains.
     pub panic: Option<String>,
+    /// `not-applied`: sites and moments of decisions that cannot come about there.
+    pub not_applied: Vec<Text>,
+}
+
+impl Expect {
+    /// Whether the entry is about a profile at all: one that it names or, where it names none, one of
+    /// an upstream version.
+    pub fn is_about(&self, profile: &Profile) -> bool {
+        match &self.filter.profiles[..] {
+            [] => Profile::ALL.contains(profile),
+            named => named.iter().any(|name| name == profile.name),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Default)]

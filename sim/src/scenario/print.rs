@@ -498,6 +498,7 @@ fn expect(out: &mut Writer, expect: &Expect) {
             .collect();
         out.values("order", &lists);
     }
+    out.list_unless_empty("not-applied", &expect.not_applied);
     if let Some(left) = &expect.left_when_quiet {
         out.list("left-when-quiet", left);
     }

@@ -101,11 +101,8 @@ impl Runner {
                 source.diagnostic(&span.0, message).note(note)
             }));
         };
-        for entry in &scenario.expects {
-            let profiles = &entry.filter.profiles;
-            if profiles.is_empty() || profiles.iter().any(|name| name == profile.name) {
-                misfits(&entry.filter, &entry.span);
-            }
+        for entry in scenario.expects.iter().filter(|entry| entry.is_about(profile)) {
+            misfits(&entry.filter, &entry.span);
         }
         for entry in scenario.violations.iter().filter(|entry| entry.is_about(profile)) {
             misfits(&entry.filter, &entry.span);

@@ -1,5 +1,6 @@
 //! Holds what a run brought against what its file expects.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -41,9 +42,11 @@ pub(super) fn check(subject: &Subject<'_>) -> Verdict {
         return verdict;
     }
     stop(subject, reasons);
-    decisions(subject, reasons);
-    clocks(subject, reasons);
-    crashes(subject, reasons);
+    let excused = Excused::of(subject);
+    decisions(subject, &excused, reasons);
+    clocks(subject, &excused, reasons);
+    crashes(subject, &excused, reasons);
+    excused.unused(reasons);
     for (call, why) in &subject.outcome.never_began {
         let plan = subject.plan.calls.iter().find(|plan| plan.name == *call);
         let text = call.text();
@@ -61,11 +64,44 @@ pub(super) fn check(subject: &Subject<'_>) -> Verdict {
     violations(subject, &mut verdict);
     let names = Names::new(subject.plan);
     for expect in &subject.case.scenario.expects {
-        if subject.applies(&expect.filter) {
+        if expect.is_about(subject.outcome.profile) && subject.applies(&expect.filter) {
             expectation(subject, &names, expect, &mut verdict.reasons);
         }
     }
     verdict
+}
+
+/// The decisions that the file says cannot come about in this case and profile.
+struct Excused<'a>(Vec<(&'a str, Range<usize>, Cell<bool>)>);
+
+impl<'a> Excused<'a> {
+    fn of(subject: &Subject<'a>) -> Self {
+        let expects = &subject.case.scenario.expects;
+        let about = expects.iter().filter(|expect| {
+            expect.is_about(subject.outcome.profile) && subject.applies(&expect.filter)
+        });
+        let names = about.flat_map(|expect| {
+            let span = expect.span.0.clone();
+            expect.not_applied.iter().map(move |name| (&**name, span.clone(), Cell::new(false)))
+        });
+        Excused(names.collect())
+    }
+
+    /// Whether a decision that did not apply was expected not to.
+    fn covers(&self, name: impl ToString) -> bool {
+        let name = name.to_string();
+        let found = self.0.iter().find(|(known, ..)| *known == name);
+        found.inspect(|(.., used)| used.set(true)).is_some()
+    }
+
+    fn unused(self, reasons: &mut Vec<Reason>) {
+        for (name, span, used) in self.0 {
+            if !used.get() {
+                let what = format!("`{name}` came about, although it was expected not to");
+                reasons.push(Reason::new(Kind::Expectation, &span, what));
+            }
+        }
+    }
 }
 
 /// Where a violation is pointed at: what disturbs the case first, else its first call.
@@ -135,7 +171,7 @@ fn stop(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
     }
 }
 
-fn decisions(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
+fn decisions(subject: &Subject<'_>, excused: &Excused<'_>, reasons: &mut Vec<Reason>) {
     let (plan, outcome) = (subject.plan, subject.outcome);
     let entries = &subject.case.scenario.occurrences;
     let occurrences = plan.occurrences.iter().zip(entries).zip(&outcome.occurrences);
@@ -147,6 +183,7 @@ fn decisions(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
         let not_applied = |why: &str| Reason::new(Kind::NotApplied, &occurrence.span, what(why));
         match (fate, occurrence.when) {
             (Fate::Applied, _) => {}
+            (_, Some(moment)) if excused.covers(moment) => {}
             (Fate::NotReached, Some(moment)) => {
                 let reason = not_applied(&format!("the moment `{moment}` never came"));
                 reasons.push(suggest(reason, &moment.to_string(), outcome, true));
@@ -161,6 +198,7 @@ fn decisions(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
         let what = |why: &str| format!("the fault `{fault}` at `{name}` did not apply: {why}");
         match fate {
             Fate::Applied => {}
+            _ if excused.covers(site) => {}
             Fate::NotReached => {
                 let reason =
                     Reason::new(Kind::NotApplied, span, what("the run did not come to this site"));
@@ -175,6 +213,7 @@ fn decisions(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
         let what = |why: &str| format!("the hold of `{held}` until `{until}` did not apply: {why}");
         match fate {
             Fate::Applied => {}
+            _ if excused.covers(held) => {}
             Fate::NotReached => {
                 let was_held = outcome.recording.entries.iter().any(|entry| {
                     matches!(entry, crate::turnstile::RecordingEntry::Held { moment, .. }
@@ -196,11 +235,14 @@ fn decisions(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
     }
 }
 
-fn clocks(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
+fn clocks(subject: &Subject<'_>, excused: &Excused<'_>, reasons: &mut Vec<Reason>) {
     let (plan, outcome) = (subject.plan, subject.outcome);
     let failed =
         plan.clocks.iter().zip(&outcome.clocks).filter(|(_, fate)| **fate != Fate::Applied);
     for (clock, _) in failed {
+        if clock.when.is_some_and(|moment| excused.covers(moment)) {
+            continue;
+        }
         let what = |why| format!("the clock's {} did not apply: {why}", clock.change);
         reasons.push(match clock.when {
             Some(moment) => {
@@ -216,7 +258,7 @@ fn clocks(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
     }
 }
 
-fn crashes(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
+fn crashes(subject: &Subject<'_>, excused: &Excused<'_>, reasons: &mut Vec<Reason>) {
     let (plan, outcome) = (subject.plan, subject.outcome);
     let crashes = plan.script.crashes.iter().zip(&plan.crash_spans).zip(&outcome.crashes);
     for ((scripted, span), fate) in crashes {
@@ -227,6 +269,7 @@ fn crashes(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
         let what = |why: &str| format!("the crash {at} did not apply: {why}");
         match (fate, scripted.at) {
             (Fate::Applied, _) => {}
+            (_, CrashAt::Moment(moment)) if excused.covers(moment) => {}
             (Fate::NotReached, CrashAt::Moment(moment)) => {
                 let why = "the run did not come to the moment";
                 let reason = Reason::new(Kind::NotApplied, span, what(why));

@@ -61,9 +61,9 @@ pub struct Process {
     pub actor: Symbol,
     pub name: Symbol,
     pub state: ProcessState,
-    pub started_at: Option<u64>,
-    /// How often the wall clock had been set back by then.
+    /// How often the wall clock had been set back when the runtime made it.
     pub set_backs: u32,
+    pub started_at: Option<u64>,
     pub exited_at: Option<u64>,
     /// Code of its exit.
     pub code: i32,
@@ -106,7 +106,7 @@ impl World {
                 name,
                 state: ProcessState::Blocked,
                 started_at: None,
-                set_backs: 0,
+                set_backs: self.wall_clock.set_backs,
                 exited_at: None,
                 code: 0,
                 cause: None,
@@ -153,11 +153,10 @@ impl World {
 
     /// The user's program begins.
     pub(super) fn start_process(&mut self, pid: u32) {
-        let (now, set_backs) = (self.now, self.wall_clock.set_backs);
+        let now = self.now;
         let Some(process) = self.processes.get_mut(&pid) else { return };
         process.state = ProcessState::Running;
         process.started_at = Some(now);
-        process.set_backs = set_backs;
         let (actor, name) = (process.actor, process.name);
         self.changed.runtime = true;
         let Some(plan) = self.plans.get(&name).cloned() else { return };

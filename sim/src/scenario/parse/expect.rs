@@ -149,6 +149,16 @@ impl<'t> Parser<'t, '_> {
             order,
             logs: texts(logs),
             panic: table.string("panic").map(|string| string.text),
+            not_applied: table
+                .get("not-applied")
+                .and_then(|value| value.strings(limits::LIST_MAX, limits::TEXT_BYTES_MAX))
+                .unwrap_or_default()
+                .into_iter()
+                .map(|string| {
+                    let wants = self.wants_of_name(&string.text);
+                    self.text(string, wants)
+                })
+                .collect(),
         };
         table.finish();
         expect
@@ -163,6 +173,19 @@ impl<'t> Parser<'t, '_> {
             });
         }
         list.into_iter().map(|string| self.text(string, Wants::Moment)).collect()
+    }
+
+    /// Whether a name can only be that of a moment: by how it ends or, where that is filled in, by what
+    /// is.
+    fn wants_of_name(&self, name: &str) -> Wants {
+        let word = name.rsplit_once('.').map_or("", |(_, word)| word);
+        let ends_as_moment =
+            matches!(word, "effect" | "reply" | "abandon" | "begin" | "done" | "cancel");
+        let swept = self.axes.iter().any(|axis| {
+            matches!(axis.values, AxisValues::EveryMomentOf(_))
+                && name.ends_with(&format!("{{{}}}", axis.name))
+        });
+        if ends_as_moment || swept { Wants::Moment } else { Wants::Site }
     }
 
     /// What is left on the node: sorted, so that the order in the file does not matter.

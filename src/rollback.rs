@@ -1,0 +1,148 @@
+//! The steps that a failed start undoes itself by (spec section 1.3), and their repetition until
+//! nothing is left.
+
+use crate::client::Task;
+use crate::config::{FIRST_PAUSE, LONGEST_PAUSE, OOM_REASON, START_FAILURE_REASON};
+use crate::ports::{Clock, Name, NriMode, Ports, Runtime, Signal};
+use crate::quirks::Quirk;
+use crate::quote::quote;
+use crate::service::Service;
+use crate::store::{Container, Sandbox, Status};
+use tracing::error;
+
+/// What of a failed start is still to be undone.
+pub(crate) struct Leftovers<P: Ports> {
+    /// R2: there is, or may be, a task.
+    pub task: bool,
+    /// R3: NRI has to hear of the stop, with the sandbox as it heard of the start.
+    pub nri: Option<Sandbox<P>>,
+    /// R1a: the failure is not on record.
+    pub failure: Option<Failure>,
+}
+
+/// Why a start failed, as the status is to tell it.
+pub(crate) struct Failure {
+    /// Wall-clock nanoseconds; 0 before the first attempt to write it.
+    pub at: i64,
+    pub message: String,
+}
+
+impl<P: Ports> Leftovers<P> {
+    fn is_empty(&self) -> bool {
+        !self.task && self.nri.is_none() && self.failure.is_none()
+    }
+}
+
+impl<P: Ports> Service<P> {
+    /// R3. True when it calls a service that is not there.
+    pub(crate) async fn roll_back_nri(
+        &self,
+        container: &Container<P>,
+        left: &mut Leftovers<P>,
+    ) -> bool {
+        let Some(sandbox) = left.nri.take() else { return false };
+        if !self.nri_enabled() && !self.quirks.has(Quirk::NriAbsentCrash) {
+            return false;
+        }
+        let ctx = self.defer_context();
+        let views = self.nri_stop_views(Some(&sandbox), container).await;
+        if self.nri_mode() == NriMode::Absent {
+            return true;
+        }
+        if let Err(error) = self.nri_relay_stop(&ctx, views).await {
+            error!(%error, "NRI stop failed for failed container {}", quote(container.id()));
+        }
+        false
+    }
+
+    /// R2. `task`: the handle that the start had, if it had one.
+    pub(crate) async fn roll_back_task(
+        &self,
+        container: &Container<P>,
+        task: Option<Task<P>>,
+        left: &mut Leftovers<P>,
+    ) {
+        let ctx = self.defer_context();
+        let deleted = match task {
+            Some(task) => match task.delete_with_kill(&ctx).await {
+                Err(error) if !error.is_not_found() => Err(error),
+                _ => Ok(()),
+            },
+            None => self.delete_container_task(&ctx, container).await,
+        };
+        match deleted {
+            Ok(()) => left.task = false,
+            Err(error) => {
+                error!(%error, "Failed to delete containerd task {}", quote(container.id()));
+            }
+        }
+    }
+
+    /// R1a. What may still run is not declared dead, but unknown.
+    pub(crate) async fn roll_back_status(&self, container: &Container<P>, left: &mut Leftovers<P>) {
+        let Some(mut failure) = left.failure.take() else { return };
+        if failure.at == 0 {
+            failure.at = self.ports.clock().wall();
+        }
+        let unknown = left.task && !self.quirks.has(Quirk::RollbackDeleteNotRetried);
+        let keeps_oom = !self.quirks.has(Quirk::OomReasonOverwritten);
+        let failed = |status: Status| {
+            let killed = keeps_oom && status.reason == OOM_REASON;
+            let reason = if killed { OOM_REASON } else { START_FAILURE_REASON };
+            Status { unknown, ..status.start_failed(reason, &failure.message, failure.at) }
+        };
+        let written = if self.quirks.has(Quirk::FailureStatusNotRetried) {
+            container.status.update_sync(|status| Ok(failed(status))).await
+        } else {
+            container.status.update_sync_or_unknown(failed).await
+        };
+        if let Err(error) = &written {
+            error!(%error, "failed to set start failure state for container {}", quote(container.id()));
+        }
+        left.failure = (written.is_err() || unknown).then_some(failure);
+    }
+
+    /// Undoes in the background what could not be undone at once, however long it takes, unless the
+    /// container is removed meanwhile.
+    pub(crate) fn clean_up_later(&self, container: &Container<P>, mut left: Leftovers<P>) {
+        left.task &= !self.quirks.has(Quirk::RollbackDeleteNotRetried);
+        left.failure.take_if(|_| self.quirks.has(Quirk::FailureStatusNotRetried));
+        left.nri.take_if(|_| !left.task);
+        if left.is_empty() {
+            self.end_of_failed_start(container);
+            return;
+        }
+        let (service, container) = (self.clone(), container.clone());
+        let id = container.id().to_owned();
+        self.ports.runtime().spawn(Name::new("cleanup", &id), async move {
+            let mut pause = FIRST_PAUSE;
+            while !left.is_empty() {
+                service.ports.runtime().sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                let known = service.containers.get(container.id()).await;
+                if known.is_err_and(|error| error.is_not_found()) {
+                    return;
+                }
+                service.clean_up(&container, &mut left).await;
+            }
+            service.end_of_failed_start(&container);
+        });
+    }
+
+    /// Nothing more comes of the container: whoever waits for its end may go on.
+    fn end_of_failed_start(&self, container: &Container<P>) {
+        if !self.quirks.has(Quirk::StoppedEventUnordered) {
+            container.stopped.set();
+        }
+    }
+
+    async fn clean_up(&self, container: &Container<P>, left: &mut Leftovers<P>) {
+        if left.task {
+            self.roll_back_task(container, None, left).await;
+        }
+        if !left.task {
+            self.roll_back_nri(container, left).await;
+        }
+        self.roll_back_status(container, left).await;
+    }
+}
