@@ -273,6 +273,12 @@ quirks! {
         shown: "live/l10-no-space-at-the-exit",
         what: "a container whose exit cannot be written RUNS for those who ask, and cannot be removed",
     },
+    CheckpointDirectoryNotSynced {
+        id: "checkpoint-directory-not-synced", part: Service, since: None, fixed: [],
+        known: "spec section 3.1, containerd #11295", breaks: ["I1", "I4", "I7"],
+        shown: "crash/the-power-fails-after-a-start-and-the-rename-of-the-checkpoint-is-undone",
+        what: "the directory of a status is not synced, so that a power loss can bring the one before it back",
+    },
     RollbackDeleteNotRetried {
         id: "rollback-delete-not-retried", part: Service, since: None, fixed: [],
         known: "containerd #11037", breaks: ["I1", "I2", "I3", "I6"],

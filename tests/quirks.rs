@@ -17,6 +17,7 @@ const WITHOUT_OTHER_SIDE: &[Quirk] = &[
     Quirk::StopIgnoresStarting,
     Quirk::PipesKeptOnEarlyFailure,
     Quirk::FailureStatusNotRetried,
+    Quirk::CheckpointDirectoryNotSynced,
     Quirk::RollbackDeleteNotRetried,
     Quirk::IoWaitUnbounded,
     Quirk::RecordDeletedFirst,

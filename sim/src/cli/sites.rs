@@ -104,7 +104,7 @@ fn kinds(op: Op, menus: &Menus) -> Vec<Kind> {
         };
         let effect = EffectRow { effect, forced: fault.is_forced(op) };
         // What only delays or cuts short always has its effect.
-        let has_effects = !matches!(fault, Fault::Delay { .. } | Fault::ShortWrite);
+        let has_effects = !matches!(fault, Fault::Delay { .. } | Fault::ShortWrite | Fault::Lost);
         if has_effects && !kind.effects.contains(&effect) {
             kind.effects.push(effect);
         }

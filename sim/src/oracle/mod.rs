@@ -175,7 +175,8 @@ impl Fault {
             Fault::Cancel { effect: Effect::Late(_) } if layer == Layer::Shim => {
                 Some(format!("`{name}` is not told of a cancel, so nobody gives up on it early"))
             }
-            Fault::Lost => Some(format!("`{name}` is no report that could get lost")),
+            Fault::Lost => (!op.can_get_lost())
+                .then(|| format!("`{name}` is neither a report nor a sync that could get lost")),
             Fault::ShortWrite => {
                 (op != Op::FsWrite).then(|| format!("`{name}` is not a write to a file"))
             }
@@ -192,6 +193,8 @@ impl Fault {
             Fault::HangForever { .. } => {
                 !matches!(op.layer(), Layer::File | Layer::Pipe) && op != Op::Lock
             }
+            // A drive that keeps nothing of what it was told to keep: no software can make up for that.
+            Fault::Lost => matches!(op, Op::FsSync | Op::FsSyncDir),
             // What was reported as failed, or was killed, is not done after all, and a shim takes no
             // request up after it answered a later one.
             _ if matches!(self.effect(), Effect::Late(_)) => {

@@ -915,7 +915,9 @@ impl Sim {
                 };
                 let pending = pending.clone();
                 let mut world = self.0.world.borrow_mut();
-                world.short_write = matches!(core.parked[at].fault, Some(Fault::ShortWrite));
+                let fault = core.parked[at].fault.as_ref();
+                world.short_write = fault == Some(&Fault::ShortWrite);
+                world.sync_lost = fault == Some(&Fault::Lost);
                 match pending.run(&mut world, id, site) {
                     Ran::Wait(key) => {
                         let parked = &mut core.parked[at];

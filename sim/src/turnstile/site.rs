@@ -177,9 +177,10 @@ impl Op {
         matches!(self.layer(), Layer::Runtime | Layer::Client | Layer::World)
     }
 
-    /// Whether it reports something that can get lost on its way.
+    /// Whether it reports something that can get lost on its way, or makes something durable that a drive
+    /// can drop.
     pub const fn can_get_lost(self) -> bool {
-        matches!(self, Op::Exit | Op::Publish)
+        matches!(self, Op::Exit | Op::Publish | Op::FsSync | Op::FsSyncDir)
     }
 
     /// Client's moments are written `start-1.done`, without a count.

@@ -130,6 +130,8 @@ pub struct World {
     pub changed: Changed,
     /// The write that is under way takes half of its bytes.
     pub short_write: bool,
+    /// The drive drops what the sync that is under way should make durable, and says nothing.
+    pub sync_lost: bool,
     pub fs: FileSystem,
     pub metadata: Metadata,
     /// The task service's table.
@@ -177,6 +179,7 @@ impl World {
             outbox: Outbox::default(),
             changed: Changed::default(),
             short_write: false,
+            sync_lost: false,
             fs: FileSystem::new(fs::Limits::default()),
             metadata: Metadata::default(),
             tasks: TaskTable::default(),

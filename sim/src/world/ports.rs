@@ -273,7 +273,7 @@ impl Fs for SimFs {
         let done = reached.clone();
         let call = self.sim.call(Op::FsSync, file.subject, None, move |world| {
             done.set(true);
-            Flow::Done(world.fs.sync(fd))
+            Flow::Done(if world.sync_lost { Ok(()) } else { world.fs.sync(fd) })
         });
         let result = call.await;
         if result.is_err() && !reached.get() {
@@ -284,7 +284,10 @@ impl Fs for SimFs {
 
     async fn sync_dir(&self, path: &str) -> Result<(), FsError> {
         let boot = self.boot;
-        self.file(Op::FsSyncDir, path, move |world, path| world.fs.sync_dir(boot, path)).await
+        self.file(Op::FsSyncDir, path, move |world, path| {
+            if world.sync_lost { Ok(()) } else { world.fs.sync_dir(boot, path) }
+        })
+        .await
     }
 
     async fn close(&self, file: SimFile) -> Result<(), FsError> {
