@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use crate::ports::{Context, Error, Spec};
+use crate::ports::{Context, Error, NriUpdate, Spec};
 use crate::store::{LinuxResources, Resources};
 
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -317,6 +317,9 @@ pub trait RuntimeService {
 
     /// An NRI plugin connected: registration and synchronisation (spec section 7.3).
     fn connect_plugin(&self, name: String) -> LocalFuture<Result<(), Error>>;
+
+    /// A connected NRI plugin wants other limits for containers, without having been asked.
+    fn update_from_plugin(&self, updates: Vec<NriUpdate>) -> LocalFuture<Result<(), Error>>;
 
     /// A window for the judge: what a client would be told, read without waiting. `None` when the
     /// container is unknown or its status cannot be read without waiting.

@@ -13,7 +13,7 @@ use crate::cri::{
 };
 use crate::event_loop::Event;
 use crate::nri::NriState;
-use crate::ports::{Clock, Context, Error, Name, Ports, Runtime};
+use crate::ports::{Clock, Context, Error, Name, NriUpdate, Ports, Runtime};
 use crate::quirks::{Quirk, Quirks};
 use crate::quote::quote;
 use crate::store::{ContainerStore, LinuxResources, NameIndex, SandboxStore};
@@ -298,6 +298,11 @@ impl<P: Ports> RuntimeService for Service<P> {
     fn connect_plugin(&self, name: String) -> LocalFuture<Result<(), Error>> {
         let service = self.clone();
         Box::pin(async move { service.nri_connect_plugin(&name).await })
+    }
+
+    fn update_from_plugin(&self, updates: Vec<NriUpdate>) -> LocalFuture<Result<(), Error>> {
+        let service = self.clone();
+        Box::pin(async move { service.nri_update_containers(&updates).await })
     }
 
     fn peek(&self, id: &str) -> Option<Peek> {

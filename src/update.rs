@@ -25,12 +25,22 @@ impl<P: Ports> Service<P> {
     ) -> Result<(), Error> {
         let container =
             self.containers.get(requested).await.map_err(|e| e.wrap("failed to find container"))?;
-        // In one transaction with the status, so that neither a start nor another update comes between.
-        container
-            .status
-            .transact(async |status| self.change_resources(ctx, &container, wanted, status).await)
-            .await
-            .map_err(|e| e.wrap("failed to update resources"))
+        let updated = self.update_known(ctx, &container, wanted).await;
+        updated.map_err(|e| e.wrap("failed to update resources"))
+    }
+
+    /// In one transaction with the status, so that neither a start nor another update comes between.
+    ///
+    /// # Errors
+    /// As [`Service::update_resources`].
+    pub(crate) async fn update_known(
+        &self,
+        ctx: &Context,
+        container: &Container<P>,
+        wanted: &LinuxResources,
+    ) -> Result<(), Error> {
+        let change = async |status| self.change_resources(ctx, container, wanted, status).await;
+        container.status.transact(change).await
     }
 
     async fn change_resources(

@@ -206,6 +206,7 @@ fn a_world() -> impl Strategy<Value = World> {
                         index: format!("{index:02}"),
                         events,
                         connected,
+                        replies: Vec::new(),
                     },
                 )
             })
@@ -384,9 +385,19 @@ fn an_action(world: &World) -> BoxedStrategy<Action> {
         select(sandboxes).prop_map(|sandbox| Action::RemovePod { sandbox }).boxed(),
     ];
     if !containers.is_empty() {
-        actions.push(select(containers).prop_map(|container| Action::Create { container }).boxed());
+        let create = select(containers.clone()).prop_map(|container| Action::Create { container });
+        actions.push(create.boxed());
     }
     if !plugins.is_empty() {
+        if !containers.is_empty() {
+            let update = (select(plugins.clone()), select(containers), 2i64..1000);
+            let update = update.prop_map(|(plugin, container, cpu_shares)| Action::PluginUpdate {
+                plugin,
+                container,
+                limits: Limits { cpu_shares, memory: 0 },
+            });
+            actions.push(update.boxed());
+        }
         actions.push(select(plugins).prop_map(|plugin| Action::ConnectPlugin { plugin }).boxed());
     }
     proptest::strategy::Union::new(actions).boxed()
@@ -875,6 +886,7 @@ refused! {
     sweep_of_unknown_actor
     occurrence_words_unknown
     update_and_events_wrong
+    plugin_wishes_wrong
     output_too_long
     mode_in_decimal
     world_words_unknown

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{NriMode, Views};
 use crate::cri::{ContainerState, SandboxState};
 use crate::ports::{
-    Code, Context, Error, Lock, Nri, NriContainer, NriEvent, NriReply, Plugin, Ports, ReadGuard,
-    Runtime, Spec, WriteGuard,
+    Code, Context, Error, Lock, Nri, NriContainer, NriEvent, NriReply, NriUpdate, Plugin, Ports,
+    ReadGuard, Runtime, Spec, WriteGuard,
 };
 use crate::quirks::Quirk;
 use crate::quote::quote;
@@ -72,7 +72,7 @@ impl<P: Ports> Service<P> {
                 warn!(%error, "pre-create eviction failed");
             }
         }
-        self.apply_updates(&replies);
+        self.apply_replies(ctx, &replies).await;
         for reply in replies {
             adjust(spec, reply);
         }
@@ -159,7 +159,7 @@ impl<P: Ports> Service<P> {
             state.started.remove(id);
             state.containers.insert(id.clone(), Heard::Stopped)
         });
-        self.apply_updates(&replies?);
+        self.apply_replies(ctx, &replies?).await;
         Ok(())
     }
 
@@ -250,7 +250,7 @@ impl<P: Ports> Service<P> {
             .synchronize(&plugin.name, pods, containers)
             .await
             .map_err(|e| e.wrap(format!("failed to synchronize NRI plugin {}", quote(name))))?;
-        self.apply_updates(&[reply]);
+        self.apply_replies(&Context::background(), &[reply]).await;
         guard.with_mut(|state| state.register(plugin));
         Ok(())
     }
@@ -264,12 +264,37 @@ impl<P: Ports> Service<P> {
         }
     }
 
-    /// Best effort, and here no more than a word in the log: the service cannot change the resources
-    /// of a container that exists.
-    fn apply_updates(&self, replies: &[NriReply]) {
-        for (id, cpu_shares) in replies.iter().flat_map(|reply| &reply.updates) {
-            warn!(cpu_shares, "failed to apply NRI update of container {}", quote(id));
+    /// Updates that a plugin wants without having been asked. The mutex is held all the while.
+    ///
+    /// # Errors
+    /// NRI is off; one of the updates failed, which does not keep the others from being made.
+    pub(crate) async fn nri_update_containers(&self, updates: &[NriUpdate]) -> Result<(), Error> {
+        if self.nri_mode() != NriMode::Enabled {
+            return Err(Error::new(Code::Unavailable, "NRI is not enabled: unavailable"));
         }
+        let _guard = self.nri.write().await;
+        info!("Unsolicited container update from NRI");
+        self.apply_updates(&Context::background(), updates).await
+    }
+
+    /// What plugins wanted beside what they were asked for. Failures are only logged.
+    async fn apply_replies(&self, ctx: &Context, replies: &[NriReply]) {
+        for reply in replies {
+            let _ = self.apply_updates(ctx, &reply.updates).await;
+        }
+    }
+
+    /// A container that is gone is fine.
+    async fn apply_updates(&self, ctx: &Context, updates: &[NriUpdate]) -> Result<(), Error> {
+        let mut result = Ok(());
+        for (id, limits) in updates {
+            let Ok(container) = self.containers.get(id).await else { continue };
+            if let Err(error) = self.update_known(ctx, &container, limits).await {
+                error!(%error, "NRI update of container {} failed", quote(id));
+                result = Err(Error::unknown("NRI update of some containers failed"));
+            }
+        }
+        result
     }
 }
 

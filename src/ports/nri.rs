@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 
 use super::{Context, Error};
+use crate::store::LinuxResources;
 
 /// How NRI is configured on the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,14 +69,17 @@ pub struct NriRequest {
     pub containers: Vec<NriContainer>,
 }
 
+/// A container's id, and limits that a plugin wants for it.
+pub type NriUpdate = (String, LinuxResources);
+
 /// What a plugin asks for in its reply.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct NriReply {
     /// Adjustment of the container to be created: annotations and environment to add.
     pub annotations: Vec<(String, String)>,
     pub env: Vec<String>,
-    /// Resource updates: container id and cpu shares.
-    pub updates: Vec<(String, i64)>,
+    /// Resource updates: container id, and the limits that change.
+    pub updates: Vec<NriUpdate>,
     /// Containers to evict.
     pub evictions: Vec<String>,
 }

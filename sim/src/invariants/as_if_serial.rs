@@ -29,7 +29,10 @@ fn overlap(a: &CallFact, b: &CallFact) -> bool {
 fn limits_in_force(view: &View<'_>, index: usize, notes: &mut Notes) {
     let subject = &view.subjects[index];
     let updates = view.calls.iter().zip(&view.plan.calls).filter_map(|(call, plan)| {
-        let Action::Update { limits, .. } = plan.action else { return None };
+        let (Action::Update { limits, .. } | Action::PluginUpdate { limits, .. }) = plan.action
+        else {
+            return None;
+        };
         (call.subject == Some(index)).then_some((call, limits))
     });
     // What a crash cut off may be in force, or not.

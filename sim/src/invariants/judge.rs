@@ -299,6 +299,9 @@ fn call_fact(call: &crate::run::CallPlan, plan: &Plan) -> CallFact {
         Action::StopPod { sandbox } => (Kind::StopPod, None, pod(sandbox)),
         Action::RemovePod { sandbox } => (Kind::RemovePod, None, pod(sandbox)),
         Action::ConnectPlugin { .. } => (Kind::Plugin, None, None),
+        Action::PluginUpdate { container, .. } => {
+            (Kind::Plugin, index_of(&Target::Container(container.clone())), None)
+        }
         Action::Kubelet(_) => unreachable!("a plan has the calls of a kubelet in its place"),
     };
     CallFact {

@@ -65,6 +65,7 @@ impl Invariant for NoCollateral {
                     );
                     ends && call.began.is_some() && call.touches(index, subject)
                 });
+                let asked = asked || view.world.was_evicted(&subject.id);
                 if let Some(process) = view.processes(index).last()
                     && process.state == ProcessState::Dead
                     && !asked

@@ -74,6 +74,13 @@ impl Invariant for NothingLeft {
         if !reaped {
             return;
         }
+        for (name, made) in view.reaped.iter().flat_map(|reaped| &reaped.made_again) {
+            let error = made.as_ref().err();
+            notes.judge(error.is_none(), view, || {
+                let why = error.map(|e| e.message.clone()).unwrap_or_default();
+                format!("{name} was removed, but cannot be made again: {why}")
+            });
+        }
         notes.judge(snapshot.left.0.is_empty(), view, || {
             format!("left behind: {}", snapshot.left.0.join(", "))
         });

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::scenario::{
     Action, Call, Clock, ClockChange, Container, Crash, CrashKind, DelayOf, Disk, Effect, Fault,
-    FaultKind, Happening, Hold, HostNamespace, InitialState, NriConfig, Occurrence, PathKind,
-    PidMode, Plugin, PluginEvent, Process, Restart, Sandbox, SandboxState, Stream, Target, Victim,
-    When, World, duration,
+    FaultKind, Happening, Hold, HostNamespace, InitialState, Limits, NriConfig, Occurrence,
+    PathKind, PidMode, Plugin, PluginEvent, Process, RepliedEvent, Restart, Sandbox, SandboxState,
+    Stream, Target, Victim, When, Wish, World, duration,
 };
 
 /// A thing of the world: `(container, web, created, in pod)`.
@@ -189,7 +189,27 @@ fn plugin(plugin: &Plugin) -> String {
         _ => format!("hears {}", events.join(", ")),
     };
     let later = if plugin.connected { "" } else { ", not connected yet" };
-    format!("index {}, {hears}{later}", plugin.index)
+    let wishes = plugin.replies.iter().map(|reply| {
+        let to = match reply.to {
+            RepliedEvent::Create => "create",
+            RepliedEvent::Stop => "stop",
+            RepliedEvent::Synchronize => "synchronize",
+        };
+        match &reply.wish {
+            Wish::Update { container, limits } => {
+                format!(", replies to {to}: limit {container} to {}", limits_text(*limits))
+            }
+            Wish::Evict { container } => format!(", replies to {to}: evict {container}"),
+        }
+    });
+    format!("index {}, {hears}{later}{}", plugin.index, wishes.collect::<String>())
+}
+
+fn limits_text(limits: Limits) -> String {
+    let shares = (limits.cpu_shares != 0).then(|| format!("{} cpu shares", limits.cpu_shares));
+    let memory = (limits.memory != 0).then(|| format!("{} bytes of memory", limits.memory));
+    let limits: Vec<String> = shares.into_iter().chain(memory).collect();
+    limits.join(" and ")
 }
 
 fn target(target: &Target) -> String {
@@ -213,17 +233,16 @@ pub fn action(action: &Action) -> String {
             format!("{}status of {}", if *verbose { "verbose " } else { "" }, target(on))
         }
         Action::Update { target: on, limits } => {
-            let shares =
-                (limits.cpu_shares != 0).then(|| format!("{} cpu shares", limits.cpu_shares));
-            let memory = (limits.memory != 0).then(|| format!("{} bytes of memory", limits.memory));
-            let limits: Vec<String> = shares.into_iter().chain(memory).collect();
-            format!("limit {} to {}", target(on), limits.join(" and "))
+            format!("limit {} to {}", target(on), limits_text(*limits))
         }
         Action::ReopenLog { target: on } => format!("open the log of {} anew", target(on)),
         Action::List => "list containers".to_owned(),
         Action::StopPod { sandbox } => format!("stop the pod {sandbox}"),
         Action::RemovePod { sandbox } => format!("remove the pod {sandbox}"),
         Action::ConnectPlugin { plugin } => format!("the plugin {plugin} connects"),
+        Action::PluginUpdate { plugin, container, limits } => {
+            format!("the plugin {plugin} limits {container} to {}", limits_text(*limits))
+        }
         Action::Events => "subscribe to events".to_owned(),
         Action::Kubelet(of) => {
             let restart = match of.restart {

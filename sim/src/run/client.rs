@@ -11,9 +11,8 @@ use shakedown_cri::cri::{
     ContainerConfig, ContainerEvent, ContainerFilter, EventStream, LocalFuture, RuntimeService,
 };
 use shakedown_cri::ports::{Code, Context, Error, Runtime};
-use shakedown_cri::store::LinuxResources;
 
-use super::compile::Plan;
+use super::compile::{ContainerPlan, Plan, resources};
 use super::outcome::Reply;
 use crate::scenario::{Action, Target};
 use crate::turnstile::{Flow, Op, Sim, SimRuntime, Symbol};
@@ -64,12 +63,8 @@ pub(super) fn call(
             nothing(service.remove_container(ctx, target_id(plan, target)))
         }
         Action::Update { target, limits } => {
-            let resources = LinuxResources {
-                cpu_shares: limits.cpu_shares,
-                memory_limit_in_bytes: limits.memory,
-                ..LinuxResources::default()
-            };
-            nothing(service.update_container_resources(ctx, target_id(plan, target), resources))
+            let limits = resources(*limits);
+            nothing(service.update_container_resources(ctx, target_id(plan, target), limits))
         }
         Action::ReopenLog { target } => {
             nothing(service.reopen_container_log(ctx, target_id(plan, target)))
@@ -91,6 +86,17 @@ pub(super) fn call(
             nothing(service.remove_pod_sandbox(ctx, sandbox_id(sandbox)))
         }
         Action::Kubelet(_) => unreachable!("a plan has the calls of a kubelet in its place"),
+        Action::PluginUpdate { plugin, container, limits } => {
+            let id = plan.container(container).map(|c| c.id.clone()).unwrap_or_default();
+            let updates = vec![(id, resources(*limits))];
+            let (sim, service, plugin) = (sim.clone(), service.clone(), plugin.clone());
+            Box::pin(async move {
+                if !sim.with_world(|world| world.plugin_is_connected(&plugin)) {
+                    return Err(Error::unknown("ttrpc: closed"));
+                }
+                service.update_from_plugin(updates).await.map(|()| Reply::Nothing)
+            })
+        }
         Action::ConnectPlugin { plugin } => {
             let (sim, service, plugin) = (sim.clone(), service.clone(), plugin.clone());
             Box::pin(async move {
@@ -152,6 +158,9 @@ pub struct Reaped {
     pub failed: Vec<Unreaped>,
     /// Containers that were CREATED in a ready sandbox, and what one more start brought.
     pub restarted: Vec<(String, Result<(), Error>)>,
+    /// Containers that calls of the scenario made, and what one more creation brought once they were
+    /// removed.
+    pub made_again: Vec<(String, Result<(), Error>)>,
 }
 
 /// Stops and removes everything, with retries.
@@ -190,6 +199,17 @@ impl Reaper {
 
     fn context(&self) -> Context {
         Context::background().with_timeout(self.sim.now(), DEADLINE)
+    }
+
+    /// Makes a container of the same name once more, and removes it: without retry.
+    pub async fn make_again(&self, container: &ContainerPlan) -> Result<(), Error> {
+        let (service, ctx) = (self.service.clone(), self.context());
+        let (sandbox_id, config) = (container.sandbox_id.clone(), container.config.clone());
+        let call = async move {
+            let id = service.create_container(ctx.clone(), sandbox_id, config).await?;
+            service.remove_container(ctx, id).await
+        };
+        self.patiently(Box::pin(call)).await
     }
 
     /// One start, without retry.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use shakedown_cri::cri::{
     ContainerConfig, LinuxConfig, NamespaceMode, NamespaceOptions, SandboxConfig,
 };
-use shakedown_cri::ports::{Code, Errno, Image, NriEvent, NriMode, Plugin, Record, Spec};
+use shakedown_cri::ports::{Code, Errno, Image, NriEvent, NriMode, NriReply, Plugin, Record, Spec};
 use shakedown_cri::quirks::{Quirk, Quirks};
+use shakedown_cri::store::LinuxResources;
 use shakedown_cri::store::SandboxMetadata;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -483,6 +484,7 @@ impl Plan {
                 connected: plugin.connected,
                 reconnects: false,
                 heard: Vec::new(),
+                replies: plugin.replies.iter().map(|reply| self.reply(reply)).collect(),
                 heard_before: 0,
                 synchronized_running: Vec::new(),
             });
@@ -523,6 +525,23 @@ impl Plan {
                 let _ = world.fs.make_dir_all(&sandbox.config.log_directory, 0o755);
             }
         }
+    }
+
+    fn reply(&self, reply: &file::PluginReply) -> (NriEvent, NriReply) {
+        let id = |name: &str| self.container(name).map(|c| c.id.clone()).unwrap_or_default();
+        let event = match reply.to {
+            file::RepliedEvent::Create => NriEvent::CreateContainer,
+            file::RepliedEvent::Stop => NriEvent::StopContainer,
+            file::RepliedEvent::Synchronize => NriEvent::Synchronize,
+        };
+        let mut wanted = NriReply::default();
+        match &reply.wish {
+            file::Wish::Update { container, limits } => {
+                wanted.updates.push((id(container), resources(*limits)));
+            }
+            file::Wish::Evict { container } => wanted.evictions.push(id(container)),
+        }
+        (event, wanted)
     }
 
     /// Limits of the disk, which hold once the setup is done. What the setup wrote is on the disk.
@@ -785,6 +804,15 @@ fn kubelet_plan(
         containers: made,
         span: call.span.0.clone(),
     })
+}
+
+/// Limits as the CRI says them.
+pub(super) fn resources(limits: file::Limits) -> LinuxResources {
+    LinuxResources {
+        cpu_shares: limits.cpu_shares,
+        memory_limit_in_bytes: limits.memory,
+        ..LinuxResources::default()
+    }
 }
 
 fn call_plan(call: &file::Call) -> Result<CallPlan, RunError> {

@@ -125,6 +125,12 @@ fn creator_of(plan: &Plan, container: Symbol) -> Option<Symbol> {
     plan.calls.iter().find(creates).map(|call| call.name)
 }
 
+/// Whether exactly one call of the scenario makes the container: nobody else can have its name.
+fn made_by_one_call(plan: &Plan, container: Symbol) -> bool {
+    let creates = |call: &&CallPlan| matches!(&call.action, Action::Create { container: c } if **c == *container.text());
+    plan.calls.iter().filter(creates).count() == 1
+}
+
 fn setup_actor(container: Symbol) -> Symbol {
     Symbol::of(&format!("setup-{container}"))
 }
@@ -485,25 +491,28 @@ impl Conductor {
         let made: Vec<bool> = plan.containers.iter().map(|c| self.can_be_there(c)).collect();
         let future = async move {
             let fail = |step: String, error| out.borrow_mut().failed.push(Unreaped { step, error });
-            for container in &plan.containers {
-                let created =
-                    service.peek(&container.id).is_some_and(|p| p.state == ContainerState::Created);
+            // Nothing of the node as the scenario has it stands in its way.
+            let is_startable = |container: &ContainerPlan| {
                 let pod_stopped = plan.calls.iter().any(|c| match &c.action {
                     Action::StopPod { sandbox } | Action::RemovePod { sandbox } => {
                         *sandbox == container.sandbox
                     }
                     _ => false,
                 });
-                let busy = in_progress.contains(&container.name);
                 let pod_died =
                     reaper.sim.with_world(|world| !world.has_live_process(&container.sandbox_id));
+                plan.can_start(container) && !pod_stopped && !pod_died
+            };
+            for container in &plan.containers {
+                let created =
+                    service.peek(&container.id).is_some_and(|p| p.state == ContainerState::Created);
+                let busy = in_progress.contains(&container.name);
                 let replaced = plan.containers.iter().any(|other| {
                     other.name != container.name
                         && other.names_the_same(container)
                         && reaper.sim.with_world(|world| world.has_live_process(&other.id))
                 });
-                let startable = plan.can_start(container) && !pod_stopped && !pod_died && !replaced;
-                if created && startable && !busy {
+                if created && is_startable(container) && !replaced && !busy {
                     let result = reaper.start(&container.id).await;
                     out.borrow_mut().restarted.push((container.name.to_string(), result));
                 }
@@ -519,6 +528,9 @@ impl Conductor {
                     reaper.insist(&id, |service, ctx| service.remove_container(ctx, id.clone()));
                 if let Err(error) = remove.await {
                     fail(format!("remove {}", container.name), error);
+                } else if made_by_one_call(&plan, container.name) && is_startable(container) {
+                    let made = reaper.make_again(container).await;
+                    out.borrow_mut().made_again.push((container.name.to_string(), made));
                 }
             }
             for sandbox in &plan.sandboxes {

@@ -96,6 +96,32 @@ pub struct Plugin {
     pub events: Vec<PluginEvent>,
     /// False (`connected = false`): it connects by a `connect-plugin` call.
     pub connected: bool,
+    /// `[[world.plugin.reply]]`
+    pub replies: Vec<PluginReply>,
+}
+
+/// What a plugin wants each time that it replies to an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginReply {
+    /// `to`
+    pub to: RepliedEvent,
+    pub wish: Wish,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wish {
+    /// `update = "web"`, `cpu-shares = 512`, `memory-limit = 1048576`: other limits of a container.
+    Update { container: String, limits: Limits },
+    /// `evict = "web"`: that a container be stopped.
+    Evict { container: String },
+}
+
+/// Events whose replies can hold wishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepliedEvent {
+    Create,
+    Stop,
+    Synchronize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -284,6 +310,12 @@ pub enum Action {
     },
     ConnectPlugin {
         plugin: String,
+    },
+    /// A plugin wants other limits of a container without having been asked.
+    PluginUpdate {
+        plugin: String,
+        container: String,
+        limits: Limits,
     },
     /// GetContainerEvents: it goes on until its stream fails.
     Events,

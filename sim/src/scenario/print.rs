@@ -125,6 +125,11 @@ impl Writer {
         }
     }
 
+    fn limits(&mut self, limits: Limits) {
+        self.integer_unless("cpu-shares", limits.cpu_shares, 0);
+        self.integer_unless("memory-limit", limits.memory, 0);
+    }
+
     fn duration(&mut self, key: &str, value: Duration) {
         self.string(key, &duration::print(value));
     }
@@ -213,6 +218,17 @@ fn world(out: &mut Writer, world: &World) {
         }
         if !plugin.connected {
             out.raw("connected", "false");
+        }
+        for reply in &plugin.replies {
+            out.header("[[world.plugin.reply]]");
+            out.word("to", reply.to);
+            match &reply.wish {
+                Wish::Update { container, limits } => {
+                    out.string("update", container);
+                    out.limits(*limits);
+                }
+                Wish::Evict { container } => out.string("evict", container),
+            }
         }
     }
     if world.images != defaults::images() {
@@ -330,8 +346,7 @@ fn call(out: &mut Writer, call: &Call) {
         | Action::ReopenLog { target: on } => target(out, on),
         Action::Update { target: on, limits } => {
             target(out, on);
-            out.integer_unless("cpu-shares", limits.cpu_shares, 0);
-            out.integer_unless("memory-limit", limits.memory, 0);
+            out.limits(*limits);
         }
         Action::Stop { target: on, timeout } => {
             target(out, on);
@@ -346,6 +361,11 @@ fn call(out: &mut Writer, call: &Call) {
             out.string("sandbox", sandbox);
         }
         Action::ConnectPlugin { plugin } => out.string("plugin", plugin),
+        Action::PluginUpdate { plugin, container, limits } => {
+            out.string("plugin", plugin);
+            out.string("container", container);
+            out.limits(*limits);
+        }
         Action::Kubelet(kubelet) => {
             out.string("container", &kubelet.container);
             out.integer_unless("containers", i64::from(kubelet.containers), KUBELET_CONTAINERS);

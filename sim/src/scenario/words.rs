@@ -35,6 +35,10 @@ words! { PluginEvent, "plugin event":
     "start" => PluginEvent::Start, "post-start" => PluginEvent::PostStart,
     "stop" => PluginEvent::Stop, "remove" => PluginEvent::Remove,
 }
+words! { RepliedEvent, "event with wishes":
+    "create" => RepliedEvent::Create, "stop" => RepliedEvent::Stop,
+    "synchronize" => RepliedEvent::Synchronize,
+}
 words! { SandboxState, "sandbox state":
     "ready" => SandboxState::Ready, "not-ready" => SandboxState::NotReady, "gone" => SandboxState::Gone,
 }
@@ -83,6 +87,7 @@ pub(super) enum ActionWord {
     StopPod,
     RemovePod,
     ConnectPlugin,
+    PluginUpdate,
     Events,
     Kubelet,
 }
@@ -92,7 +97,8 @@ words! { ActionWord, "call":
     "reopen-log" => ActionWord::ReopenLog, "status" => ActionWord::Status,
     "list" => ActionWord::List, "stop-pod" => ActionWord::StopPod,
     "remove-pod" => ActionWord::RemovePod, "connect-plugin" => ActionWord::ConnectPlugin,
-    "events" => ActionWord::Events, "kubelet" => ActionWord::Kubelet,
+    "plugin-update" => ActionWord::PluginUpdate, "events" => ActionWord::Events,
+    "kubelet" => ActionWord::Kubelet,
 }
 
 impl Action {
@@ -109,6 +115,7 @@ impl Action {
             Action::StopPod { .. } => ActionWord::StopPod,
             Action::RemovePod { .. } => ActionWord::RemovePod,
             Action::ConnectPlugin { .. } => ActionWord::ConnectPlugin,
+            Action::PluginUpdate { .. } => ActionWord::PluginUpdate,
             Action::Events => ActionWord::Events,
             Action::Kubelet(_) => ActionWord::Kubelet,
         }

@@ -25,6 +25,8 @@ pub struct PluginState {
     /// It lost its connection with the daemon, and opens another as soon as there is one again.
     pub reconnects: bool,
     pub heard: Vec<Relayed>,
+    /// What it wants in its replies, by the event it replies to.
+    pub replies: Vec<(NriEvent, NriReply)>,
     /// How much of `heard` came over earlier connections.
     pub heard_before: usize,
     /// Containers that the plugin was told of by a synchronisation, as running.
@@ -72,7 +74,13 @@ impl World {
         }
         state.heard.push(Relayed { at, event: request.event, container, process_lived });
         self.changed.plugins = true;
-        Ok(NriReply::default())
+        let replies = state.replies.iter().filter(|(to, _)| *to == request.event);
+        let mut reply = NriReply::default();
+        for (_, wanted) in replies {
+            reply.updates.extend(wanted.updates.clone());
+            reply.evictions.extend(wanted.evictions.clone());
+        }
+        Ok(reply)
     }
 
     /// A plugin opens its connection. It knows nothing of what it heard over an earlier one.
@@ -85,6 +93,20 @@ impl World {
                 self.changed.plugins = true;
             }
         }
+    }
+
+    /// Whether a plugin asked for the container's eviction.
+    pub fn was_evicted(&self, container: &str) -> bool {
+        self.nri.plugins.iter().any(|state| {
+            state.replies.iter().any(|(to, reply)| {
+                reply.evictions.iter().any(|id| id == container)
+                    && state.heard.iter().any(|relayed| relayed.event == *to)
+            })
+        })
+    }
+
+    pub fn plugin_is_connected(&self, name: &str) -> bool {
+        self.nri.plugins.iter().any(|state| state.plugin.name == name && state.connected)
     }
 
     pub fn close_plugin(&mut self, name: &str) {

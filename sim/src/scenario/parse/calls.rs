@@ -116,6 +116,7 @@ impl<'t> Parser<'t, '_> {
             ActionWord::StopPod => "a call `stop-pod`",
             ActionWord::RemovePod => "a call `remove-pod`",
             ActionWord::ConnectPlugin => "a call `connect-plugin`",
+            ActionWord::PluginUpdate => "a call `plugin-update`",
             ActionWord::Events => "a call `events`",
             ActionWord::Kubelet => "a kubelet",
         };
@@ -130,15 +131,7 @@ impl<'t> Parser<'t, '_> {
             },
             ActionWord::Remove => Action::Remove { target: self.target(&table) },
             ActionWord::Update => {
-                let limits = Limits {
-                    cpu_shares: self.bounded(&table, "cpu-shares", 2, 262_144).unwrap_or(0),
-                    memory: self.bounded(&table, "memory-limit", 1, 1 << 40).unwrap_or(0),
-                };
-                if limits == Limits::default() {
-                    let message = "a call `update` needs `cpu-shares` or `memory-limit`";
-                    self.sink.error(table.span.clone(), message);
-                }
-                Action::Update { target: self.target(&table), limits }
+                Action::Update { limits: self.limits(&table), target: self.target(&table) }
             }
             ActionWord::ReopenLog => Action::ReopenLog { target: self.target(&table) },
             ActionWord::Status => Action::Status {
@@ -148,6 +141,11 @@ impl<'t> Parser<'t, '_> {
             ActionWord::List => Action::List,
             ActionWord::StopPod => Action::StopPod { sandbox: sandbox("sandbox") },
             ActionWord::RemovePod => Action::RemovePod { sandbox: sandbox("sandbox") },
+            ActionWord::PluginUpdate => Action::PluginUpdate {
+                plugin: self.required_reference(&table, "plugin", &self.plugins),
+                container: container("container"),
+                limits: self.limits(&table),
+            },
             ActionWord::Events => Action::Events,
             ActionWord::ConnectPlugin => Action::ConnectPlugin {
                 plugin: self.required_reference(&table, "plugin", &self.plugins),
@@ -166,6 +164,19 @@ impl<'t> Parser<'t, '_> {
         let span = Span(table.span.clone());
         table.finish();
         Some(Call { span, name, action, when, deadline, cancel })
+    }
+
+    /// At least one of them.
+    pub(super) fn limits(&self, table: &Table<'t, '_>) -> Limits {
+        let limits = Limits {
+            cpu_shares: self.bounded(table, "cpu-shares", 2, 262_144).unwrap_or(0),
+            memory: self.bounded(table, "memory-limit", 1, 1 << 40).unwrap_or(0),
+        };
+        if limits == Limits::default() {
+            let message = format!("{} needs `cpu-shares` or `memory-limit`", table.what);
+            self.sink.error(table.span.clone(), message);
+        }
+        limits
     }
 
     fn target(&self, table: &Table<'t, '_>) -> Target {

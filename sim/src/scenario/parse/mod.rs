@@ -194,6 +194,8 @@ struct Parser<'t, 'v> {
     sandboxes: Vec<String>,
     images: Vec<String>,
     plugins: Vec<String>,
+    /// Containers that replies of plugins name, before containers are known.
+    wished: RefCell<Vec<Str>>,
     /// Checks of filled-in texts that may still be made: enough for every sensible file.
     checks_left: Cell<u32>,
     output_bytes: Cell<u64>,
@@ -212,6 +214,7 @@ impl<'t, 'v> Parser<'t, 'v> {
             sandboxes: Vec::new(),
             images: Vec::new(),
             plugins: Vec::new(),
+            wished: RefCell::default(),
             checks_left: Cell::new(limits::FILLED_IN_CHECKS_MAX),
             output_bytes: Cell::new(0),
         }

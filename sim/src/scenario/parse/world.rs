@@ -98,6 +98,11 @@ impl<'t> Parser<'t, '_> {
         }
         let events = self.word_set(&table, "events", "event");
         let connected = table.boolean("connected").unwrap_or(true);
+        let replies = table
+            .tables("reply", limits::LIST_MAX, "a reply")
+            .into_iter()
+            .map(|table| self.plugin_reply(table))
+            .collect();
         table.finish();
         Plugin {
             name,
@@ -105,7 +110,35 @@ impl<'t> Parser<'t, '_> {
             events: events
                 .unwrap_or_else(|| PluginEvent::WORDS.iter().map(|(_, event)| *event).collect()),
             connected,
+            replies,
         }
+    }
+
+    fn plugin_reply(&self, table: Table<'t, '_>) -> PluginReply {
+        table.require("to");
+        let to = table.word("to").unwrap_or(RepliedEvent::Create);
+        let (update, evict) = (table.string("update"), table.string("evict"));
+        let wish = match (update, evict) {
+            (Some(update), None) => {
+                self.wished.borrow_mut().push(update.clone());
+                Wish::Update { container: update.text, limits: self.limits(&table) }
+            }
+            (None, Some(evict)) => {
+                if to != RepliedEvent::Create {
+                    let message = "only a reply to `create` can evict";
+                    self.sink.error(evict.span.clone(), message);
+                }
+                self.wished.borrow_mut().push(evict.clone());
+                Wish::Evict { container: evict.text }
+            }
+            _ => {
+                let message = "a reply needs one of `update` and `evict`";
+                self.sink.error(table.span.clone(), message);
+                Wish::Evict { container: String::new() }
+            }
+        };
+        table.finish();
+        PluginReply { to, wish }
     }
 
     fn sandbox(&self, table: Table<'t, '_>, names: &mut Names<'t>) -> Sandbox {
@@ -174,6 +207,9 @@ impl<'t> Parser<'t, '_> {
             .map(|table| self.container(table, &mut names, &world))
             .collect();
         self.containers = world.containers.iter().map(|c| c.name.clone()).collect();
+        for wished in self.wished.take() {
+            self.known(&wished, "container", &self.containers);
+        }
         let there = world.containers.iter().filter(|c| c.state != InitialState::Absent);
         self.made_beforehand = there.map(|c| c.name.clone()).collect();
         world
