@@ -384,7 +384,7 @@ quirks! {
     },
     RecoveryGivesUpOnContainers {
         id: "recovery-gives-up-on-containers", part: Service, since: None, fixed: [],
-        known: "spec section 8.2", breaks: ["I11", "I16"],
+        known: "spec section 8.2", breaks: ["I9", "I11", "I16"],
         shown: "crash/recovery-cannot-write-a-status-back",
         what: "a container that cannot be loaded is passed over, and is not visible although it may run",
     },
