@@ -350,9 +350,7 @@ fn explain(ran: &Ran, source: &Source, cases: &Cases<'_>, invariant: Id) -> Opti
     let cause = if faults.any(|(site, fault)| fault.is_forced(site.op)) {
         Cause::Forced
     } else {
-        // One that every version has, if there is such a one: so profiles share an entry.
-        let broken_by = quirks.iter().filter(|quirk| quirk.breaks().contains(&&*id));
-        let quirk = broken_by.min_by_key(|q| q.since().is_some() || !q.fixed().is_empty())?;
+        let quirk = quirks.iter().find(|quirk| quirk.breaks().contains(&&*id))?;
         Cause::Quirk(quirk.id().to_owned())
     };
     Some(Explained { invariant, cause, because: Because::New })

@@ -119,6 +119,8 @@ impl World {
     fn set_starting(&mut self, pod: u32, id: &str, starting: bool) {
         if let Ok(container) = self.shim_container_mut(pod, id) {
             container.starting = starting;
+        }
+        if !starting {
             self.wake(WaitKey::Shim(pod));
         }
     }
