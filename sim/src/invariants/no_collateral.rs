@@ -65,7 +65,9 @@ impl Invariant for NoCollateral {
                     );
                     ends && call.began.is_some() && call.touches(index, subject)
                 });
-                let asked = asked || view.world.was_evicted(&subject.id);
+                // Who lets a container end with its pod does not take it for something else.
+                let pod_lives = view.world.has_live_process(&subject.sandbox_id);
+                let asked = asked || !pod_lives || view.world.was_evicted(&subject.id);
                 if let Some(process) = view.processes(index).last()
                     && process.state == ProcessState::Dead
                     && !asked

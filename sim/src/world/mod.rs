@@ -58,7 +58,7 @@ pub enum Occurrence {
     /// The process with this pid ends, with this code.
     Exit { pid: u32, code: i32, cause: ExitCause },
     /// The kernel's word that it killed this process for want of memory reaches the daemon.
-    OomReport { pid: u32 },
+    OomReport { pid: u32, attempt: u32 },
     /// An occurrence that the scenario placed, by its number.
     Placed(usize),
     /// The process writes the n-th piece of its output.
@@ -282,9 +282,9 @@ impl World {
                 }
                 Ok(u64::from(pid))
             }
-            Occurrence::OomReport { pid } => {
+            Occurrence::OomReport { pid, attempt } => {
                 if !lost {
-                    self.report_oom(pid);
+                    self.report_oom(pid, attempt);
                 }
                 Ok(u64::from(pid))
             }

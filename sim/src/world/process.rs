@@ -90,6 +90,8 @@ pub struct Process {
 }
 
 pub const SIGKILL: u32 = 9;
+/// How often a shim tries again to publish an event (containerd's `RemoteEventsPublisher`).
+const PUBLISH_RETRIES_MAX: u32 = 5;
 /// A process that dies of signal n exits with this and n.
 const SIGNAL_EXIT_BASE: i32 = 128;
 
@@ -216,10 +218,8 @@ impl World {
                 let pid = self.living_process(id)?;
                 self.kill_process(pid, SIGKILL, ExitCause::Oom);
                 // Whoever is not watched for it yet is killed without a word.
-                if let Some(process) = self.processes.get(&pid).filter(|process| process.watched) {
-                    let watcher = role_of("oom-watcher", process.name);
-                    let report = Occurrence::OomReport { pid };
-                    self.schedule(Duration::ZERO, watcher, Op::Publish, report);
+                if self.processes.get(&pid).is_some_and(|process| process.watched) {
+                    self.publish_oom(pid, 0);
                 }
                 pid
             }
@@ -237,8 +237,20 @@ impl World {
         found.ok_or_else(|| format!("no process of `{}` lived at that moment", Symbol::of(id)))
     }
 
-    /// The shim's event reaches the daemon, and whoever subscribed.
-    pub(super) fn report_oom(&mut self, pid: u32) {
+    /// The shim is about to publish. Each attempt comes that many seconds after the one before.
+    fn publish_oom(&mut self, pid: u32, attempt: u32) {
+        let Some(process) = self.processes.get(&pid) else { return };
+        let watcher = role_of("oom-watcher", process.name);
+        let after = Duration::from_secs(u64::from(attempt));
+        self.schedule(after, watcher, Op::Publish, Occurrence::OomReport { pid, attempt });
+    }
+
+    /// The shim's event reaches the daemon, and whoever subscribed. While the daemon is down the shim
+    /// tries again.
+    pub(super) fn report_oom(&mut self, pid: u32, attempt: u32) {
+        if self.oom_events.is_none() && attempt < PUBLISH_RETRIES_MAX {
+            return self.publish_oom(pid, attempt + 1);
+        }
         let Some(process) = self.processes.get(&pid) else { return };
         if let Some(events) = &mut self.oom_events {
             events.push_back(process.container.clone());
