@@ -229,13 +229,19 @@ fn a_world() -> impl Strategy<Value = World> {
         }
         names.into_iter().map(a_sandbox).collect::<Vec<_>>()
     });
-    let paths = btree_map(a_path(), (0u32..=0o7777, 0..3), 0..3).prop_map(|paths| {
+    let paths = btree_map(a_path(), (0u32..=0o7777, 0..6, a_path()), 0..3).prop_map(|paths| {
         paths
             .into_iter()
-            .map(|(path, (mode, kind))| match kind {
-                0 => PathEntry { path, kind: PathKind::File, mode },
-                1 => PathEntry { path, kind: PathKind::Directory, mode },
-                _ => PathEntry { path, kind: PathKind::Removed, mode: 0 },
+            .map(|(path, (mode, kind, target))| {
+                let (kind, mode, target) = match kind {
+                    0 => (PathKind::File, mode, String::new()),
+                    1 => (PathKind::Directory, mode, String::new()),
+                    2 => (PathKind::Fifo, mode, String::new()),
+                    3 => (PathKind::Symlink, 0, target),
+                    4 => (PathKind::ReadOnly, 0, String::new()),
+                    _ => (PathKind::Removed, 0, String::new()),
+                };
+                PathEntry { path, kind, mode, target }
             })
             .collect()
     });
@@ -874,6 +880,7 @@ refused! {
     clock_without_time_or_change
     clock_jumps_wrongly
     hold_of_unknown_moment
+    path_symlink_without_target
     placeholder_unknown
     placeholder_with_wrong_value
     axis_unused

@@ -57,6 +57,9 @@ pub fn world(world: &World) -> Vec<Thing> {
         let what = match path.kind {
             PathKind::File => format!("a file, mode {:o}", path.mode),
             PathKind::Directory => format!("a directory, mode {:o}", path.mode),
+            PathKind::Fifo => format!("a named pipe, mode {:o}", path.mode),
+            PathKind::Symlink => format!("a symbolic link to {}", path.target),
+            PathKind::ReadOnly => "read-only until the node is reaped".to_owned(),
             PathKind::Removed => "removed before the first call".to_owned(),
         };
         things.push(thing("path", &path.path, what));

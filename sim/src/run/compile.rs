@@ -416,7 +416,9 @@ impl Plan {
             && disk.max_open_files.is_none()
             && !self.world.paths.iter().any(|path| {
                 let log = container.log_path.as_deref().unwrap_or_default();
-                path.kind != file::PathKind::Removed && log.starts_with(&path.path)
+                let passes =
+                    matches!(path.kind, file::PathKind::Removed | file::PathKind::ReadOnly);
+                !passes && log.starts_with(&path.path)
             })
     }
 
@@ -439,13 +441,15 @@ impl Plan {
         for path in &self.world.paths {
             let parent = path.path.rsplit_once('/').map_or("/", |(parent, _)| parent);
             // What cannot be made shows in the run itself: the scenario asked for it.
+            if !matches!(path.kind, file::PathKind::Removed | file::PathKind::ReadOnly) {
+                let _ = world.fs.make_dir_all(if parent.is_empty() { "/" } else { parent }, 0o755);
+            }
             let _ = match path.kind {
                 file::PathKind::Directory => world.fs.make_dir_all(&path.path, path.mode),
-                file::PathKind::File => world
-                    .fs
-                    .make_dir_all(if parent.is_empty() { "/" } else { parent }, 0o755)
-                    .and_then(|()| world.fs.write_file(&path.path, b"", path.mode)),
-                file::PathKind::Removed => Ok(()),
+                file::PathKind::File => world.fs.write_file(&path.path, b"", path.mode),
+                file::PathKind::Fifo => world.fs.make_fifo(&path.path, path.mode),
+                file::PathKind::Symlink => world.fs.make_symlink(&path.target, &path.path),
+                file::PathKind::Removed | file::PathKind::ReadOnly => Ok(()),
             };
         }
         world.wall_clock.changes = self.clocks.iter().map(|clock| (clock.change, false)).collect();
@@ -555,6 +559,17 @@ impl Plan {
             if path.kind == file::PathKind::Removed {
                 // Removing what is not there is what was asked for.
                 let _ = world.fs.remove_tree(&path.path);
+            }
+        }
+        self.set_read_only(world, true);
+    }
+
+    /// Makes what the scenario says unchangeable, or changeable again.
+    pub fn set_read_only(&self, world: &mut World, read_only: bool) {
+        for path in &self.world.paths {
+            if path.kind == file::PathKind::ReadOnly {
+                // What is not there cannot change.
+                let _ = world.fs.set_read_only(&path.path, read_only);
             }
         }
     }

@@ -471,6 +471,7 @@ impl Conductor {
         let now = self.sim.now();
         self.sim.with_recording(|r| r.phase(now.0, "reap"));
         self.sim.allow_faults(false);
+        self.sim.with_world(|world| self.plan.set_read_only(world, false));
         self.mailboxes.iter().for_each(Mailbox::end);
         let found = Rc::new(RefCell::new(Reaped::default()));
         let done = Rc::new(Cell::new(false));

@@ -39,12 +39,12 @@ pub(super) fn log_path(container: &str) -> String {
     format!("{container}.log")
 }
 
-/// `None` for a path that is removed.
+/// `None` for what has no mode of its own.
 pub(super) fn path_mode(kind: PathKind) -> Option<u32> {
     match kind {
-        PathKind::File => Some(FILE_MODE),
+        PathKind::File | PathKind::Fifo => Some(FILE_MODE),
         PathKind::Directory => Some(DIRECTORY_MODE),
-        PathKind::Removed => None,
+        PathKind::Symlink | PathKind::Removed | PathKind::ReadOnly => None,
     }
 }
 

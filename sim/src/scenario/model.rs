@@ -246,16 +246,23 @@ pub struct PathEntry {
     /// Absolute, normalised.
     pub path: String,
     pub kind: PathKind,
-    /// Default 0644 for a file, 0755 for a directory; 0 for what is removed.
+    /// Default 0644 for a file and a pipe, 0755 for a directory; 0 for the rest.
     pub mode: u32,
+    /// Where a link points; empty for the rest.
+    pub target: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathKind {
     File,
     Directory,
+    Fifo,
+    Symlink,
     /// The path is removed before the first call (`kind = "removed"`).
     Removed,
+    /// Nothing at or below it can change from the first call on until the node is reaped
+    /// (`kind = "read-only"`).
+    ReadOnly,
 }
 
 /// `[[call]]`

@@ -250,6 +250,9 @@ fn world(out: &mut Writer, world: &World) {
         if defaults::path_mode(path.kind).is_some_and(|default| default != path.mode) {
             out.raw("mode", &format!("0o{:o}", path.mode));
         }
+        if path.kind == PathKind::Symlink {
+            out.string("target", &path.target);
+        }
     }
     for entry in &world.containers {
         container(out, entry, world);

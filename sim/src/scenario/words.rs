@@ -51,7 +51,9 @@ words! { InitialState, "container state":
 }
 words! { Stream, "stream": "stdout" => Stream::Stdout, "stderr" => Stream::Stderr }
 words! { PathKind, "kind of path":
-    "file" => PathKind::File, "directory" => PathKind::Directory, "removed" => PathKind::Removed,
+    "file" => PathKind::File, "directory" => PathKind::Directory, "fifo" => PathKind::Fifo,
+    "symlink" => PathKind::Symlink, "removed" => PathKind::Removed,
+    "read-only" => PathKind::ReadOnly,
 }
 words! { CrashKind, "kind of crash": "daemon" => CrashKind::Daemon, "power" => CrashKind::Power }
 words! { DelayOf, "moment": "effect" => DelayOf::Effect, "reply" => DelayOf::Reply }

@@ -46,7 +46,8 @@ pub struct Limits {
     pub bytes_max: u64,
     /// Files, directories and pipes, the root included; one more is ENOSPC.
     pub inodes_max: u32,
-    /// Descriptors of one owner, pipes included; one more is EMFILE.
+    /// Descriptors of one owner, pipes included; one more is EMFILE. See
+    /// [`FileSystem::set_unlimited`].
     pub open_max: u32,
 }
 
@@ -221,6 +222,8 @@ pub struct FileSystem {
     inodes_free: Vec<Ino>,
     handles: Vec<Slot>,
     handles_free: Vec<u32>,
+    /// The owner that the limit of descriptors is not for.
+    unlimited: Option<u32>,
     /// Open descriptors by owner; an owner without any has no entry.
     owners: BTreeMap<u32, u32>,
     bytes_used: u64,
@@ -258,6 +261,7 @@ impl FileSystem {
             inodes_free: Vec::new(),
             handles: Vec::new(),
             handles_free: Vec::new(),
+            unlimited: None,
             owners: BTreeMap::new(),
             bytes_used: 0,
             mounts: 0,
@@ -279,6 +283,11 @@ impl FileSystem {
     /// Takes effect at once; what is beyond a smaller limit already stays.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+    }
+
+    /// From now on `owner` can have any number of descriptors: it stands for several processes.
+    pub fn set_unlimited(&mut self, owner: u32) {
+        self.unlimited = Some(owner);
     }
 
     /// Content of all regular files, in bytes, those included that live only by a descriptor.
@@ -346,7 +355,7 @@ impl FileSystem {
     }
 
     fn check_open_max(&self, owner: u32) -> Result<(), Errno> {
-        if self.open_count(owner) >= self.limits.open_max {
+        if self.unlimited != Some(owner) && self.open_count(owner) >= self.limits.open_max {
             return Err(Errno::EMFILE);
         }
         Ok(())

@@ -169,6 +169,8 @@ pub struct World {
 
 impl World {
     pub fn new(quirks: Quirks) -> Self {
+        let mut fs = FileSystem::new(fs::Limits::default());
+        fs.set_unlimited(shim::SHIM_OWNER);
         World {
             roots: Rc::default(),
             boot: FIRST_BOOT,
@@ -180,7 +182,7 @@ impl World {
             changed: Changed::default(),
             short_write: false,
             sync_lost: false,
-            fs: FileSystem::new(fs::Limits::default()),
+            fs,
             metadata: Metadata::default(),
             tasks: TaskTable::default(),
             shims: Vec::new(),

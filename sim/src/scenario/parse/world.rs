@@ -177,8 +177,14 @@ impl<'t> Parser<'t, '_> {
             Some(default) => table.get("mode").and_then(|value| value.mode()).unwrap_or(default),
             None => 0,
         };
+        let target = if kind == PathKind::Symlink {
+            table.require("target");
+            table.string("target").map_or_else(String::new, |target| target.text)
+        } else {
+            String::new()
+        };
         table.finish();
-        PathEntry { path: path.map_or_else(String::new, |path| path.text), kind, mode }
+        PathEntry { path: path.map_or_else(String::new, |path| path.text), kind, mode, target }
     }
 
     /// An absolute path without `.`, `..`, `//`, or a `/` at its end.
