@@ -161,6 +161,7 @@ enum SimulatedFile {
 
 impl Simulated {
     fn new() -> Self {
+        // What was there before the sequence is on the disk.
         let mut fs = FileSystem::new(Limits::default());
         let mut path = "/r".repeat(FENCE);
         let base = format!("{path}{BELOW}");
@@ -169,6 +170,7 @@ impl Simulated {
             fs.set_mode(&path, 0o555).unwrap();
             path.truncate(above.len());
         }
+        fs.sync_all();
         Simulated { fs, base, slots: [const { None }; SLOTS] }
     }
 
@@ -591,10 +593,38 @@ fn agrees(calls: &[Call], fence: &Fence, start: &Simulated) -> Result<(), TestCa
     let bytes: usize = files.map(|(.., content)| content.len()).sum();
     prop_assert_eq!(simulated.fs.bytes_used(), bytes as u64);
     prop_assert_eq!(simulated.fs.open_count(OWNER), 0);
+    is_sound_after_power_loss(simulated.clone(), calls.len())?;
     // A power loss that nothing falls to.
     simulated.fs.power_loss(|_, _| Survival::Whole);
     prop_assert_eq!(simulated.tree(), tree);
     prop_assert_eq!(simulated.fs.bytes_used(), bytes as u64);
+    Ok(())
+}
+
+/// Whatever a power loss leaves, the file system is sound: what it counts is what is there, what is
+/// there is on the disk, and all of it can be removed.
+fn is_sound_after_power_loss(mut left: Simulated, seed: usize) -> Result<(), TestCaseError> {
+    let mut asked = 0;
+    left.fs.power_loss(|_, options| {
+        asked += 1;
+        options[(seed * 7 + asked * asked) % options.len()]
+    });
+    let files = left.fs.walk("/").filter(|entry| entry.kind == FileKind::Regular);
+    prop_assert_eq!(left.fs.bytes_used(), files.map(|entry| entry.size).sum::<u64>());
+    let tree: Vec<_> = left.fs.walk("/").collect();
+    let mut again = 0;
+    left.fs.power_loss(|_, options| {
+        again += 1;
+        options[0]
+    });
+    prop_assert_eq!((again, left.fs.walk("/").collect::<Vec<_>>()), (0, tree));
+    let dirs = left.fs.walk("/").filter(|entry| entry.kind == FileKind::Directory);
+    let dirs: Vec<String> = dirs.map(|entry| entry.path).collect();
+    for dir in &dirs {
+        left.fs.set_mode(dir, 0o755).unwrap();
+    }
+    left.fs.remove_tree("/r").unwrap();
+    prop_assert_eq!((left.fs.walk("/").count(), left.fs.bytes_used()), (1, 0));
     Ok(())
 }
 
