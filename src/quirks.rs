@@ -299,7 +299,7 @@ quirks! {
     },
     FailedWaitIsExit {
         id: "failed-wait-is-exit", part: Service, since: None, fixed: [],
-        known: "spec section 5.2", breaks: ["I7", "I15"],
+        known: "spec section 5.2", breaks: ["I7", "I9", "I10", "I15"],
         shown: "exit/the-wait-and-the-state-query-fail-while-the-process-lives",
         what: "an exit monitor whose wait fails declares the container dead, with code 255",
     },
@@ -402,7 +402,7 @@ quirks! {
     },
     RecoveryGivesUp {
         id: "recovery-gives-up", part: Service, since: None, fixed: [],
-        known: "spec section 8.1", breaks: ["I11", "I17"],
+        known: "spec section 8.1", breaks: ["I6", "I11", "I17"],
         shown: "crash/recovery-cannot-list-the-records",
         what: "the daemon exits when recovery fails as a whole, instead of trying again",
     },
@@ -412,11 +412,11 @@ quirks! {
         shown: "crash/the-daemon-is-killed-at-every-moment-of-a-start",
         what: "what a crash kept from being told is never told afterwards",
     },
-    StartGoesOnAlone {
-        id: "start-goes-on-alone", part: Service, since: None, fixed: [],
-        known: "kubernetes #139670", breaks: ["I3"],
-        shown: "client/the-service-goes-on-and-the-kubelet-makes-another-container",
-        what: "a start whose client gave up goes on, and its container runs beside the one that was made instead",
+    CleanUpNotRetried {
+        id: "clean-up-not-retried", part: Service, since: None, fixed: [],
+        known: "spec sections 2.7 and 4.2", breaks: ["I1", "I6", "I9", "I16"],
+        shown: "faults/each-operation-fails",
+        what: "what a clean-up could not take away at once stays",
     },
     StatusWaitsForCheckpoint {
         id: "status-waits-for-checkpoint", part: Service, since: None, fixed: [],
@@ -426,7 +426,7 @@ quirks! {
     },
     DiskUnbounded {
         id: "disk-unbounded", part: Service, since: None, fixed: [],
-        known: "spec section 3.1", breaks: ["I5", "I6"],
+        known: "spec section 3.1", breaks: ["I5", "I6", "I7", "I8", "I9", "I10", "I11", "I12", "I13", "I16"],
         shown: "checkpoint/the-disk-does-not-answer-the-running-status",
         what: "a call waits without limit for a disk that does not answer",
     },

@@ -281,11 +281,27 @@ fn two_files_of_one_name_are_refused() {
 #[test]
 fn every_operation_is_listed() {
     let here = Here::with(&[]);
-    insta::assert_snapshot!(here.run(&["sites"]));
-    let json = here.output(&["sites", "--format", "json"]);
+    insta::assert_snapshot!(here.run(&["sites", "--list"]));
+    let json = here.output(&["sites", "--list", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     let listed = json["operations"].as_array().unwrap();
     assert_eq!(listed.len(), shakedown::turnstile::Op::ALL.len());
+}
+
+#[test]
+fn what_the_scenarios_hit_is_counted() {
+    let here = Here::with(&[("create-fails.toml", CREATE_FAILS)]);
+    let json = here.output(&["sites", "create-fails.toml", "--format", "json", "--require-hit"]);
+    assert_eq!(json.status.code(), Some(1), "much was never hit");
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let operations = json["operations"].as_array().unwrap();
+    let create = operations.iter().find(|of| of["operation"] == "task.create").unwrap();
+    let error = &create["faults"][0];
+    assert_eq!(error["kind"], "error");
+    let hits: Vec<_> = error["effects"].as_array().unwrap().iter().map(|of| &of["hits"]).collect();
+    assert!(hits[0].as_u64().unwrap() > 0, "{error}");
+    assert_eq!(hits[1..], [0, 0], "{error}");
+    assert!(here.run(&["sites", "create-fails.toml"]).contains("never hit: fs.mkdir error none"));
 }
 
 #[test]
@@ -441,8 +457,12 @@ fn blessing_one_profile_leaves_the_others() {
 #[test]
 fn a_reader_that_goes_away_is_no_reason_to_panic() {
     let here = Here::with(&[]);
-    let mut child =
-        here.command(&["sites"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = here
+        .command(&["sites", "--list"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(text(&output.stderr), "");

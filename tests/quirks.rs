@@ -27,7 +27,7 @@ const WITHOUT_OTHER_SIDE: &[Quirk] = &[
     Quirk::StartedEventUnordered,
     Quirk::ExitReportTrusted,
     Quirk::OomReasonOverwritten,
-    Quirk::StartGoesOnAlone,
+    Quirk::CleanUpNotRetried,
     Quirk::StatusWaitsForCheckpoint,
     Quirk::EventsNotRepeated,
     Quirk::RemovingFlagLost,

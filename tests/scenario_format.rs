@@ -508,7 +508,9 @@ fn a_filter(known: &Known) -> BoxedStrategy<Filter> {
             let values: Vec<String> = match values {
                 AxisValues::List(values) => values.clone(),
                 AxisValues::EveryMomentOf(_) => moments.map(str::to_owned).to_vec(),
-                AxisValues::EverySiteOf(_) => sites.map(str::to_owned).to_vec(),
+                AxisValues::EverySiteOf(_) | AxisValues::EveryOperationOf(_) => {
+                    sites.map(str::to_owned).to_vec()
+                }
             };
             let (a, b) = (a.index(values.len()), b.index(values.len()));
             if range {

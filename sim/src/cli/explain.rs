@@ -77,6 +77,10 @@ fn explain(cases: &crate::suite::Cases<'_>, output: &mut Output) -> Result<(), F
             AxisValues::EveryMomentOf(actor) => {
                 format!("{}: every moment of {actor}, {count} in {}", axis.name, cases.profile.name)
             }
+            AxisValues::EveryOperationOf(actor) => format!(
+                "{}: the first site of each operation of {actor}, {count} in {}",
+                axis.name, cases.profile.name
+            ),
             AxisValues::EverySiteOf(actor) => format!(
                 "{}: every site of {actor} that can meet the faults, {count} in {}",
                 axis.name, cases.profile.name

@@ -1,11 +1,15 @@
 //! `shakedown sites`
 
-use serde::Serialize;
+use std::path::PathBuf;
 
-use super::output::{BOLD, DIM, Failure, Output};
+use serde::Serialize;
+use shakedown_cri::quirks::Profile;
+
+use super::output::{BOLD, DIM, Failure, Output, show_diagnostics};
 use super::run::Format;
-use crate::oracle::{Effect, Fault, Menus};
-use crate::suite::ExitCode;
+use super::select::{self, Selection};
+use crate::oracle::{Fault, Menus};
+use crate::suite::{ExitCode, Hits, RunFailure, Runner, Strike, never_made};
 use crate::turnstile::{Op, Stage};
 
 const EXPLANATION: &str = "\
@@ -13,10 +17,26 @@ A site is ACTOR/OPERATION(SUBJECT)#N: the N-th such call of the actor on the sub
 moments are the site with `.effect`, `.reply` or `.abandon`, or the site alone. The sites of a run
 are in `shakedown run FILE --case NAME --timeline`.";
 
-/// Lists every operation that can be disturbed: its moments and its kinds of fault.
+/// Lists every operation that can be disturbed, and how often the scenarios did that.
+///
+/// The scenarios are run, and each fault that applied is counted. A combination of operation, kind and
+/// effect that is not listed is impossible: a scenario that has it is refused, with the reason.
 #[derive(clap::Args)]
 #[command(after_help = EXPLANATION)]
 pub struct Args {
+    /// Scenario files, and directories of them, whose faults are counted.
+    #[arg(default_value = "scenarios", hide_default_value = true)]
+    paths: Vec<PathBuf>,
+    /// Which versions to run as, separated by commas.
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = Profile::ALL[0].name,
+          value_parser = select::profile_parser())]
+    profile: Vec<String>,
+    /// Only list, and run nothing.
+    #[arg(long, conflicts_with_all = ["paths", "profile", "require_hit"])]
+    list: bool,
+    /// Fail, with exit code 1, if anything that is possible was never hit.
+    #[arg(long)]
+    require_hit: bool,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -47,11 +67,15 @@ struct EffectRow {
     effect: &'static str,
     /// No real node does this here.
     forced: bool,
+    /// How often a run hit it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hits: Option<u64>,
 }
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     let menus = Menus::new();
-    let rows: Vec<Row> = Op::ALL.iter().map(|op| row(*op, &menus)).collect();
+    let hits = if args.list { None } else { Some(count(args)?) };
+    let rows: Vec<Row> = Op::ALL.iter().map(|op| row(*op, &menus, hits.as_ref())).collect();
     match args.format {
         Format::Json => {
             output.line(format_args!("{{\"shakedown-sites\":1,\"operations\":["))?;
@@ -62,12 +86,41 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
             }
             output.line(format_args!("]}}"))?;
         }
-        Format::Text => text(&rows, output)?,
+        Format::Text => {
+            text(&rows, output)?;
+            if hits.is_some() {
+                summary(&rows, output)?;
+            }
+        }
     }
-    Ok(ExitCode::Passed)
+    let missed = args.require_hit && never_hit(&rows).next().is_some();
+    Ok(if missed { ExitCode::Failed } else { ExitCode::Passed })
 }
 
-fn row(op: Op, menus: &Menus) -> Row {
+/// Runs the scenarios and counts their faults.
+fn count(args: &Args) -> Result<Hits, Failure> {
+    let sources = select::load(&args.paths)?;
+    let runner = Runner::new();
+    let selected = select::select(&runner, &sources, &select::profiles(&args.profile), None)?;
+    let mut hits = Hits::default();
+    for Selection { cases, indices } in selected.iter().flatten() {
+        for index in indices {
+            match cases.run(*index, false) {
+                Ok(ran) => hits.add(&ran),
+                Err(RunFailure::Wrong(diagnostics)) => {
+                    show_diagnostics(&diagnostics, &cases.source.text);
+                    return Err(Failure::new(ExitCode::Data, "a scenario file is wrong"));
+                }
+                Err(RunFailure::Broken(message)) => {
+                    return Err(Failure::new(ExitCode::Software, message));
+                }
+            }
+        }
+    }
+    Ok(hits)
+}
+
+fn row(op: Op, menus: &Menus, hits: Option<&Hits>) -> Row {
     let moments = match (op.is_single(), op.can_abandon()) {
         (true, false) => vec![Stage::Only],
         (true, true) => vec![Stage::Only, Stage::Abandon],
@@ -79,13 +132,14 @@ fn row(op: Op, menus: &Menus) -> Row {
         layer: op.layer().name(),
         what: op.what(),
         moments: moments.into_iter().map(Stage::suffix).collect(),
-        faults: kinds(op, menus),
+        faults: kinds(op, menus, hits),
     }
 }
 
 /// The operation's menu, by kind.
-fn kinds(op: Op, menus: &Menus) -> Vec<Kind> {
+fn kinds(op: Op, menus: &Menus, hits: Option<&Hits>) -> Vec<Kind> {
     let mut kinds: Vec<Kind> = Vec::new();
+    let hits = hits.filter(|_| never_made(op).is_none());
     for fault in menus.of(op) {
         let index = kinds.iter().position(|k| k.kind == fault.kind()).unwrap_or_else(|| {
             kinds.push(Kind { kind: fault.kind(), codes: Vec::new(), effects: Vec::new() });
@@ -97,19 +151,43 @@ fn kinds(op: Op, menus: &Menus) -> Vec<Kind> {
         {
             kind.codes.push(cause.name());
         }
-        let effect = match fault.effect() {
-            Effect::None => "none",
-            Effect::Done => "done",
-            Effect::Late(_) => "late",
-        };
-        let effect = EffectRow { effect, forced: fault.is_forced(op) };
-        // What only delays or cuts short always has its effect.
-        let has_effects = !matches!(fault, Fault::Delay { .. } | Fault::ShortWrite | Fault::Lost);
-        if has_effects && !kind.effects.contains(&effect) {
-            kind.effects.push(effect);
+        let strike = Strike::of(fault);
+        if !kind.effects.iter().any(|known| known.effect == strike.effect) {
+            kind.effects.push(EffectRow {
+                effect: strike.effect,
+                forced: fault.is_forced(op),
+                hits: hits.map(|hits| hits.of(op, strike)),
+            });
         }
     }
     kinds
+}
+
+/// What of the rows is possible and was never hit: operation, kind and effect.
+fn never_hit(rows: &[Row]) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    rows.iter().flat_map(|row| {
+        row.faults.iter().flat_map(|kind| {
+            let missed = kind.effects.iter().filter(|effect| effect.hits == Some(0));
+            missed.map(|effect| (row.operation, kind.kind, effect.effect))
+        })
+    })
+}
+
+fn summary(rows: &[Row], output: &mut Output) -> Result<(), Failure> {
+    let kinds = rows.iter().flat_map(|row| &row.faults);
+    let possible = kinds.flat_map(|kind| &kind.effects).filter(|of| of.hits.is_some()).count();
+    let missed: Vec<_> = never_hit(rows).collect();
+    let hit = possible - missed.len();
+    output.line(format_args!("\n{hit} of {possible} combinations were hit"))?;
+    for op in Op::ALL {
+        if let Some(why) = never_made(*op) {
+            output.line(format_args!("  left out: {}, as {why}", op.name()))?;
+        }
+    }
+    for (operation, kind, effect) in missed {
+        output.line(format_args!("  never hit: {operation} {kind} {effect}"))?;
+    }
+    Ok(())
 }
 
 fn text(rows: &[Row], output: &mut Output) -> Result<(), Failure> {
@@ -140,6 +218,7 @@ fn text(rows: &[Row], output: &mut Output) -> Result<(), Failure> {
     output.line(format_args!("\n{BOLD}faults{BOLD:#}"))?;
     for line in [
         format!("CLASS              {}", classes.join(", ")),
+        "delay              of the effect, of the reply".to_owned(),
         "(none done late)   whether the call did its work: no; yes; that much later".to_owned(),
         "hang               ends with the caller's context".to_owned(),
         "hang!              ends never".to_owned(),
@@ -159,12 +238,18 @@ fn kind_text(kind: &Kind, classes: &[&str]) -> String {
         text = format!("{text} {}", kind.codes.join("|"));
     }
     let effects = kind.effects.iter();
-    let effects: Vec<String> =
-        effects.map(|e| format!("{}{}", e.effect, if e.forced { "*" } else { "" })).collect();
+    let effects: Vec<String> = effects.map(effect_text).filter(|text| !text.is_empty()).collect();
     if !effects.is_empty() {
         text = format!("{text} ({})", effects.join(" "));
     }
     text
+}
+
+/// `late*`, `late* 3`
+fn effect_text(of: &EffectRow) -> String {
+    let forced = if of.forced { "*" } else { "" };
+    let hits = of.hits.map_or_else(String::new, |hits| hits.to_string());
+    format!("{}{forced} {hits}", of.effect).trim().to_owned()
 }
 
 #[cfg(test)]

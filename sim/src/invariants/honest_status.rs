@@ -138,8 +138,9 @@ impl Invariant for HonestStatus {
     fn quiet(&mut self, view: &View<'_>, _: &Snapshot, notes: &mut Notes) {
         for (index, subject) in view.subjects.iter().enumerate() {
             let Some(peek) = &subject.peek else { continue };
-            let removing =
-                view.calls.iter().any(|c| c.kind == Kind::Remove && c.subject == Some(index));
+            let removing = view.calls.iter().any(|c| {
+                matches!(c.kind, Kind::Remove | Kind::RemovePod) && c.touches(index, subject)
+            });
             if let Some(start) = view.last_start(index) {
                 says_why(view, index, start, notes);
             }

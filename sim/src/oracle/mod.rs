@@ -135,6 +135,14 @@ impl Fault {
                 )),
             };
         }
+        let gives_up = matches!(self, Fault::Cancel { .. } | Fault::Deadline { .. });
+        let late = matches!(self.effect(), Effect::Late(_));
+        if let Some(why) = op.out_of_clients_reach().filter(|_| gives_up) {
+            return Some(format!("no client gives up on `{name}`: {why}"));
+        }
+        if let Some(why) = op.not_left_early().filter(|_| gives_up && late) {
+            return Some(format!("nobody gives up early on `{name}`: {why}"));
+        }
         match self {
             Fault::Error { cause: Cause::Class(code), .. } => {
                 (!op.codes().contains(code)).then(|| {
@@ -197,8 +205,13 @@ impl Fault {
             Fault::Lost => matches!(op, Op::FsSync | Op::FsSyncDir),
             // What was reported as failed, or was killed, is not done after all, and a shim takes no
             // request up after it answered a later one.
+            // No more does a system call that failed, and one that opens something gives nothing then.
             _ if matches!(self.effect(), Effect::Late(_)) => {
-                op.layer() == Layer::Shim || op == Op::ShimCreate
+                matches!(op.layer(), Layer::Shim | Layer::File | Layer::Pipe)
+                    || op == Op::ShimCreate
+            }
+            Fault::Error { effect: Effect::Done, .. } => {
+                matches!(op, Op::FsOpen | Op::FsCreateTemp | Op::PipeOpen)
             }
             _ => false,
         }

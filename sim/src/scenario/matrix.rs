@@ -71,7 +71,9 @@ pub fn expand<'s>(
             name: axis.name.clone(),
             values: match &axis.values {
                 AxisValues::List(values) => values.clone(),
-                AxisValues::EveryMomentOf(_) | AxisValues::EverySiteOf(_) => sweep(axis),
+                AxisValues::EveryMomentOf(_)
+                | AxisValues::EverySiteOf(_)
+                | AxisValues::EveryOperationOf(_) => sweep(axis),
             },
         })
         .collect();
@@ -98,7 +100,9 @@ pub fn expand<'s>(
             })
         });
         for (at, axis) in scenario.matrix.iter().enumerate() {
-            if matches!(axis.values, AxisValues::EverySiteOf(_)) {
+            let of_sites =
+                matches!(axis.values, AxisValues::EverySiteOf(_) | AxisValues::EveryOperationOf(_));
+            if of_sites {
                 axes[at].values.retain(|value| cases.iter().any(|case| case[at].1 == *value));
             }
         }
@@ -217,7 +221,7 @@ pub fn baseline(scenario: &Scenario) -> Scenario {
         .iter()
         .filter_map(|axis| match &axis.values {
             AxisValues::List(values) => Some((axis.name.clone(), values.first()?.clone())),
-            AxisValues::EveryMomentOf(_) | AxisValues::EverySiteOf(_) => None,
+            _ => None,
         })
         .collect();
     fill_in(&mut base, &first);

@@ -561,6 +561,9 @@ pub struct Axis {
     pub values: AxisValues,
 }
 
+/// In a sweep, in the place of an actor: all of them.
+pub const EVERYBODY: &str = "*";
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum AxisValues {
     /// `code = ["not-found", "unknown"]`
@@ -570,6 +573,8 @@ pub enum AxisValues {
     EveryMomentOf(String),
     /// `site = { every-site-of = "start-1" }`: each site of the actor, inner calls included.
     EverySiteOf(String),
+    /// `site = { every-operation-of = "start-1" }`: of each operation the actor's first site.
+    EveryOperationOf(String),
 }
 
 /// Restricts an entry to profiles and cases; empty lists mean all.

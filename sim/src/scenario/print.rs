@@ -326,6 +326,9 @@ fn matrix(out: &mut Writer, axes: &[Axis]) {
             AxisValues::EveryMomentOf(actor) => {
                 out.raw(&name, &format!("{{ every-moment-of = {} }}", quoted(actor)));
             }
+            AxisValues::EveryOperationOf(actor) => {
+                out.raw(&name, &format!("{{ every-operation-of = {} }}", quoted(actor)));
+            }
             AxisValues::EverySiteOf(actor) => {
                 out.raw(&name, &format!("{{ every-site-of = {} }}", quoted(actor)));
             }

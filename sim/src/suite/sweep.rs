@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use crate::run::{Plan, RunError};
 use crate::scenario::matrix::placeholders;
-use crate::scenario::{Axis, AxisValues, Case, Effect, Fault, FaultKind, Scenario, baseline};
+use crate::scenario::{
+    Axis, AxisValues, Case, EVERYBODY, Effect, Fault, FaultKind, Scenario, baseline,
+};
 use crate::turnstile::{Awaited, Happened, Recording, RecordingEntry, Stage};
 
 /// Whether a scenario has sweeps.
@@ -36,14 +38,21 @@ pub(super) fn values(axis: &Axis, scenario: &Scenario, recording: &Recording) ->
                 add(happened.moment.to_string());
             }
         }
-        AxisValues::EverySiteOf(actor) => {
+        AxisValues::EverySiteOf(actor) | AxisValues::EveryOperationOf(actor) => {
+            let first_only = matches!(axis.values, AxisValues::EveryOperationOf(_));
+            let mut operations = BTreeSet::new();
             // A lock can meet a fault, but has no moments beside its site.
             let uses =
                 |fault: &Fault| placeholders(&fault.at).iter().any(|(_, name)| *name == axis.name);
             let for_faults = scenario.faults.iter().any(uses);
+            // A call that was made before the faults could strike meets none.
+            let made: BTreeSet<String> =
+                recording.calls.iter().flatten().map(|(site, _)| site.to_string()).collect();
             for happened in of_actor(recording, actor) {
-                if for_faults || is_call(happened) {
-                    add(happened.moment.site.to_string());
+                let site = happened.moment.site.to_string();
+                let can = if is_call(happened) { made.contains(&site) } else { for_faults };
+                if can && (!first_only || operations.insert(happened.moment.site.op)) {
+                    add(site);
                 }
             }
         }
@@ -51,7 +60,8 @@ pub(super) fn values(axis: &Axis, scenario: &Scenario, recording: &Recording) ->
     values
 }
 
-/// Moments of the actor (of all actors of a boot, for `boot2`) and of what happens inside its calls, while the scenario's calls were made.
+/// Moments of the actor (of all actors of a boot, for `boot2`; of all there are, for `*`) and of what
+/// happens inside its calls, while the scenario's calls were made.
 fn of_actor<'r>(
     recording: &'r Recording,
     actor: &'r str,
@@ -63,7 +73,7 @@ fn of_actor<'r>(
             let text = happened.moment.site.actor.text();
             let root = root_of(&text);
             let of_boot = || root.strip_prefix(actor).is_some_and(|rest| rest.starts_with(':'));
-            (root == actor || of_boot()).then_some(happened)
+            (actor == EVERYBODY || root == actor || of_boot()).then_some(happened)
         }
         _ => None,
     })

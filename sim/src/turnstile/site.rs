@@ -198,6 +198,35 @@ impl Op {
         }
     }
 
+    /// What keeps every client's cancel and deadline away from the operation's calls; `None` when nothing
+    /// does.
+    pub const fn out_of_clients_reach(self) -> Option<&'static str> {
+        match self {
+            Op::FsRead | Op::FsReadDir | Op::RecordList | Op::ShimLoad => {
+                Some("it is part of the daemon's recovery")
+            }
+            Op::TaskWait | Op::ShimWait | Op::TaskOom | Op::PipeRead => {
+                Some("a background task of the service makes it")
+            }
+            _ => None,
+        }
+    }
+
+    /// Why nobody goes on early from the operation's calls when a client gives up, although the call itself
+    /// could be ended.
+    pub const fn not_left_early(self) -> Option<&'static str> {
+        match self {
+            Op::ShimDelete | Op::ShimShutdown | Op::IoDrain | Op::RuntimeDelete => {
+                Some("a deletion has a budget of its own")
+            }
+            Op::NriSynchronize => Some("a synchronisation has a limit of its own"),
+            Op::EventReceive => {
+                Some("a subscriber waits for the next event, whatever its client does")
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the call is a request to a shim that runs already.
     pub(super) const fn asks_shim(self) -> bool {
         matches!(self.layer(), Layer::Daemon)

@@ -92,7 +92,9 @@ impl<'t> Parser<'t, '_> {
                 return index;
             }
             AxisValues::EveryMomentOf(_) => value.parse::<MomentName>().err(),
-            AxisValues::EverySiteOf(_) => value.parse::<SiteName>().err(),
+            AxisValues::EverySiteOf(_) | AxisValues::EveryOperationOf(_) => {
+                value.parse::<SiteName>().err()
+            }
         };
         if let Some(error) = problem {
             let problem = site_problem(error);

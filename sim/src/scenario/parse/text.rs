@@ -74,7 +74,7 @@ impl<'t> Parser<'t, '_> {
             .collect();
         let cases = axes.iter().fold(1usize, |cases, axis| match &axis.values {
             AxisValues::List(values) => cases.saturating_mul(values.len()),
-            AxisValues::EveryMomentOf(_) | AxisValues::EverySiteOf(_) => cases,
+            _ => cases,
         });
         if cases > limits::CASES_MAX {
             let message =
@@ -110,14 +110,17 @@ impl<'t> Parser<'t, '_> {
         let table = value.table("a sweep")?;
         let moments = table.string("every-moment-of");
         let sites = table.string("every-site-of");
-        if let Some(actor) = moments.as_ref().or(sites.as_ref()) {
+        let operations = table.string("every-operation-of");
+        let actor = moments.as_ref().or(sites.as_ref()).or(operations.as_ref());
+        if let Some(actor) = actor.filter(|actor| actor.text != EVERYBODY) {
             self.actor_reference(actor);
         }
-        let values = match (moments, sites) {
-            (Some(actor), None) => Some(AxisValues::EveryMomentOf(actor.text)),
-            (None, Some(actor)) => Some(AxisValues::EverySiteOf(actor.text)),
+        let values = match (moments, sites, operations) {
+            (Some(actor), None, None) => Some(AxisValues::EveryMomentOf(actor.text)),
+            (None, Some(actor), None) => Some(AxisValues::EverySiteOf(actor.text)),
+            (None, None, Some(actor)) => Some(AxisValues::EveryOperationOf(actor.text)),
             _ => {
-                let message = "a sweep needs one of `every-moment-of` and `every-site-of`";
+                let message = "a sweep needs one of `every-moment-of`, `every-site-of` and `every-operation-of`";
                 self.sink.error(table.span.clone(), message);
                 None
             }
@@ -228,7 +231,7 @@ impl<'t> Parser<'t, '_> {
             .map(|axis| match &axis.values {
                 AxisValues::List(values) => values,
                 AxisValues::EveryMomentOf(_) => &moment,
-                AxisValues::EverySiteOf(_) => &site,
+                AxisValues::EverySiteOf(_) | AxisValues::EveryOperationOf(_) => &site,
             })
             .collect();
         if values.iter().any(|values| values.is_empty()) {
@@ -338,7 +341,7 @@ impl<'t> Parser<'t, '_> {
                         operation.clone(),
                         operations.iter().map(|word| (*word).to_owned()).collect(),
                     )),
-                    note: Some("`shakedown sites` lists all operations".to_owned()),
+                    note: Some("`shakedown sites --list` lists all operations".to_owned()),
                 })
             }
             _ => Ok(()),
