@@ -12,9 +12,9 @@ use crate::ports::{
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
-use crate::store::{Container, Sandbox, SandboxStatus, Status};
+use crate::store::{Container, Sandbox, SandboxStatus, Status, Told};
 use std::rc::Rc;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// The exit of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -162,6 +162,54 @@ impl<P: Ports> Service<P> {
         exit: &TaskExit,
         container: &Container<P>,
     ) -> Result<(), Error> {
+        if self.quirks.has(Quirk::ExitDeletedFirst) {
+            self.end_exited_task(ctx, container).await?;
+        }
+        let written = self.record_exit(exit, container).await;
+        if written.is_err() && self.quirks.has(Quirk::UnwrittenExitForgotten) {
+            return written;
+        }
+        // As long as the exit is not on record the task keeps it.
+        if written.is_ok() && !self.quirks.has(Quirk::ExitDeletedFirst) {
+            self.end_exited_task(ctx, container).await?;
+        }
+        let told = container.stopped.is_set() && !self.quirks.has(Quirk::UnknownExitHandledTwice);
+        let unordered = self.quirks.has(Quirk::StoppedEventUnordered);
+        if unordered {
+            container.stopped.set();
+        }
+        if !told && (unordered || container.status.get().await.started_at != 0) {
+            self.send_stopped(ctx, container).await;
+        }
+        container.stopped.set();
+        written
+    }
+
+    async fn send_stopped(&self, ctx: &Context, container: &Container<P>) {
+        let (id, sandbox_id) = (container.id(), &container.meta.sandbox_id);
+        self.send_container_event(ctx, id, sandbox_id, EventKind::Stopped).await;
+        self.note_told(container, |told| Told { stopped: true, ..told }).await;
+    }
+
+    /// Puts on record what clients were told, so that a daemon that comes up does not tell them again.
+    pub(crate) async fn note_told(
+        &self,
+        container: &Container<P>,
+        told: impl FnOnce(Told) -> Told,
+    ) {
+        if self.quirks.has(Quirk::EventsNotRepeated) {
+            return;
+        }
+        let noted =
+            container.status.update_sync(|status| Ok(Status { told: told(status.told), ..status }));
+        if let Err(error) = noted.await {
+            // They are told once more then, should the daemon die.
+            warn!(%error, "failed to note an event of container {}", quote(container.id()));
+        }
+    }
+
+    /// Deletes the task and tells the plugins.
+    async fn end_exited_task(&self, ctx: &Context, container: &Container<P>) -> Result<(), Error> {
         let announced_first = self.quirks.has(Quirk::NriStopBeforeKill);
         let announce = async || {
             if announced_first {
@@ -173,30 +221,17 @@ impl<P: Ports> Service<P> {
         if !announced_first {
             self.nri_container_exited(container).await;
         }
-        let mut started = true;
-        let mut exited = |status: Status| {
-            started = status.started_at != 0;
-            status.exited(exit.exit)
-        };
+        Ok(())
+    }
+
+    async fn record_exit(&self, exit: &TaskExit, container: &Container<P>) -> Result<(), Error> {
+        let exited = |status: Status| status.exited(exit.exit);
         let written = if self.quirks.has(Quirk::UnwrittenExitForgotten) {
             container.status.update_sync(|status| Ok(exited(status))).await
         } else {
             container.status.update_sync_or_unknown(exited).await
         };
-        let written = written.map_err(|e| e.wrap("failed to update container state"));
-        if self.quirks.has(Quirk::UnwrittenExitForgotten) && written.is_err() {
-            return written;
-        }
-        let unordered = self.quirks.has(Quirk::StoppedEventUnordered);
-        if unordered {
-            container.stopped.set();
-        }
-        let (id, sandbox_id) = (container.id(), &container.meta.sandbox_id);
-        if unordered || started && !container.stopped.is_set() {
-            self.send_container_event(ctx, id, sandbox_id, EventKind::Stopped).await;
-        }
-        container.stopped.set();
-        written
+        written.map_err(|e| e.wrap("failed to update container state"))
     }
 
     /// Ends whatever task the container has. One that is gone is fine.

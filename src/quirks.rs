@@ -293,7 +293,7 @@ quirks! {
     },
     RecordDeletedFirst {
         id: "record-deleted-first", part: Service, since: None, fixed: [],
-        known: "spec section 4.4", breaks: ["I9", "I16"],
+        known: "spec section 4.4", breaks: ["I4", "I9", "I16"],
         shown: "checkpoint/the-file-system-is-read-only-during-remove",
         what: "a removal that fails after it deleted the record is not taken up again",
     },
@@ -376,12 +376,6 @@ quirks! {
         shown: "crash/the-daemon-is-killed-at-every-moment-of-a-start",
         what: "a container whose created task recovery deletes keeps the pipes that this closed",
     },
-    RemovingFlagLost {
-        id: "removing-flag-lost", part: Service, since: None, fixed: [],
-        known: "spec section 8.4", breaks: ["I4"],
-        shown: "crash/the-daemon-is-killed-at-every-moment-of-a-remove-of-a-created-container",
-        what: "a removal that a crash cut off leaves a container that is CREATED and has no snapshot",
-    },
     RecoveryGivesUpOnContainers {
         id: "recovery-gives-up-on-containers", part: Service, since: None, fixed: [],
         known: "spec section 8.2", breaks: ["I9", "I11", "I16"],
@@ -447,6 +441,18 @@ quirks! {
         known: "CRI's lease of 24 h", breaks: ["I16"],
         shown: "crash/the-daemon-is-killed-at-every-moment-of-a-create",
         what: "the snapshot of a creation that a crash cut off stays until the lease expires",
+    },
+    ExitDeletedFirst {
+        id: "exit-deleted-first", part: Service, since: None, fixed: [],
+        known: "spec section 5.3", breaks: ["I7"],
+        shown: "crash/the-daemon-is-killed-at-every-moment-of-the-exit-handler",
+        what: "the exit handler deletes the task, and with it the exit, before the exit is on record",
+    },
+    CutStartForgotten {
+        id: "cut-start-forgotten", part: Service, since: None, fixed: [],
+        known: "live.md, L15", breaks: ["I4", "I7"],
+        shown: "live/l15-the-daemon-is-killed-between-create-and-start",
+        what: "recovery takes a container whose task was made for one that was never started",
     },
     ExitedShimReaped {
         id: "exited-shim-reaped", part: World, since: None, fixed: [],

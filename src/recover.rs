@@ -2,9 +2,11 @@
 
 use std::rc::Rc;
 
-use crate::client::{Record, WaitChannel};
-use crate::config::{Config, LOAD_TIMEOUT, UNKNOWN_EXIT_CODE, UNKNOWN_EXIT_REASON};
-use crate::cri::{ContainerState, SandboxState};
+use crate::client::{Record, Task, WaitChannel};
+use crate::config::{
+    Config, FIRST_PAUSE, LOAD_TIMEOUT, LONGEST_PAUSE, UNKNOWN_EXIT_CODE, UNKNOWN_EXIT_REASON,
+};
+use crate::cri::{ContainerState, EventKind, SandboxState};
 use crate::io::{ContainerIo, create_loggers};
 use crate::ports::{
     self, Clock, Containerd, Context, Errno, Error, Fs, IoPaths, Name, Ports, Receiver, Runtime,
@@ -31,6 +33,16 @@ enum Kind {
 struct Watch<P: Ports> {
     pid: u32,
     exit: WaitChannel<P>,
+}
+
+/// What recovery makes of a container's status and task.
+struct Found<P: Ports> {
+    status: Status,
+    io: Option<Rc<ContainerIo<P>>>,
+    /// With [`Quirk::ExitMonitorBeforeStore`] it is under way already.
+    watch: Option<Watch<P>>,
+    /// A task that can go once its exit is on record.
+    ended: Option<Task<P>>,
 }
 
 impl<P: Ports> Service<P> {
@@ -63,12 +75,46 @@ impl<P: Ports> Service<P> {
                 .await
                 .map_err(|e| e.wrap(format!("failed to cleanup orphaned {what} directories")))?;
         }
+        if !self.quirks.has(Quirk::SandboxExitKeepsContainers) {
+            self.stop_containers_of_dead_pods().await;
+        }
         Ok(())
     }
 
+    /// Stops in the background what runs in a pod that came to its end while nobody looked.
+    async fn stop_containers_of_dead_pods(&self) {
+        for container in self.containers.list().await {
+            let Ok(sandbox) = self.sandboxes.get(&container.meta.sandbox_id).await else {
+                continue;
+            };
+            let runs = container.status.get().await.state() == ContainerState::Running;
+            if !runs || sandbox.status().await.state == SandboxState::Ready {
+                continue;
+            }
+            let service = self.clone();
+            let id = container.id().to_owned();
+            self.ports.runtime().spawn(Name::new("cleanup", &id), async move {
+                let stopped = service.stop_known(&service.defer_context(), &container, 0).await;
+                if let Err(error) = stopped {
+                    error!(%error, "failed to stop a container of a pod that is not ready");
+                }
+            });
+        }
+    }
+
     async fn records(&self, ctx: &Context, kind: &str) -> Result<Vec<Rc<ports::Record>>, Error> {
-        let listed = self.ports.containerd().record_list(ctx, (KIND_LABEL, kind)).await;
-        listed.map_err(|error| error.across_rpc(self.quirks))
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let listed = self.ports.containerd().record_list(ctx, (KIND_LABEL, kind)).await;
+            match listed {
+                Err(error) if !self.quirks.has(Quirk::RecoveryGivesUp) => {
+                    warn!(%error, "the records of every {kind} cannot be listed yet");
+                }
+                listed => return listed.map_err(|error| error.across_rpc(self.quirks)),
+            }
+            self.ports.runtime().sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     /// Loads all of them at once, and waits for the last. The first error ends the others' context.
@@ -128,6 +174,10 @@ impl<P: Ports> Service<P> {
 
     async fn recover_container(&self, ctx: &Context, record: Record<P>) -> Result<(), Error> {
         let id = record.id().to_owned();
+        if !self.quirks.has(Quirk::RecordDeletedFirst) && self.is_cut_off(ctx, &record).await {
+            self.finish_removal(ctx, &record).await;
+            return Ok(());
+        }
         let (container, watch) = match self.load_container(ctx, record).await {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -141,6 +191,9 @@ impl<P: Ports> Service<P> {
             .add(container)
             .await
             .map_err(|e| e.wrap(format!("failed to add container {} to store", quote(&id))))?;
+        if !self.quirks.has(Quirk::EventsNotRepeated) {
+            self.tell_again(ctx, &id).await;
+        }
         if let Some(Watch { pid, exit }) = watch {
             self.start_container_exit_monitor(Context::background(), &id, pid, exit);
         }
@@ -148,6 +201,59 @@ impl<P: Ports> Service<P> {
             .reserve(&name, &id)
             .await
             .map_err(|e| e.wrap(format!("failed to reserve container name {}", quote(&name))))
+    }
+
+    /// Whether a crash cut the removal of a container off, or its creation: it is on record, but has
+    /// neither a status nor a task.
+    async fn is_cut_off(&self, ctx: &Context, record: &Record<P>) -> bool {
+        let root = self.config.container_root_dir(record.id());
+        let status = self.ports.fs().read_file(&format!("{root}/status")).await;
+        status.is_err_and(|error| error.is(Errno::ENOENT))
+            && record.task(ctx, None).await.is_err_and(|error| error.is_not_found())
+    }
+
+    /// Takes up where a removal was cut off. What fails is left to the next recovery.
+    async fn finish_removal(&self, ctx: &Context, record: &Record<P>) {
+        let id = record.id();
+        let extension = self.extension(ctx, record, Metadata::EXTENSION).await;
+        let meta = extension.and_then(|content| Metadata::decode(content.as_bytes()));
+        let (root, state) =
+            (self.config.container_root_dir(id), self.config.volatile_container_root_dir(id));
+        for dir in [root, state] {
+            if let Err(error) = self.ensure_remove_all(&dir).await {
+                warn!(%error, "failed to remove the directory {}", quote(&dir));
+                return;
+            }
+        }
+        if let Ok(meta) = meta {
+            self.send_container_event(ctx, id, &meta.sandbox_id, EventKind::Deleted).await;
+        }
+        if let Err(error) = record.delete_with_snapshot(ctx).await {
+            warn!(%error, "failed to delete the record of the removed container {}", quote(id));
+        }
+    }
+
+    /// Sends the events of a container that its clients may not have been told before the daemon died.
+    async fn tell_again(&self, ctx: &Context, id: &str) {
+        let Ok(container) = self.containers.get(id).await else { return };
+        let status = container.status.get().await;
+        if status.started_at == 0 {
+            return;
+        }
+        let mut told = status.told;
+        let stopped = status.state() == ContainerState::Exited;
+        for (kind, is_due, told) in [
+            (EventKind::Started, true, &mut told.started),
+            (EventKind::Stopped, stopped, &mut told.stopped),
+        ] {
+            if is_due && !*told {
+                self.send_container_event(ctx, id, &container.meta.sandbox_id, kind).await;
+                *told = true;
+            }
+        }
+        if told != status.told {
+            self.note_told(&container, |_| told).await;
+        }
     }
 
     /// The content of the record's extension of this name, read from the store.
@@ -252,7 +358,7 @@ impl<P: Ports> Service<P> {
         })?;
         // 2
         let root = self.config.container_root_dir(&id);
-        let mut status = match StatusStorage::load(&self.ports, &root).await {
+        let status = match StatusStorage::load(&self.ports, &root).await {
             Ok(status) => status,
             Err(error) => {
                 warn!(%error, "Failed to load container status for {}", quote(&id));
@@ -265,9 +371,9 @@ impl<P: Ports> Service<P> {
             }
         };
         // 3 to 5
-        let mut io = None;
-        let mut watch = None;
-        let loaded = self.load_status(&ctx, &record, &meta, &mut status, &mut io, &mut watch).await;
+        let mut found = Found { status, io: None, watch: None, ended: None };
+        let loaded = self.load_status(&ctx, &record, &meta, &mut found).await;
+        let Found { mut status, io, watch, ended } = found;
         // 6
         if let Err(error) = loaded {
             error!(%error, "Failed to load container status for {}", quote(&id));
@@ -275,8 +381,25 @@ impl<P: Ports> Service<P> {
         }
         // 7
         let state = status.state();
-        let storage = StatusStorage::store(&self.ports, self.quirks, &root, &id, status).await?;
-        Ok((Container::new(&self.ports, meta, storage, state, record, io), watch))
+        let (ports, quirks) = (&self.ports, self.quirks);
+        let (storage, unwritten) = if quirks.has(Quirk::RecoveryGivesUpOnContainers) {
+            (StatusStorage::store(ports, quirks, &root, &id, status).await?, None)
+        } else {
+            StatusStorage::restore(ports, quirks, &root, &id, status).await
+        };
+        let container = Container::new(&self.ports, meta, storage, state, record, io);
+        // As long as the exit is not on record the task keeps it.
+        if unwritten.is_none()
+            && let Some(task) = ended
+            && let Err(error) = gone_is_fine(task.delete_with_kill(&ctx).await)
+        {
+            warn!(%error, "the task of container {} stays for now", quote(&id));
+        }
+        if let Some(error) = unwritten {
+            warn!(%error, "the status of container {} is not written back yet", quote(&id));
+            self.write_status_later(&container);
+        }
+        Ok((container, watch))
     }
 
     /// Brings the status that was read from the disk up to what became of the task since.
@@ -285,11 +408,10 @@ impl<P: Ports> Service<P> {
         ctx: &Context,
         record: &Record<P>,
         meta: &Metadata,
-        status: &mut Status,
-        io: &mut Option<Rc<ContainerIo<P>>>,
-        watch: &mut Option<Watch<P>>,
+        found: &mut Found<P>,
     ) -> Result<(), Error> {
         let id = record.id();
+        let Found { status, io, watch, ended } = found;
         // 3
         let attach = async |paths: IoPaths| {
             let attached = self.attach_io(meta, paths).await?;
@@ -332,6 +454,16 @@ impl<P: Ports> Service<P> {
                 if state != ContainerState::Created {
                     return Err(unexpected("created"));
                 }
+                if !self.quirks.has(Quirk::CutStartForgotten) {
+                    // Its process may have run: nobody can tell a task that was not started from one
+                    // whose start was not recorded any more.
+                    let at = self.ports.clock().wall();
+                    *status = Status {
+                        reason: UNKNOWN_EXIT_REASON.into(),
+                        ..status.clone().exited(ports::Exit { code: UNKNOWN_EXIT_CODE, at })
+                    };
+                    return Ok(());
+                }
                 if !self.quirks.has(Quirk::AttachedPipesClosed) {
                     *io = Some(self.new_io(meta).await?);
                 }
@@ -354,7 +486,11 @@ impl<P: Ports> Service<P> {
                 }
             }
             TaskStatus::Stopped => {
-                gone_is_fine(task.delete_with_kill(ctx).await)?;
+                if self.quirks.has(Quirk::ExitDeletedFirst) {
+                    gone_is_fine(task.delete_with_kill(ctx).await)?;
+                } else {
+                    *ended = Some(task);
+                }
                 let exit = info.exit.unwrap_or(ports::Exit { code: 0, at: 0 });
                 status.finished_at = exit.at;
                 status.exit_code = exit.code;
@@ -398,6 +534,12 @@ impl<P: Ports> Service<P> {
             Err(error) => return Err(Error::from(error).wrap("failed to read base directory")),
         };
         for entry in entries {
+            let aside = entry.name.strip_suffix(".del-status");
+            if aside.is_some() && !self.quirks.has(Quirk::RecoveryGivesUp) {
+                // Best effort: the next removal of its container, or the next recovery, takes it along.
+                let _ = self.ports.fs().remove_file(&format!("{base}/{}", entry.name)).await;
+                continue;
+            }
             if !entry.is_dir {
                 warn!("Invalid file {} found in base directory", quote(&entry.name));
                 continue;

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::config::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::cri::{ContainerState, EventKind};
 use crate::metrics;
-use crate::ports::{Clock, Context, Errno, Error, Fs, Metrics, Ports, Runtime, Signal};
+use crate::ports::{Clock, Context, Errno, Error, Fs, Metrics, Name, Ports, Runtime, Signal};
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
@@ -91,12 +92,11 @@ impl<P: Ports> Service<P> {
                 error!(%error, "NRI failed to remove container");
             }
         }
-        match container.record.delete_with_snapshot(ctx).await {
-            Err(error) if !error.is_not_found() => {
-                let outer = format!("failed to delete containerd container {}", quote(id));
-                return Err(error.wrap(outer));
-            }
-            _ => {}
+        if self.quirks.has(Quirk::RecordDeletedFirst) {
+            self.delete_record(ctx, container).await?;
+        } else {
+            // A removal that is cut off is taken up by who finds the record: it goes last.
+            self.delete_container_task(ctx, container).await?;
         }
         container.status.delete().await.map_err(|e| {
             e.wrap(format!("failed to delete container checkpoint for {}", quote(id)))
@@ -112,7 +112,38 @@ impl<P: Ports> Service<P> {
         self.containers.delete(id).await;
         self.names.release_by_id(id).await;
         self.send_container_event(ctx, id, sandbox_id, EventKind::Deleted).await;
+        if !self.quirks.has(Quirk::RecordDeletedFirst)
+            && let Err(error) = self.delete_record(ctx, container).await
+        {
+            error!(%error, "the record of a removed container stays for now");
+            self.delete_record_later(container);
+        }
         Ok(())
+    }
+
+    async fn delete_record(&self, ctx: &Context, container: &Container<P>) -> Result<(), Error> {
+        match container.record.delete_with_snapshot(ctx).await {
+            Err(error) if !error.is_not_found() => {
+                let id = quote(container.id());
+                Err(error.wrap(format!("failed to delete containerd container {id}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn delete_record_later(&self, container: &Container<P>) {
+        let (service, container) = (self.clone(), container.clone());
+        let id = container.id().to_owned();
+        self.ports.runtime().spawn(Name::new("cleanup", &id), async move {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                service.ports.runtime().sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                if service.delete_record(&service.defer_context(), &container).await.is_ok() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Removes a directory and what is below it, unmounting what is in the way. One that does not

@@ -136,6 +136,24 @@ impl<P: Ports> Service<P> {
         }
     }
 
+    /// Writes the status as it is, in the background, until that succeeds.
+    pub(crate) fn write_status_later(&self, container: &Container<P>) {
+        let (service, container) = (self.clone(), container.clone());
+        let id = container.id().to_owned();
+        self.ports.runtime().spawn(Name::new("cleanup", &id), async move {
+            let mut pause = FIRST_PAUSE;
+            loop {
+                service.ports.runtime().sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                let known = service.containers.get(container.id()).await;
+                let gone = known.is_err_and(|error| error.is_not_found());
+                if gone || container.status.update_sync(Ok).await.is_ok() {
+                    return;
+                }
+            }
+        });
+    }
+
     async fn clean_up(&self, container: &Container<P>, left: &mut Leftovers<P>) {
         if left.task {
             self.roll_back_task(container, None, left).await;

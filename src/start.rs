@@ -11,7 +11,7 @@ use crate::quote::quote;
 use crate::rollback::{Failure, Leftovers};
 use crate::runtime_handler::sandbox_runtime;
 use crate::service::Service;
-use crate::store::{Container, Sandbox};
+use crate::store::{Container, Sandbox, Told};
 use tracing::{debug, error};
 
 /// The only runtime that knows the option not to pivot into the root file system.
@@ -201,6 +201,7 @@ impl<P: Ports> Service<P> {
             announce.await;
         } else {
             announce.await;
+            self.note_told(container, |told| Told { started: true, ..told }).await;
             watch();
         }
         // 18

@@ -402,6 +402,7 @@ impl StatusFields {
             resources: self.resources.as_ref().map(ResourceFields::resources),
             starting: self.starting,
             removing: self.removing,
+            told: Default::default(),
             unknown: self.unknown,
         }
     }

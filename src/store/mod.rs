@@ -18,5 +18,5 @@ pub use names::{NameIndex, container_name};
 pub use sandbox::{Sandbox, SandboxStatus, SandboxStore};
 pub use sandbox_metadata::SandboxMetadata;
 pub use status::{
-    HugepageLimit, LinuxResources, Resources, Status, StatusStorage, WindowsResources,
+    HugepageLimit, LinuxResources, Resources, Status, StatusStorage, Told, WindowsResources,
 };

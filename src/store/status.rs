@@ -156,11 +156,20 @@ pub struct Status {
     pub reason: String,
     pub message: String,
     pub resources: Option<Resources>,
+    /// Noted only without [`Quirk::EventsNotRepeated`].
+    pub told: Told,
     /// A start is in progress. Never on disk, like the two that follow.
     pub starting: bool,
     pub removing: bool,
     /// The task's state could not be learnt when the daemon came up.
     pub unknown: bool,
+}
+
+/// The events of a container that clients were told for certain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Told {
+    pub started: bool,
+    pub stopped: bool,
 }
 
 /// The file's content; the order of the fields is the order of the keys.
@@ -176,6 +185,15 @@ struct Checkpoint<'a> {
     reason: &'a str,
     message: &'a str,
     resources: Option<&'a Resources>,
+    /// Keys of our own, which upstream's reader passes over.
+    #[serde(skip_serializing_if = "is_false")]
+    started_told: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    stopped_told: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Status {
@@ -205,6 +223,8 @@ impl Status {
             reason: &self.reason,
             message: &self.message,
             resources: self.resources.as_ref(),
+            started_told: self.told.started,
+            stopped_told: self.told.stopped,
         })
     }
 
@@ -223,6 +243,10 @@ impl Status {
             reason: object.field("Reason")?,
             message: object.field("Message")?,
             resources: object.object("Resources")?.map(Resources::decode).transpose()?,
+            told: Told {
+                started: object.field("StartedTold")?,
+                stopped: object.field("StoppedTold")?,
+            },
             ..Status::default()
         };
         if object.field::<String>("Version")? != VERSION {
@@ -358,9 +382,26 @@ impl<P: Ports> StatusStorage<P> {
         status: Status,
     ) -> Result<Self, Error> {
         checkpoint(ports, quirks, root, &status).await?;
+        Ok(Self::unwritten(ports, quirks, root, id, status))
+    }
+
+    fn unwritten(ports: &P, quirks: Quirks, root: &str, id: &str, status: Status) -> Self {
         let lock = ports.runtime().lock(Name::new("status", id), status);
         let turn = ports.runtime().lock(Name::new("checkpoint", id), ());
-        Ok(StatusStorage { ports: ports.clone(), quirks, root: root.into(), lock, turn })
+        StatusStorage { ports: ports.clone(), quirks, root: root.into(), lock, turn }
+    }
+
+    /// As [`StatusStorage::store`], for a container that is there whether its status can be written or
+    /// not: with the error of the write, which is to be tried again.
+    pub async fn restore(
+        ports: &P,
+        quirks: Quirks,
+        root: &str,
+        id: &str,
+        status: Status,
+    ) -> (Self, Option<Error>) {
+        let written = checkpoint(ports, quirks, root, &status).await;
+        (Self::unwritten(ports, quirks, root, id, status), written.err())
     }
 
     /// Reads the status on disk.
@@ -520,7 +561,13 @@ async fn checkpoint<P: Ports>(
 ) -> Result<(), Error> {
     let path = status_path(root);
     let content = status.encode();
-    let write = replace_file(ports.fs(), root, "status", &content);
+    let write = async {
+        replace_file(ports.fs(), root, "status", &content).await?;
+        if !quirks.has(Quirk::CheckpointDirectoryNotSynced) {
+            ports.fs().sync_dir(root).await?;
+        }
+        Ok::<(), Error>(())
+    };
     let written = on_disk(ports.runtime(), quirks, write).await;
     written.map_err(|error| {
         error.wrap(format_args!("failed to checkpoint status to {}", quote(&path)))
@@ -528,7 +575,7 @@ async fn checkpoint<P: Ports>(
 }
 
 /// Replaces `parent/name` atomically by a file of mode 0600. The temporary file stays behind on
-/// every error. Neither is the directory synced: after a power failure the old content may be back.
+/// every error. The directory is not synced: until it is, a power failure may bring the old content back.
 async fn replace_file<F: Fs>(fs: &F, parent: &str, name: &str, data: &[u8]) -> Result<(), Error> {
     let (file, temp) = fs.create_temp(parent, &format!(".tmp-{name}")).await?;
     if let Err(error) = fill(fs, &file, &temp, data).await {

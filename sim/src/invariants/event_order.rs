@@ -93,8 +93,10 @@ impl Invariant for EventOrder {
                 continue;
             };
             let name = view.subjects[index].name;
-            let earlier =
-                events[..at].iter().filter(|e| e.event.container_id == event.container_id);
+            // What died with the daemon nobody has seen: it may be told again.
+            let earlier = events[..at]
+                .iter()
+                .filter(|e| e.event.container_id == event.container_id && !e.lost);
             let last = earlier.map(|e| e.event.kind).max();
             notes.judge(last.is_none_or(|last| last < event.kind), view, || {
                 let last = last.map_or("", EventKind::name);

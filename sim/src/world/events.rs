@@ -51,8 +51,16 @@ impl World {
         with_room.for_each(|queue| queue.push_back(number));
     }
 
+    /// The daemon dies, and with it what waits in its memory.
+    pub(super) fn lose_events(&mut self) {
+        let queues = std::mem::take(&mut self.event_queues);
+        for number in queues.of_subscribers.into_values().chain([queues.unclaimed]).flatten() {
+            self.events[number].lost = true;
+        }
+    }
+
     fn note_event(&mut self, event: ContainerEvent) -> usize {
-        self.events.push(SentEvent { at: self.now, event });
+        self.events.push(SentEvent { at: self.now, event, lost: false });
         self.changed.events = true;
         self.wake(WaitKey::Events);
         self.events.len() - 1

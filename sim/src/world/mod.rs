@@ -108,6 +108,8 @@ pub struct Changed {
 pub struct SentEvent {
     pub at: u64,
     pub event: ContainerEvent,
+    /// The daemon died before any subscriber had taken it.
+    pub lost: bool,
 }
 
 /// Wall clock at the start of a run: 2026-01-01T00:00:00Z, in nanoseconds since the epoch.

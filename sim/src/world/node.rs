@@ -31,7 +31,7 @@ impl World {
         self.fs.close_all(self.boot);
         self.wake_fifos();
         self.tasks = super::TaskTable::default();
-        self.event_queues = super::EventQueues::default();
+        self.lose_events();
         self.oom_events = None;
         for shim in &mut self.shims {
             shim.daemon_gone();

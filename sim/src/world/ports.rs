@@ -132,6 +132,46 @@ impl Drop for SimFile {
     }
 }
 
+/// A descriptor on its way to a caller who may not wait for it: what comes too late is closed.
+struct Opening {
+    sim: Sim,
+    state: Rc<Cell<Opened>>,
+}
+
+#[derive(Clone, Copy)]
+enum Opened {
+    NotYet,
+    As(Fd),
+    NobodyWaits,
+}
+
+impl Opening {
+    fn new(sim: &Sim) -> Self {
+        Opening { sim: sim.clone(), state: Rc::new(Cell::new(Opened::NotYet)) }
+    }
+
+    /// What the effect does with the descriptor that it opened.
+    fn keep(state: &Cell<Opened>, world: &mut World, fd: Fd) {
+        if let Opened::NobodyWaits = state.get() {
+            drop(world.fs.close(fd));
+        } else {
+            state.set(Opened::As(fd));
+        }
+    }
+
+    fn taken(self) {
+        self.state.set(Opened::NobodyWaits);
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Opened::As(fd) = self.state.replace(Opened::NobodyWaits) {
+            self.sim.with_world(|world| drop(world.fs.close(fd)));
+        }
+    }
+}
+
 /// One end of a named pipe.
 #[derive(Clone)]
 pub struct SimFifo {
@@ -222,8 +262,12 @@ impl Fs for SimFs {
     async fn create_temp(&self, parent: &str, prefix: &str) -> Result<(SimFile, String), FsError> {
         let (boot, start, dir) = (self.boot, prefix.to_owned(), parent.to_owned());
         let wanted = format!("{parent}/{prefix}");
+        let opening = Opening::new(&self.sim);
+        let state = opening.state.clone();
         let made = self.file(Op::FsCreateTemp, &wanted, move |world, _| {
-            world.fs.create_temp(boot, &dir, &start)
+            let made = world.fs.create_temp(boot, &dir, &start)?;
+            Opening::keep(&state, world, made.0);
+            Ok(made)
         });
         let made = made.await.map_err(|mut error| {
             // The name is drawn before anything can fail.
@@ -233,6 +277,7 @@ impl Fs for SimFs {
             error
         });
         let (fd, path): (Fd, String) = made?;
+        opening.taken();
         let subject = self.subject(&path);
         let file = SimFile { sim: self.sim.clone(), fd, path: Rc::from(&*path), subject };
         Ok((file, path))
@@ -240,9 +285,15 @@ impl Fs for SimFs {
 
     async fn open_append(&self, path: &str, mode: u32) -> Result<SimFile, FsError> {
         let boot = self.boot;
-        let opened =
-            self.file(Op::FsOpen, path, move |world, path| world.fs.open_append(boot, path, mode));
+        let opening = Opening::new(&self.sim);
+        let state = opening.state.clone();
+        let opened = self.file(Op::FsOpen, path, move |world, path| {
+            let fd = world.fs.open_append(boot, path, mode)?;
+            Opening::keep(&state, world, fd);
+            Ok(fd)
+        });
         let fd: Fd = opened.await?;
+        opening.taken();
         let subject = self.subject(path);
         Ok(SimFile { sim: self.sim.clone(), fd, path: Rc::from(path), subject })
     }
