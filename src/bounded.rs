@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 
 use crate::config::DISK_TIMEOUT;
-use crate::ports::{Code, Error, Runtime};
+use crate::ports::{Code, Context, DirEntry, FifoEnd, Fs, FsCause, FsError, Ports, Runtime};
 use crate::quirks::{Quirk, Quirks};
 
 /// What `work` brings, or `None` when it takes longer than `limit`. It is dropped then: a system call
@@ -23,20 +23,175 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// A step that waits for the disk, and without [`Quirk::DiskUnbounded`] not for ever.
-///
-/// # Errors
-/// Those of `work`; DeadlineExceeded.
-pub(crate) async fn on_disk<T, E: Into<Error>>(
-    runtime: &impl Runtime,
-    quirks: Quirks,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, Error> {
-    if quirks.has(Quirk::DiskUnbounded) {
-        return work.await.map_err(Into::into);
+/// Ports whose calls to the disk end, without [`Quirk::DiskUnbounded`], when it does not answer.
+#[derive(Clone)]
+pub struct Bounded<P: Ports> {
+    ports: P,
+    fs: BoundedFs<P>,
+}
+
+impl<P: Ports> Bounded<P> {
+    pub fn new(ports: P, quirks: Quirks) -> Self {
+        let limit = (!quirks.has(Quirk::DiskUnbounded)).then_some(DISK_TIMEOUT);
+        Bounded { fs: BoundedFs { ports: ports.clone(), limit }, ports }
     }
-    match within(runtime, DISK_TIMEOUT, work).await {
-        Some(done) => done.map_err(Into::into),
-        None => Err(Error::new(Code::DeadlineExceeded, "the disk does not answer")),
+}
+
+impl<P: Ports> Ports for Bounded<P> {
+    type Runtime = P::Runtime;
+    type Clock = P::Clock;
+    type Fs = BoundedFs<P>;
+    type Containerd = P::Containerd;
+    type Nri = P::Nri;
+    type Events = P::Events;
+    type Metrics = P::Metrics;
+
+    fn runtime(&self) -> &P::Runtime {
+        self.ports.runtime()
+    }
+
+    fn clock(&self) -> &P::Clock {
+        self.ports.clock()
+    }
+
+    fn fs(&self) -> &BoundedFs<P> {
+        &self.fs
+    }
+
+    fn containerd(&self) -> &P::Containerd {
+        self.ports.containerd()
+    }
+
+    fn nri(&self) -> &P::Nri {
+        self.ports.nri()
+    }
+
+    fn events(&self) -> &P::Events {
+        self.ports.events()
+    }
+
+    fn metrics(&self) -> &P::Metrics {
+        self.ports.metrics()
+    }
+}
+
+/// The file port of [`Bounded`]. A call that takes too long fails with the cause
+/// [`Code::DeadlineExceeded`]; what waits for a peer, and not for the disk, waits on.
+#[derive(Clone)]
+pub struct BoundedFs<P: Ports> {
+    ports: P,
+    limit: Option<Duration>,
+}
+
+impl<P: Ports> BoundedFs<P> {
+    fn inner(&self) -> &P::Fs {
+        self.ports.fs()
+    }
+
+    async fn bound<T>(
+        &self,
+        op: &'static str,
+        path: &str,
+        call: impl Future<Output = Result<T, FsError>>,
+    ) -> Result<T, FsError> {
+        let Some(limit) = self.limit else { return call.await };
+        within(self.ports.runtime(), limit, call).await.unwrap_or_else(|| {
+            let cause = FsCause::Context(Code::DeadlineExceeded);
+            Err(FsError { op, path: path.to_owned(), cause })
+        })
+    }
+}
+
+impl<P: Ports> Fs for BoundedFs<P> {
+    type File = <P::Fs as Fs>::File;
+    type Fifo = <P::Fs as Fs>::Fifo;
+
+    async fn make_dir_all(&self, path: &str, mode: u32) -> Result<(), FsError> {
+        self.bound("mkdir", path, self.inner().make_dir_all(path, mode)).await
+    }
+
+    async fn make_temp_dir(&self, parent: &str) -> Result<String, FsError> {
+        self.bound("mkdir", parent, self.inner().make_temp_dir(parent)).await
+    }
+
+    async fn create_temp(
+        &self,
+        parent: &str,
+        prefix: &str,
+    ) -> Result<(Self::File, String), FsError> {
+        self.bound("open", parent, self.inner().create_temp(parent, prefix)).await
+    }
+
+    async fn open_append(&self, path: &str, mode: u32) -> Result<Self::File, FsError> {
+        self.bound("open", path, self.inner().open_append(path, mode)).await
+    }
+
+    async fn set_mode(&self, path: &str, mode: u32) -> Result<(), FsError> {
+        self.bound("chmod", path, self.inner().set_mode(path, mode)).await
+    }
+
+    async fn write(&self, file: &Self::File, data: &[u8]) -> Result<usize, FsError> {
+        self.bound("write", "", self.inner().write(file, data)).await
+    }
+
+    async fn sync(&self, file: &Self::File) -> Result<(), FsError> {
+        self.bound("sync", "", self.inner().sync(file)).await
+    }
+
+    async fn sync_dir(&self, path: &str) -> Result<(), FsError> {
+        self.bound("sync", path, self.inner().sync_dir(path)).await
+    }
+
+    async fn close(&self, file: Self::File) -> Result<(), FsError> {
+        self.bound("close", "", self.inner().close(file)).await
+    }
+
+    async fn read_file(&self, path: &str) -> Result<Vec<u8>, FsError> {
+        self.bound("open", path, self.inner().read_file(path)).await
+    }
+
+    async fn read_dir(&self, path: &str) -> Result<Vec<DirEntry>, FsError> {
+        self.bound("open", path, self.inner().read_dir(path)).await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
+        self.bound("rename", to, self.inner().rename(from, to)).await
+    }
+
+    async fn remove_file(&self, path: &str) -> Result<(), FsError> {
+        self.bound("remove", path, self.inner().remove_file(path)).await
+    }
+
+    async fn remove_dir(&self, path: &str) -> Result<(), FsError> {
+        self.bound("remove", path, self.inner().remove_dir(path)).await
+    }
+
+    async fn unmount_all(&self, path: &str) -> Result<(), FsError> {
+        self.bound("unmount", path, self.inner().unmount_all(path)).await
+    }
+
+    async fn unmount(&self, path: &str) -> Result<(), FsError> {
+        self.bound("unmount", path, self.inner().unmount(path)).await
+    }
+
+    async fn remove_tree(&self, path: &str) -> Result<(), FsError> {
+        self.bound("unlinkat", path, self.inner().remove_tree(path)).await
+    }
+
+    async fn open_fifo(
+        &self,
+        ctx: &Context,
+        path: &str,
+        end: FifoEnd,
+    ) -> Result<Self::Fifo, FsError> {
+        self.bound("open", path, self.inner().open_fifo(ctx, path, end)).await
+    }
+
+    async fn read_fifo(&self, fifo: &Self::Fifo) -> Result<Vec<u8>, FsError> {
+        self.inner().read_fifo(fifo).await
+    }
+
+    async fn close_fifo(&self, fifo: &Self::Fifo) -> Result<(), FsError> {
+        self.bound("close", "", self.inner().close_fifo(fifo)).await
     }
 }

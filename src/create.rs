@@ -3,10 +3,14 @@
 use std::rc::Rc;
 
 use crate::client::Record;
+use crate::config::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::cri::{ContainerConfig, ContainerState, EventKind, NamespaceMode};
 use crate::io::ContainerIo;
 use crate::metrics;
-use crate::ports::{self, Clock, Containerd, Context, Error, Fs, Metrics, Ports, Runtime, Spec};
+use crate::ports::{
+    self, Clock, Containerd, Context, Error, Fs, Metrics, Name, Ports, Runtime, Spec,
+};
+use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::recover::KIND_LABEL;
 use crate::runtime_handler::sandbox_runtime;
@@ -19,6 +23,8 @@ use tracing::{error, info, warn};
 /// What a creation has brought into being so far. A failure undoes it from the last field to the
 /// first.
 struct Rollback<P: Ports> {
+    /// Of the container; empty before it has one.
+    id: String,
     name: Option<String>,
     root_dir: Option<String>,
     volatile_dir: Option<String>,
@@ -27,6 +33,15 @@ struct Rollback<P: Ports> {
     nri: Option<(Sandbox<P>, ports::Record)>,
     record: Option<Record<P>>,
     status: Option<StatusStorage<P>>,
+}
+
+impl<P: Ports> Rollback<P> {
+    fn is_empty(&self) -> bool {
+        self.root_dir.is_none()
+            && self.volatile_dir.is_none()
+            && self.record.is_none()
+            && self.status.is_none()
+    }
 }
 
 impl<P: Ports> Service<P> {
@@ -41,6 +56,7 @@ impl<P: Ports> Service<P> {
         config: ContainerConfig,
     ) -> Result<String, Error> {
         let mut rollback = Rollback {
+            id: String::new(),
             name: None,
             root_dir: None,
             volatile_dir: None,
@@ -51,7 +67,8 @@ impl<P: Ports> Service<P> {
         };
         let result = self.create_steps(ctx, sandbox_id, config, &mut rollback).await;
         if result.is_err() {
-            self.undo_create(rollback).await;
+            self.undo_create(&mut rollback).await;
+            self.undo_create_later(rollback);
         }
         result
     }
@@ -77,6 +94,7 @@ impl<P: Ports> Service<P> {
             .await
             .map_err(|e| e.wrap("failed to get sandbox container task"))?;
         let id = self.ports.runtime().unique_id();
+        rollback.id.clone_from(&id);
         let name = container_name(&config, sandbox_config);
         self.names
             .reserve(&name, &id)
@@ -98,12 +116,20 @@ impl<P: Ports> Service<P> {
             .map_err(|e| e.wrap(format!("failed to get sandbox {} info", quote(sandbox_id))))?;
 
         let root_dir = self.config.container_root_dir(&id);
+        let tidy = !self.quirks.has(Quirk::CleanUpNotRetried);
+        if tidy {
+            // A call that fails may have had its effect.
+            rollback.root_dir = Some(root_dir.clone());
+        }
         self.ports.fs().make_dir_all(&root_dir, 0o755).await.map_err(|e| {
             Error::from(e)
                 .wrap(format!("failed to create container root directory {}", quote(&root_dir)))
         })?;
         rollback.root_dir = Some(root_dir.clone());
         let volatile_dir = self.config.volatile_container_root_dir(&id);
+        if tidy {
+            rollback.volatile_dir = Some(volatile_dir.clone());
+        }
         self.ports.fs().make_dir_all(&volatile_dir, 0o755).await.map_err(|e| {
             Error::from(e).wrap(format!(
                 "failed to create volatile container root directory {}",
@@ -162,6 +188,9 @@ impl<P: Ports> Service<P> {
         if self.nri_enabled() {
             rollback.nri = Some((sandbox.clone(), record.clone()));
         }
+        if tidy {
+            rollback.record = Some(Record::new(self.ports.clone(), self.quirks, record.clone()));
+        }
         let _sync_block = self.nri_block_sync().await;
         let record = self
             .create_record(ctx, &image.id, record)
@@ -184,12 +213,18 @@ impl<P: Ports> Service<P> {
         rollback.status = Some(status.clone());
         let container =
             Container::new(&self.ports, meta, status, ContainerState::Created, record, Some(io));
+        // Nobody starts it or removes it before clients were told of it.
+        let told = match self.quirks.has(Quirk::StoppedEventUnordered) {
+            true => None,
+            false => Some(container.status.hold().await),
+        };
         self.containers
             .add(container.clone())
             .await
             .map_err(|e| e.wrap(format!("failed to add container {} into store", quote(&id))))?;
 
         self.send_container_event(ctx, &id, sandbox_id, EventKind::Created).await;
+        drop(told);
         if self.nri_enabled()
             && let Err(error) = self.nri_post_create_container(ctx, &sandbox, &container).await
         {
@@ -209,8 +244,14 @@ impl<P: Ports> Service<P> {
         mut record: ports::Record,
     ) -> Result<Record<P>, Error> {
         let containerd = self.ports.containerd();
-        containerd.snapshot_prepare(ctx, &record.snapshot_key, image).await?;
+        let prepared = containerd.snapshot_prepare(ctx, &record.snapshot_key, image).await;
+        if self.quirks.has(Quirk::CleanUpNotRetried)
+            && let Err(error) = prepared
+        {
+            return Err(error);
+        }
         let stored = async {
+            prepared?;
             if self.nri_enabled() {
                 self.nri_create_container(ctx, &mut record)
                     .await
@@ -232,38 +273,66 @@ impl<P: Ports> Service<P> {
         }
     }
 
-    /// Each step has its own budget where it has one. Errors are only logged.
-    async fn undo_create(&self, rollback: Rollback<P>) {
-        let Rollback { name, root_dir, volatile_dir, io, nri, record, status } = rollback;
-        if let Some(status) = status
+    /// Each step has its own budget where it has one. Errors are only logged; what they leave stays in
+    /// `left`.
+    async fn undo_create(&self, left: &mut Rollback<P>) {
+        if let Some(status) = left.status.take()
             && let Err(error) = status.delete().await
         {
             error!(%error, "Failed to cleanup container checkpoint");
+            left.status = Some(status);
         }
-        if let Some(record) = record
-            && let Err(error) = record.delete_with_snapshot(&self.defer_context()).await
-        {
-            error!(%error, "Failed to delete containerd container {}", quote(record.id()));
+        if let Some(record) = left.record.take() {
+            match record.delete_with_snapshot(&self.defer_context()).await {
+                Err(error)
+                    if !error.is_not_found() || self.quirks.has(Quirk::CleanUpNotRetried) =>
+                {
+                    let id = quote(record.id());
+                    error!(%error, "Failed to delete containerd container {id}");
+                    left.record = Some(record);
+                }
+                _ => {}
+            }
         }
-        if let Some((sandbox, record)) = nri {
+        if let Some((sandbox, record)) = left.nri.take() {
             self.nri_undo_create_container(&self.defer_context(), &sandbox, &record).await;
         }
-        if let Some(io) = io {
+        if let Some(io) = left.io.take() {
             io.close().await;
         }
-        if let Some(dir) = volatile_dir
+        if let Some(dir) = left.volatile_dir.take()
             && let Err(error) = self.ports.fs().remove_tree(&dir).await
         {
             error!(%error, "Failed to remove volatile container root directory {}", quote(&dir));
+            left.volatile_dir = Some(dir);
         }
-        if let Some(dir) = root_dir
+        if let Some(dir) = left.root_dir.take()
             && let Err(error) = self.ports.fs().remove_tree(&dir).await
         {
             error!(%error, "Failed to remove container root directory {}", quote(&dir));
+            left.root_dir = Some(dir);
         }
-        if let Some(name) = name {
+        if let Some(name) = left.name.take() {
             self.names.release_by_name(&name).await;
         }
+    }
+
+    /// Undoes in the background, without [`Quirk::CleanUpNotRetried`], what could not be undone at
+    /// once.
+    fn undo_create_later(&self, mut left: Rollback<P>) {
+        if left.is_empty() || self.quirks.has(Quirk::CleanUpNotRetried) {
+            return;
+        }
+        let service = self.clone();
+        let id = left.id.clone();
+        self.ports.runtime().spawn(Name::new("cleanup", &id), async move {
+            let mut pause = FIRST_PAUSE;
+            while !left.is_empty() {
+                service.ports.runtime().sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                service.undo_create(&mut left).await;
+            }
+        });
     }
 }
 

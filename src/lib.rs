@@ -20,7 +20,7 @@
 //! * `nri`, `events`, `metrics`: who is told.
 
 pub mod backoff;
-mod bounded;
+pub mod bounded;
 pub mod client;
 pub mod config;
 mod create;

@@ -472,9 +472,15 @@ quirks! {
         shown: "exit/the-shim-cannot-be-reached-at-the-exit",
         what: "a task whose shim is unavailable is reported as one in an unknown state",
     },
+    LostShimKilled {
+        id: "lost-shim-killed", part: World, since: None, fixed: [v(2, 0, 0)],
+        known: "spec section 2.7", breaks: ["I1", "I2", "I7", "I15"],
+        shown: "start/the-shim-dies-while-it-creates",
+        what: "a container whose shim cannot be reached any more is deleted together with its process",
+    },
     DeadShimNotCleaned {
         id: "dead-shim-not-cleaned", part: World, since: Some(v(2, 0, 0)), fixed: [],
-        known: "live.md, on 2.1.9", breaks: ["I1", "I2", "I3", "I6", "I7", "I8", "I16"],
+        known: "live.md, on 2.1.9", breaks: ["I1", "I2", "I3", "I6", "I7", "I8", "I15", "I16"],
         shown: "start/the-runtime-creates-but-reports-failure",
         what: "nothing is cleaned up when a container's connection to its shim is closed",
     },

@@ -71,9 +71,14 @@ impl<P: Ports> Service<P> {
             (&containers, format!("{root_dir}/containers"), "container"),
             (&containers, format!("{state_dir}/containers"), "volatile container"),
         ] {
-            self.remove_orphans(records, &base)
-                .await
-                .map_err(|e| e.wrap(format!("failed to cleanup orphaned {what} directories")))?;
+            let removed = self.remove_orphans(records, &base).await;
+            let removed = removed
+                .map_err(|e| e.wrap(format!("failed to cleanup orphaned {what} directories")));
+            match removed {
+                // What stays is in nobody's way, and the next recovery looks again.
+                Err(error) if !self.quirks.has(Quirk::RecoveryGivesUp) => warn!(%error, "going on"),
+                removed => removed?,
+            }
         }
         if !self.quirks.has(Quirk::SandboxExitKeepsContainers) {
             self.stop_containers_of_dead_pods().await;
@@ -88,7 +93,7 @@ impl<P: Ports> Service<P> {
                 continue;
             };
             let runs = container.status.get().await.state() == ContainerState::Running;
-            if !runs || sandbox.status().await.state == SandboxState::Ready {
+            if !runs || sandbox.status().await.state != SandboxState::NotReady {
                 continue;
             }
             let service = self.clone();
@@ -105,7 +110,11 @@ impl<P: Ports> Service<P> {
     async fn records(&self, ctx: &Context, kind: &str) -> Result<Vec<Rc<ports::Record>>, Error> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let listed = self.ports.containerd().record_list(ctx, (KIND_LABEL, kind)).await;
+            let limited = match self.quirks.has(Quirk::RecoveryGivesUp) {
+                true => ctx.clone(),
+                false => self.load_context(ctx),
+            };
+            let listed = self.ports.containerd().record_list(&limited, (KIND_LABEL, kind)).await;
             match listed {
                 Err(error) if !self.quirks.has(Quirk::RecoveryGivesUp) => {
                     warn!(%error, "the records of every {kind} cannot be listed yet");
@@ -518,8 +527,7 @@ impl<P: Ports> Service<P> {
         paths: IoPaths,
     ) -> Result<Rc<ContainerIo<P>>, Error> {
         let (id, tty) = (&meta.id, meta.config.tty);
-        let (out, err) =
-            create_loggers(&self.ports, &self.config, self.quirks, &meta.log_path, tty, id).await?;
+        let (out, err) = create_loggers(&self.ports, &self.config, &meta.log_path, tty, id).await?;
         let io = Rc::new(ContainerIo::take_up(&self.ports, id, paths).await?);
         io.add_output("log", Some(out), err).await;
         io.pipe();

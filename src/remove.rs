@@ -11,7 +11,7 @@ use crate::ports::{Clock, Context, Errno, Error, Fs, Metrics, Name, Ports, Runti
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
-use crate::store::Container;
+use crate::store::{Container, Status};
 use tracing::{debug, error, info, trace, warn};
 
 /// How often a busy path is unmounted and tried again, and after which pause.
@@ -71,6 +71,9 @@ impl<P: Ports> Service<P> {
             e.wrap(format!("failed to set removing state for container {}", quote(id)))
         })?;
         if let Err(error) = self.remove_claimed(ctx, &container).await {
+            if !self.quirks.has(Quirk::RecordDeletedFirst) {
+                self.forbid_start(&container).await;
+            }
             if let Err(error) = container.status.reset_removing().await {
                 error!(%error, "failed to reset removing state for container {}", quote(id));
             }
@@ -79,6 +82,18 @@ impl<P: Ports> Service<P> {
         let elapsed = self.ports.clock().now().since(began);
         self.ports.metrics().observe(metrics::CONTAINER_REMOVE, &info.runtime, elapsed);
         Ok(())
+    }
+
+    /// What a removal left unfinished can be removed, and nothing else.
+    async fn forbid_start(&self, container: &Container<P>) {
+        let at = self.ports.clock().wall();
+        let unstartable = |status: Status| match status.state() {
+            ContainerState::Created => Ok(Status { unknown: true, finished_at: at, ..status }),
+            _ => Ok(status),
+        };
+        if let Err(error) = container.status.update(unstartable).await {
+            error!(%error, "failed to mark container {} as removed in part", quote(container.id()));
+        }
     }
 
     /// Steps 5 to 9, with the container marked as being removed.

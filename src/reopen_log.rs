@@ -19,15 +19,8 @@ impl<P: Ports> Service<P> {
             return Err(Error::unknown("container is not running"));
         }
         let (meta, id) = (&container.meta, container.id());
-        let (out, err) = create_loggers(
-            &self.ports,
-            &self.config,
-            self.quirks,
-            &meta.log_path,
-            meta.config.tty,
-            id,
-        )
-        .await?;
+        let (out, err) =
+            create_loggers(&self.ports, &self.config, &meta.log_path, meta.config.tty, id).await?;
         if let Some(io) = &container.io {
             // The writers that they replace end with this.
             drop(io.add_output("log", Some(out), err).await);

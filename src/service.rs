@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
+use crate::bounded::Bounded;
 use crate::config::{CALL_TIMEOUT, Config, DEFER_TIMEOUT};
 use crate::cri::{
     ContainerConfig, ContainerFilter, ContainerStatus, ContainerSummary, EventStream, LocalFuture,
@@ -64,8 +65,9 @@ enum Loudness {
     Trace,
 }
 
-impl<P: Ports> Service<P> {
+impl<P: Ports> Service<Bounded<P>> {
     pub fn new(ports: P, config: Config, quirks: Quirks) -> Self {
+        let ports = Bounded::new(ports, quirks);
         let runtime = ports.runtime();
         Service(Rc::new(Shared {
             containers: ContainerStore::new(&ports),
@@ -82,7 +84,9 @@ impl<P: Ports> Service<P> {
             ports,
         }))
     }
+}
 
+impl<P: Ports> Service<P> {
     /// The context of one clean-up step, made when the step begins (spec section 0.4).
     pub(crate) fn defer_context(&self) -> Context {
         Context::background().with_timeout(self.ports.clock().now(), DEFER_TIMEOUT)

@@ -135,16 +135,10 @@ impl<P: Ports> Service<P> {
         let options = TaskOptions { no_pivot_root, runtime_path: runtime.path.clone() };
         // 11
         let make_io = async || {
-            let (out, err) = create_loggers(
-                &self.ports,
-                &self.config,
-                self.quirks,
-                &meta.log_path,
-                meta.config.tty,
-                id,
-            )
-            .await
-            .map_err(|e| e.wrap("failed to create container loggers"))?;
+            let (out, err) =
+                create_loggers(&self.ports, &self.config, &meta.log_path, meta.config.tty, id)
+                    .await
+                    .map_err(|e| e.wrap("failed to create container loggers"))?;
             let io = container.io.clone().expect("a created container has its pipes");
             io.add_output("log", Some(out), err).await;
             io.pipe();

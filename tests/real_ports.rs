@@ -14,6 +14,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use shakedown_cri::bounded::Bounded;
 use shakedown_cri::cri::{
     ContainerConfig, ContainerEvent, ContainerState, EventKind, RuntimeService, Sandbox,
     SandboxConfig, SandboxState,
@@ -291,7 +292,7 @@ impl Metrics for Counters {
 type Node = RealPorts<FakeContainerd, FakeNri, Events, Counters>;
 
 /// Runs a test on a node in an empty directory, with a service that has one sandbox.
-fn on_a_node(profile: &Profile, test: impl AsyncFnOnce(Node, Service<Node>)) {
+fn on_a_node(profile: &Profile, test: impl AsyncFnOnce(Node, Service<Bounded<Node>>)) {
     let dir = tempfile::tempdir().unwrap();
     let clock = SystemClock::new();
     let runtime = TokioRuntime::new(clock);

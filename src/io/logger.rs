@@ -8,10 +8,8 @@ use super::pipe::{PipeReader, pipe};
 use super::splitter::{LineSplitter, LogRecord};
 use super::timestamp::rfc3339_nano;
 use super::writers::LogWriter;
-use crate::bounded::on_disk;
 use crate::config::Config;
 use crate::ports::{Clock, Context, Error, Fs, Lock, Metrics, Name, Ports, Runtime, Signal};
-use crate::quirks::Quirks;
 use crate::quote::quote;
 
 /// The names of a stream's logger.
@@ -39,7 +37,6 @@ const STDERR: Names = Names {
 /// The log file, which the loggers share.
 struct LogFile<P: Ports> {
     ports: P,
-    quirks: Quirks,
     path: String,
     file: <P::Fs as Fs>::File,
     /// Held for each write.
@@ -55,7 +52,6 @@ struct LogFile<P: Ports> {
 pub async fn create_loggers<P: Ports>(
     ports: &P,
     config: &Config,
-    quirks: Quirks,
     log_path: &str,
     tty: bool,
     id: &str,
@@ -63,10 +59,9 @@ pub async fn create_loggers<P: Ports>(
     if log_path.is_empty() {
         return Ok((LogWriter::Discard, Some(LogWriter::Discard)));
     }
-    let file = on_disk(ports.runtime(), quirks, open_log_file(ports, log_path)).await;
+    let file = open_log_file(ports, log_path).await;
     let log = Rc::new(LogFile {
         ports: ports.clone(),
-        quirks,
         path: log_path.to_owned(),
         file: file.map_err(|error| error.wrap("failed to create and open log file"))?,
         lock: ports.runtime().lock(Name::new("log", id), ()),
@@ -86,8 +81,7 @@ pub async fn create_loggers<P: Ports>(
             let _ = ended.wait(&Context::background()).await;
         }
         let Ok(log) = Rc::try_unwrap(log) else { panic!("a logger ended and kept its log file") };
-        let close = log.ports.fs().close(log.file);
-        if let Err(error) = on_disk(log.ports.runtime(), log.quirks, close).await {
+        if let Err(error) = log.ports.fs().close(log.file).await {
             debug!(%error, "failed to close a container's log file");
         }
     });
@@ -175,8 +169,7 @@ impl<P: Ports> LogFile<P> {
 
     async fn write_line(&self, line: &[u8]) -> Result<(), Error> {
         let _held = self.lock.write().await;
-        let write = self.ports.fs().write(&self.file, line);
-        let written = on_disk(self.ports.runtime(), self.quirks, write).await?;
+        let written = self.ports.fs().write(&self.file, line).await?;
         if written < line.len() {
             return Err(Error::unknown("short write"));
         }

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use super::json::{self, Object, is_empty};
-use crate::bounded::on_disk;
 use crate::config::{OOM_REASON, START_FAILURE_EXIT_CODE};
 use crate::cri::ContainerState;
 use crate::ports::{
@@ -515,6 +514,12 @@ impl<P: Ports> StatusStorage<P> {
         self.lock.peek(look)
     }
 
+    /// Keeps everyone from starting or removing the container, and from writing its status, until the
+    /// guard is dropped. Only without [`Quirk::StatusWaitsForCheckpoint`].
+    pub async fn hold(&self) -> impl Sized + use<P> {
+        self.turn.write().await
+    }
+
     /// # Errors
     /// When the container is not in the created state, is removed or started; nothing has changed
     /// then.
@@ -534,6 +539,10 @@ impl<P: Ports> StatusStorage<P> {
     /// # Errors
     /// When the container runs or may run, is started or removed; nothing has changed then.
     pub async fn set_removing(&self) -> Result<(), Error> {
+        let _turn = match self.quirks.has(Quirk::StatusWaitsForCheckpoint) {
+            true => None,
+            false => Some(self.turn.write().await),
+        };
         self.update(|status| {
             // That it ended is certain where that is only not on record.
             let ended = status.finished_at != 0 && !self.quirks.has(Quirk::UnwrittenExitForgotten);
@@ -568,7 +577,7 @@ async fn checkpoint<P: Ports>(
         }
         Ok::<(), Error>(())
     };
-    let written = on_disk(ports.runtime(), quirks, write).await;
+    let written: Result<(), Error> = write.await;
     written.map_err(|error| {
         error.wrap(format_args!("failed to checkpoint status to {}", quote(&path)))
     })

@@ -193,6 +193,10 @@ impl World {
 
     /// The daemon's connection for a container broke: its dead-shim handler will run.
     pub(super) fn shim_connection_lost(&mut self, pod: u32, id: &str) {
+        if !self.gives_up_shims() {
+            // The shim is there still: the next call connects anew.
+            return;
+        }
         let Ok(container) = self.shim_container_mut(pod, id) else { return };
         container.lost = true;
         let pid = container.pid;
@@ -207,6 +211,11 @@ impl World {
             Op::Exit,
             Occurrence::ShimLost { pid },
         );
+    }
+
+    /// Whether a shim that cannot be reached once counts as dead.
+    pub(super) fn gives_up_shims(&self) -> bool {
+        self.quirks.has(Quirk::LostShimKilled) || self.quirks.has(Quirk::DeadShimNotCleaned)
     }
 
     /// The dead-shim handler after a connection that broke.

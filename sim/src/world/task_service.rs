@@ -136,8 +136,13 @@ impl Peer {
                     None => Flow::Done(world.shim_state(pod, &id)),
                 }
             });
-        self.checked(call.await)
-            .map_err(|error| if is_closed(&error) { Error::bare(Code::NotFound) } else { error })
+        self.checked(call.await).map_err(|error| match is_closed(&error) {
+            true if self.sim.with_world(|world| world.gives_up_shims()) => {
+                Error::bare(Code::NotFound)
+            }
+            true => Error::new(Code::Unavailable, "ttrpc: closed: unavailable"),
+            false => error,
+        })
     }
 
     async fn pid(&self, ctx: &Context) -> Result<u32, Error> {
@@ -203,12 +208,12 @@ impl Peer {
     /// Lets go of the shim and removes the bundle.
     async fn shut_down(&self, ctx: &Context) {
         let id = self.id.clone();
-        let call = self.sim.call(Op::ShimShutdown, Symbol::EMPTY, Some(ctx), move |world| {
-            world.bundles.remove(&id);
-            Flow::Done(Ok::<(), Error>(()))
-        });
-        // What fails here is only logged by the real daemon.
+        let call = self
+            .sim
+            .call(Op::ShimShutdown, Symbol::EMPTY, Some(ctx), |_| Flow::Done(Ok::<(), Error>(())));
+        // What fails here is only logged by the real daemon, and the bundle goes in any case.
         let _ = call.await;
+        self.sim.with_world(|world| world.bundles.remove(&id));
     }
 }
 
@@ -305,12 +310,18 @@ pub(crate) async fn reload(sim: &Sim) {
     let bundles: Vec<String> = sim.with_world(|world| world.bundles.iter().cloned().collect());
     for id in bundles {
         let name = Symbol::of(&id);
-        let ctx = Context::background().with_timeout(sim.now(), LOAD_TIMEOUT);
-        let own = id.clone();
-        let loaded = sim.call(Op::ShimLoad, name, Some(&ctx), move |world| {
-            Flow::Done(Ok(world.shim_with_process(&own)))
-        });
-        let loaded: Result<Option<u32>, Error> = loaded.await;
+        let load = async || -> Result<Option<u32>, Error> {
+            let ctx = Context::background().with_timeout(sim.now(), LOAD_TIMEOUT);
+            let own = id.clone();
+            let call = sim.call(Op::ShimLoad, name, Some(&ctx), move |world| {
+                Flow::Done(Ok(world.shim_with_process(&own)))
+            });
+            call.await
+        };
+        let mut loaded = load().await;
+        if loaded.is_err() && !sim.with_world(|world| world.gives_up_shims()) {
+            loaded = load().await;
+        }
         if let Ok(Some(pod)) = loaded {
             sim.with_world(|world| {
                 world.tasks.insert(&id, pod);
