@@ -475,7 +475,7 @@ quirks! {
     LostShimKilled {
         id: "lost-shim-killed", part: World, since: None, fixed: [v(2, 0, 0)],
         known: "spec section 2.7", breaks: ["I1", "I2", "I7", "I15"],
-        shown: "start/the-shim-dies-while-it-creates",
+        shown: "exit/the-connection-to-the-shim-breaks-while-the-process-runs",
         what: "a container whose shim cannot be reached any more is deleted together with its process",
     },
     DeadShimNotCleaned {
