@@ -346,6 +346,34 @@ fn a_sweep_goes_over_the_moments_of_its_actor() {
     assert_eq!(json["passed"], cases.len());
 }
 
+/// The code under test does something else than when the file was written: that must show as a
+/// failure of this file, with what broke in the others, and not keep them from being run.
+#[test]
+fn a_sweep_that_lost_a_moment_fails_its_file_alone() {
+    let stale = format!(
+        "{SWEEP}\n[[violation]]\ninvariant = \"I14\"\nquirk = \"stop-ignores-starting\"\n\
+         cases = [\"moment=start-1/task.create(web)#9.reply\"]\n"
+    );
+    let here = Here::with(&[("plain.toml", PLAIN), ("sweep.toml", &stale)]);
+    let output = here.output(&["run", "."]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    assert!(out.contains("ok    plain (1 case)"), "{out}");
+    assert!(out.contains("FAIL  sweep  "), "{out}");
+    let lost = "error: the axis `moment` has no value `start-1/task.create(web)#9.reply`";
+    assert!(out.contains(lost), "{out}");
+    let json = here.output(&["run", ".", "--format", "json"]);
+    assert_eq!(json.status.code(), Some(1));
+    assert!(text(&json.stderr).contains("has no value"), "{}", text(&json.stderr));
+}
+
+#[test]
+fn the_replay_command_is_no_option() {
+    let here = Here::with(&[("-x.toml", NOT_APPLIED)]);
+    let out = here.run(&["run", "--", "-x.toml"]);
+    assert!(out.contains("replay: shakedown run ./-x.toml --case=-x --profile"), "{out}");
+}
+
 #[test]
 fn the_replay_command_replays() {
     let here = Here::with(&[("create-fails.toml", CREATE_FAILS)]);

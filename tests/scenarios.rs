@@ -61,6 +61,9 @@ fn page(
 ) -> String {
     let cases = runner.cases(source, profile).unwrap_or_else(|error| panic!("{error:?}"));
     let mut page = String::new();
+    for reason in &cases.stale {
+        failed.push(format!("{} in {}: {}", source.label, profile.name, reason.what));
+    }
     for index in 0..cases.len() {
         let name = cases.name(index);
         let ran = cases.run(index, false).unwrap_or_else(|error| panic!("{name}: {error:?}"));

@@ -106,7 +106,13 @@ fn json(
 ) -> Result<(), Failure> {
     output.write(format_args!("{{\"shakedown-run\":1,\"cases\":["))?;
     let mut separator = "\n";
-    for Selection { cases, indices } in selected.iter().flatten() {
+    for selection in selected.iter().flatten() {
+        let Selection { cases, indices, .. } = selection;
+        if !stale(selection).is_empty() {
+            let texts: Vec<&str> = cases.stale.iter().map(|reason| &*reason.what).collect();
+            let message = format!("{}: {}", cases.source.file, report::plain(&texts.join("; ")));
+            tally.add(Failure::new(ExitCode::Failed, message).report());
+        }
         for index in indices {
             match cases.run(*index, args.timeline) {
                 Ok(ran) => {
@@ -121,6 +127,11 @@ fn json(
     }
     let (passed, failed) = (tally.passed, tally.failed);
     output.line(format_args!("\n],\"passed\":{passed},\"failed\":{failed}}}"))
+}
+
+/// Why a file failed as a whole, if all of it was asked for.
+fn stale<'s>(selection: &'s Selection<'_>) -> &'s [Reason] {
+    if selection.whole { &selection.cases.stale } else { &[] }
 }
 
 /// A case that has no outcome: tells so on stderr.
@@ -175,8 +186,12 @@ fn run_selection(
     output: &mut Output,
     tally: &mut Tally,
 ) -> Result<Row, Failure> {
-    let Selection { cases, indices } = selection;
+    let Selection { cases, indices, .. } = selection;
     let mut row = Row::default();
+    if let reasons @ [_, ..] = stale(selection) {
+        tally.add(ExitCode::Failed);
+        row.fail(cases.source.scenario.name.clone(), cases.profile.name, reasons.to_vec());
+    }
     for index in indices {
         let ran = match cases.run(*index, args.timeline) {
             Ok(ran) => ran,
@@ -316,10 +331,15 @@ fn shown(source: &Source, failed: &Failed) -> String {
         text.push_str(&rendered(source, reason));
         text.push('\n');
     }
-    let (file, case) = (quoted(&source.file), quoted(&failed.cases[0]));
-    text.push_str(&format!(
-        "replay: shakedown run {file} --case {case} --profile {profile} --timeline\n"
-    ));
+    let file = match source.file.starts_with('-') {
+        true => quoted(&format!("./{}", source.file)),
+        false => quoted(&source.file),
+    };
+    let case = match failed.cases[0].starts_with('-') {
+        true => format!("--case={}", quoted(&failed.cases[0])),
+        false => format!("--case {}", quoted(&failed.cases[0])),
+    };
+    text.push_str(&format!("replay: shakedown run {file} {case} --profile {profile} --timeline\n"));
     text
 }
 

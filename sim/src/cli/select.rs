@@ -104,6 +104,8 @@ pub struct Selection<'s> {
     pub cases: Cases<'s>,
     /// In order.
     pub indices: Vec<usize>,
+    /// The whole file was asked for, not some of its cases.
+    pub whole: bool,
 }
 
 /// Expands the sources in each profile and picks cases: by their name, the scenario's name, or a
@@ -138,7 +140,8 @@ pub fn select<'s>(
                     if pattern.is_some() && names.len() < NAMES_MAX {
                         names.extend((0..cases.len()).map(|i| cases.name(i)));
                     }
-                    of_source.push(Selection { cases, indices });
+                    let whole = pattern.is_none_or(|p| p == source.scenario.name);
+                    of_source.push(Selection { cases, indices, whole });
                 }
                 Err(RunFailure::Wrong(found)) => diagnostics.extend(found),
                 Err(RunFailure::Broken(what)) => {

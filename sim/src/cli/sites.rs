@@ -103,7 +103,7 @@ fn count(args: &Args) -> Result<Hits, Failure> {
     let runner = Runner::new();
     let selected = select::select(&runner, &sources, &select::profiles(&args.profile), None)?;
     let mut hits = Hits::default();
-    for Selection { cases, indices } in selected.iter().flatten() {
+    for Selection { cases, indices, .. } in selected.iter().flatten() {
         for index in indices {
             match cases.run(*index, false) {
                 Ok(ran) => hits.add(&ran),

@@ -32,7 +32,16 @@ pub struct TooManyCases {
 
 impl fmt::Display for TooManyCases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the matrix has {} cases; at most {} are allowed", self.cases, limits::CASES_MAX)
+        let most = limits::CASES_MAX;
+        match self.cases {
+            usize::MAX => {
+                write!(
+                    f,
+                    "the matrix has more cases than can be counted; at most {most} are allowed"
+                )
+            }
+            cases => write!(f, "the matrix has {cases} cases; at most {most} are allowed"),
+        }
     }
 }
 

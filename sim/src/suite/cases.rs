@@ -9,11 +9,14 @@ use super::check::{Subject, check};
 use super::guard::guarded;
 use super::source::Source;
 use super::sweep;
-use super::verdict::Verdict;
+use super::verdict::{Kind, Reason, Verdict};
 use crate::oracle::Menus;
 use crate::run::{Options, Outcome, Plan, RunError, run};
 use crate::scenario::{Case, Diagnostic, Expansion, Fault, Filter, Span, expand};
 use crate::turnstile::Awaited;
+
+/// Entries of a file that are told when they name values that its sweeps do not have.
+const STALE_MAX: usize = 5;
 
 /// What all runs of a process share.
 #[derive(Clone, Default)]
@@ -25,6 +28,9 @@ pub struct Runner {
 pub struct Cases<'s> {
     pub source: &'s Source,
     pub profile: &'static Profile,
+    /// Entries of the file that name values which the sweeps of this run do not have: the code under
+    /// test does something else than when they were written. The file as a whole has failed.
+    pub stale: Vec<Reason>,
     expansion: Expansion<'s>,
     runner: Runner,
 }
@@ -59,7 +65,7 @@ impl Runner {
     /// Expands a file. A file with a sweep is run once for the sweep's values.
     ///
     /// # Errors
-    /// What of the file cannot be expanded, or fits no case.
+    /// What of the file cannot be expanded.
     pub fn cases<'s>(
         &self,
         source: &'s Source,
@@ -94,11 +100,16 @@ impl Runner {
                 diagnostics.push(source.diagnostic(&axis.span.0, message).help(help));
             }
         }
+        if !diagnostics.is_empty() {
+            return Err(RunFailure::Wrong(diagnostics));
+        }
+        let mut stale = Vec::new();
         let mut misfits = |filter: &Filter, span: &Span| {
             let each = filter.misfits(expansion.axes()).into_iter();
-            diagnostics.extend(each.map(|message| {
-                let note = format!("in the profile {}", profile.name);
-                source.diagnostic(&span.0, message).note(note)
+            stale.extend(each.map(|message| {
+                let help = "a sweep has the moments that the run comes to: the entry is mistaken, \
+                            or the code under test does something else now";
+                Reason::new(Kind::Expectation, &span.0, message).help(help)
             }));
         };
         for entry in scenario.expects.iter().filter(|entry| entry.is_about(profile)) {
@@ -107,10 +118,12 @@ impl Runner {
         for entry in scenario.violations.iter().filter(|entry| entry.is_about(profile)) {
             misfits(&entry.filter, &entry.span);
         }
-        if !diagnostics.is_empty() {
-            return Err(RunFailure::Wrong(diagnostics));
+        let more = stale.len().saturating_sub(STALE_MAX);
+        stale.truncate(STALE_MAX);
+        if let Some(last) = stale.last_mut().filter(|_| more > 0) {
+            last.help = Some(format!("{more} more such entries are not shown"));
         }
-        Ok(Cases { source, profile, expansion, runner: self.clone() })
+        Ok(Cases { source, profile, stale, expansion, runner: self.clone() })
     }
 }
 
