@@ -237,6 +237,8 @@ struct Core {
     daemon: Option<Daemon>,
     /// A moment was set aside at some time in this run.
     any_held: bool,
+    /// Something changed that the order of moments depends on, beyond the moment just admitted.
+    stirred: bool,
     oracle: Box<dyn Oracle>,
     /// Whether the oracle is asked about faults.
     faults_allowed: bool,
@@ -346,6 +348,7 @@ impl Sim {
             down: false,
             daemon: None,
             any_held: false,
+            stirred: false,
             script,
             oracle,
             faults_allowed: false,
@@ -820,6 +823,8 @@ impl Sim {
     /// those of the call that it just made, and of the steps inside it. True when the call's reply
     /// was admitted. The order of moments is the same as without.
     fn goes_on(&self, entry: EntryId) -> bool {
+        // The reply of a call whose effect was first is first, unless something came between.
+        let mut replies = None;
         loop {
             self.finish_moment();
             let mut core = self.0.core.borrow_mut();
@@ -830,7 +835,11 @@ impl Sim {
                 return false;
             }
             let now = self.0.now.get();
-            let Some((at, stage, due)) = core.pick() else { return false };
+            let first = match replies.take().filter(|_| !core.stirred) {
+                Some(at) => Some((at, Stage::Reply, now)),
+                None => core.pick(),
+            };
+            let Some((at, stage, due)) = first else { return false };
             if core.parked[at].id != entry || due > now {
                 return false;
             }
@@ -838,8 +847,12 @@ impl Sim {
                 continue;
             }
             let me = core.current;
+            core.stirred = false;
             match self.admit(&mut core, at, stage, now) {
-                None => {}
+                None => {
+                    let at = (stage == Stage::Effect).then_some(at);
+                    replies = at.filter(|at| core.parked.get(*at).is_some_and(|p| p.replies(now)));
+                }
                 Some(task) if Some(task) == me => return true,
                 Some(handler) => {
                     drop(core);
@@ -1175,6 +1188,11 @@ impl Parked {
         }
     }
 
+    /// Its effect was just admitted, and its reply is due.
+    fn replies(&self, now: u64) -> bool {
+        self.stage == Stage::Reply && self.main_due() <= now
+    }
+
     fn earliest(&self) -> u64 {
         let abandon = match self.held {
             Some((Stage::Abandon, _)) => NEVER,
@@ -1263,6 +1281,7 @@ impl Core {
     fn park(&mut self, site: Site, stage: Stage, due: u64, now: u64, what: What) -> &mut Parked {
         let id = EntryId(self.next_entry);
         self.next_entry += 1;
+        self.stirred = true;
         self.parked.push(Parked {
             id,
             site,
@@ -1640,6 +1659,7 @@ impl Core {
             {
                 let moment = Moment { site: self.parked[i].site, stage };
                 self.parked[i].held = None;
+                self.stirred = true;
                 self.parked[i].let_go = Some(stage);
                 self.recording.let_go(now, moment, why);
                 self.set_hold_fate(moment, Fate::Refused(format!("it was let go early: {why}")));
@@ -1690,6 +1710,7 @@ impl Core {
             let moment = Moment { site: self.parked[i].site, stage };
             if self.oracle.choose(&Choice::Keep { moment, after }) == 0 {
                 self.parked[i].held = None;
+                self.stirred = true;
                 self.parked[i].let_go = Some(stage);
                 self.recording.let_go(now, moment, "its time came");
                 self.set_hold_fate(moment, Fate::Applied);
@@ -1703,6 +1724,7 @@ impl Core {
         if outbox.is_empty() {
             return;
         }
+        self.stirred = true;
         for key in outbox.woken.drain(..) {
             for parked in &mut self.parked {
                 if parked.wait == Some(key) {
@@ -1933,6 +1955,7 @@ impl Core {
     }
 
     fn cancel(&mut self, index: usize, code: Code, now: u64) {
+        self.stirred = true;
         let call = &mut self.calls[index];
         if call.answered.is_none() && call.cancelled.is_none() {
             call.cancelled = Some((now, code));
