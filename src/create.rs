@@ -3,13 +3,10 @@
 use std::rc::Rc;
 
 use crate::client::Record;
-use crate::config::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::cri::{ContainerConfig, ContainerState, EventKind, NamespaceMode};
 use crate::io::ContainerIo;
 use crate::metrics;
-use crate::ports::{
-    self, Clock, Containerd, Context, Error, Fs, Metrics, Name, Ports, Runtime, Spec,
-};
+use crate::ports::{self, Clock, Containerd, Context, Error, Fs, Metrics, Ports, Runtime, Spec};
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::recover::KIND_LABEL;
@@ -323,15 +320,10 @@ impl<P: Ports> Service<P> {
         if left.is_empty() || self.quirks.has(Quirk::CleanUpNotRetried) {
             return;
         }
-        let service = self.clone();
         let id = left.id.clone();
-        self.ports.runtime().spawn(Name::new("cleanup", &id), async move {
-            let mut pause = FIRST_PAUSE;
-            while !left.is_empty() {
-                service.ports.runtime().sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                service.undo_create(&mut left).await;
-            }
+        self.until_done(&id, async move |service| {
+            service.undo_create(&mut left).await;
+            left.is_empty()
         });
     }
 }

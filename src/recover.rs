@@ -328,15 +328,7 @@ impl<P: Ports> Service<P> {
         let info =
             record.info(ctx).await.map_err(|e| e.wrap("failed to get sandbox container info"))?;
         status.created_at = info.created_at;
-        let task = match record.task(ctx, None).await {
-            Ok(task) => Some(task),
-            Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(error.wrap("failed to load task")),
-        };
-        let found = match task {
-            None => None,
-            Some(task) => known_status(task.info(ctx).await)?.map(|info| (task, info)),
-        };
+        let found = known_task(ctx, record.task(ctx, None).await).await?;
         status.state = match found {
             None => SandboxState::NotReady,
             Some((task, TaskInfo { status: TaskStatus::Running, .. })) => {
@@ -427,15 +419,7 @@ impl<P: Ports> Service<P> {
             *io = Some(attached.clone());
             Ok(attached)
         };
-        let task = match record.task_attaching(ctx, attach).await {
-            Ok(task) => Some(task),
-            Err(error) if error.is_not_found() => None,
-            Err(error) => return Err(error.wrap("failed to load task")),
-        };
-        let found = match task {
-            None => None,
-            Some(task) => known_status(task.info(ctx).await)?.map(|info| (task, info)),
-        };
+        let found = known_task(ctx, record.task_attaching(ctx, attach).await).await?;
         // 4
         let Some((task, info)) = found else {
             match status.state() {
@@ -565,10 +549,19 @@ impl<P: Ports> Service<P> {
     }
 }
 
-/// A task may go between being found and being asked.
-fn known_status(info: Result<TaskInfo, Error>) -> Result<Option<TaskInfo>, Error> {
-    match info {
-        Ok(info) => Ok(Some(info)),
+/// A task that was looked up, with what it says of itself. It may go between being found and being
+/// asked.
+async fn known_task<P: Ports>(
+    ctx: &Context,
+    task: Result<Task<P>, Error>,
+) -> Result<Option<(Task<P>, TaskInfo)>, Error> {
+    let task = match task {
+        Ok(task) => task,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error.wrap("failed to load task")),
+    };
+    match task.info(ctx).await {
+        Ok(info) => Ok(Some((task, info))),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error.wrap("failed to get task status")),
     }

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::cri::{ContainerState, EventKind};
 use crate::metrics;
-use crate::ports::{Clock, Context, Errno, Error, Fs, Metrics, Name, Ports, Runtime, Signal};
+use crate::ports::{Clock, Context, Errno, Error, Fs, Metrics, Ports, Runtime, Signal};
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
@@ -147,17 +146,10 @@ impl<P: Ports> Service<P> {
     }
 
     fn delete_record_later(&self, container: &Container<P>) {
-        let (service, container) = (self.clone(), container.clone());
+        let container = container.clone();
         let id = container.id().to_owned();
-        self.ports.runtime().spawn(Name::new("cleanup", &id), async move {
-            let mut pause = FIRST_PAUSE;
-            loop {
-                service.ports.runtime().sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                if service.delete_record(&service.defer_context(), &container).await.is_ok() {
-                    return;
-                }
-            }
+        self.until_done(&id, async move |service| {
+            service.delete_record(&service.defer_context(), &container).await.is_ok()
         });
     }
 

@@ -112,21 +112,41 @@ impl<P: Ports> Service<P> {
             self.end_of_failed_start(container);
             return;
         }
-        let (service, container) = (self.clone(), container.clone());
+        let container = container.clone();
         let id = container.id().to_owned();
-        self.ports.runtime().spawn(Name::new("cleanup", &id), async move {
+        self.until_done(&id, async move |service| {
+            if service.is_removed(&container).await {
+                return true;
+            }
+            service.clean_up(&container, &mut left).await;
+            if left.is_empty() {
+                service.end_of_failed_start(&container);
+            }
+            left.is_empty()
+        });
+    }
+
+    /// Repeats in the background, with growing pauses, what has to succeed in the end.
+    pub(crate) fn until_done(
+        &self,
+        id: &str,
+        mut attempt: impl AsyncFnMut(&Self) -> bool + 'static,
+    ) {
+        let service = self.clone();
+        self.ports.runtime().spawn(Name::new("cleanup", id), async move {
             let mut pause = FIRST_PAUSE;
-            while !left.is_empty() {
+            loop {
                 service.ports.runtime().sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
-                let known = service.containers.get(container.id()).await;
-                if known.is_err_and(|error| error.is_not_found()) {
+                if attempt(&service).await {
                     return;
                 }
-                service.clean_up(&container, &mut left).await;
             }
-            service.end_of_failed_start(&container);
         });
+    }
+
+    async fn is_removed(&self, container: &Container<P>) -> bool {
+        self.containers.get(container.id()).await.is_err_and(|error| error.is_not_found())
     }
 
     /// Nothing more comes of the container: whoever waits for its end may go on.
@@ -138,19 +158,10 @@ impl<P: Ports> Service<P> {
 
     /// Writes the status as it is, in the background, until that succeeds.
     pub(crate) fn write_status_later(&self, container: &Container<P>) {
-        let (service, container) = (self.clone(), container.clone());
+        let container = container.clone();
         let id = container.id().to_owned();
-        self.ports.runtime().spawn(Name::new("cleanup", &id), async move {
-            let mut pause = FIRST_PAUSE;
-            loop {
-                service.ports.runtime().sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                let known = service.containers.get(container.id()).await;
-                let gone = known.is_err_and(|error| error.is_not_found());
-                if gone || container.status.update_sync(Ok).await.is_ok() {
-                    return;
-                }
-            }
+        self.until_done(&id, async move |service| {
+            service.is_removed(&container).await || container.status.update_sync(Ok).await.is_ok()
         });
     }
 
