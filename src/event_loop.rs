@@ -139,7 +139,7 @@ impl<P: Ports> Service<P> {
         let ctx = self.event_context();
         match self.containers.get(&exit.process_id).await {
             Ok(container) => {
-                let handled = self.handle_container_exit(&ctx, exit, &container).await;
+                let handled = self.handle_container_exit(&ctx, exit, &container, false).await;
                 return handled.map_err(|e| e.wrap("failed to handle container TaskExit event"));
             }
             Err(error) if error.is_not_found() => {}

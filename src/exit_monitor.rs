@@ -133,7 +133,7 @@ impl<P: Ports> Service<P> {
         let id = &exit.process_id;
         let handled = match kind {
             Kind::Container => match self.containers.get(id).await {
-                Ok(container) => self.handle_container_exit(&ctx, &exit, &container).await,
+                Ok(container) => self.handle_container_exit(&ctx, &exit, &container, true).await,
                 Err(error) if error.is_not_found() => Ok(()),
                 Err(error) => Err(error.wrap(format!("failed to get container {id}"))),
             },
@@ -153,6 +153,9 @@ impl<P: Ports> Service<P> {
     /// Deletes the task of a container whose process has ended, puts the exit on record and tells
     /// who waits for it (spec section 5.3). Safe to repeat.
     ///
+    /// `patient`: an exit that cannot be written is told to nobody yet, as it will be tried again soon;
+    /// whoever removes the container would take the exit along.
+    ///
     /// # Errors
     /// `failed to load task for container`, `failed to stop container`, `failed to update container
     /// state`; nobody is told then.
@@ -161,12 +164,13 @@ impl<P: Ports> Service<P> {
         ctx: &Context,
         exit: &TaskExit,
         container: &Container<P>,
+        patient: bool,
     ) -> Result<(), Error> {
         if self.quirks.has(Quirk::ExitDeletedFirst) {
             self.end_exited_task(ctx, container).await?;
         }
         let written = self.record_exit(exit, container).await;
-        if written.is_err() && self.quirks.has(Quirk::UnwrittenExitForgotten) {
+        if written.is_err() && (patient || self.quirks.has(Quirk::UnwrittenExitForgotten)) {
             return written;
         }
         // As long as the exit is not on record the task keeps it.

@@ -108,18 +108,34 @@ impl<P: Ports> Service<P> {
     }
 
     async fn records(&self, ctx: &Context, kind: &str) -> Result<Vec<Rc<ports::Record>>, Error> {
+        let gives_up = self.quirks.has(Quirk::RecoveryGivesUp);
+        let list = async |limited: &Context| {
+            self.ports.containerd().record_list(limited, (KIND_LABEL, kind)).await
+        };
+        let listed = self.asked(ctx, gives_up, list).await;
+        listed.map_err(|error| error.across_rpc(self.quirks))
+    }
+
+    /// The answer of `ask`, which is asked once if it `gives_up`; else again, each time under
+    /// [`LOAD_TIMEOUT`], until it succeeds or says that there is nothing.
+    async fn asked<T>(
+        &self,
+        ctx: &Context,
+        gives_up: bool,
+        ask: impl AsyncFn(&Context) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if gives_up {
+            return ask(ctx).await;
+        }
         let mut pause = FIRST_PAUSE;
         loop {
-            let limited = match self.quirks.has(Quirk::RecoveryGivesUp) {
-                true => ctx.clone(),
-                false => self.load_context(ctx),
-            };
-            let listed = self.ports.containerd().record_list(&limited, (KIND_LABEL, kind)).await;
-            match listed {
-                Err(error) if !self.quirks.has(Quirk::RecoveryGivesUp) => {
-                    warn!(%error, "the records of every {kind} cannot be listed yet");
+            match ask(&self.load_context(ctx)).await {
+                Err(error)
+                    if !error.is_not_found() && ctx.error(self.ports.clock().now()).is_none() =>
+                {
+                    warn!(%error, "asking again");
                 }
-                listed => return listed.map_err(|error| error.across_rpc(self.quirks)),
+                answer => return answer,
             }
             self.ports.runtime().sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -225,7 +241,7 @@ impl<P: Ports> Service<P> {
     async fn finish_removal(&self, ctx: &Context, record: &Record<P>) {
         let id = record.id();
         let extension = self.extension(ctx, record, Metadata::EXTENSION).await;
-        let meta = extension.and_then(|content| Metadata::decode(content.as_bytes()));
+        let meta = extension.and_then(|(content, _)| Metadata::decode(content.as_bytes()));
         let (root, state) =
             (self.config.container_root_dir(id), self.config.volatile_container_root_dir(id));
         for dir in [root, state] {
@@ -265,18 +281,25 @@ impl<P: Ports> Service<P> {
         }
     }
 
-    /// The content of the record's extension of this name, read from the store.
+    /// The content of the record's extension of this name, read from the store, and the context of
+    /// what is loaded next.
     async fn extension(
         &self,
         ctx: &Context,
         record: &Record<P>,
         name: &str,
-    ) -> Result<String, Error> {
-        let info =
-            record.info(ctx).await.map_err(|e| e.wrap("failed to get container extensions"))?;
+    ) -> Result<(String, Context), Error> {
+        let gives_up = self.quirks.has(Quirk::RecoveryGivesUpOnContainers);
+        // One budget for all of it, unless the asking takes as long as it takes.
+        let limited = self.load_context(ctx);
+        let info = self.asked(if gives_up { &limited } else { ctx }, gives_up, async |ctx| {
+            record.info(ctx).await
+        });
+        let info = info.await.map_err(|e| e.wrap("failed to get container extensions"))?;
+        let next = if gives_up { limited } else { self.load_context(ctx) };
         let found = info.extensions.iter().find(|(known, _)| known == name);
-        let content = found.map(|(_, content)| content.clone());
-        content
+        found
+            .map(|(_, content)| (content.clone(), next))
             .ok_or_else(|| Error::unknown(format!("metadata extension {} not found", quote(name))))
     }
 
@@ -291,8 +314,7 @@ impl<P: Ports> Service<P> {
         ctx: &Context,
         record: Record<P>,
     ) -> Result<(Sandbox<P>, Option<Watch<P>>), Error> {
-        let ctx = self.load_context(ctx);
-        let extension = self.extension(&ctx, &record, SandboxMetadata::EXTENSION).await?;
+        let (extension, ctx) = self.extension(ctx, &record, SandboxMetadata::EXTENSION).await?;
         let meta = SandboxMetadata::decode(extension.as_bytes()).map_err(|e| {
             e.wrap(format!(
                 "failed to unmarshal metadata extension {}",
@@ -351,9 +373,8 @@ impl<P: Ports> Service<P> {
         record: Record<P>,
     ) -> Result<(Container<P>, Option<Watch<P>>), Error> {
         let id = record.id().to_owned();
-        let ctx = self.load_context(ctx);
         // 1
-        let extension = self.extension(&ctx, &record, Metadata::EXTENSION).await?;
+        let (extension, ctx) = self.extension(ctx, &record, Metadata::EXTENSION).await?;
         let meta = Metadata::decode(extension.as_bytes()).map_err(|e| {
             e.wrap(format!("failed to unmarshal metadata extension {}", quote(Metadata::EXTENSION)))
         })?;

@@ -208,11 +208,11 @@ impl<P: Ports> Service<P> {
         let at = self.ports.clock().wall();
         let exit = TaskExit::of(container.id(), 0, UNKNOWN_EXIT_CODE, at);
         if self.quirks.has(Quirk::UnwrittenExitForgotten) {
-            return self.handle_container_exit(ctx, &exit, container).await;
+            return self.handle_container_exit(ctx, &exit, container, false).await;
         }
         // That it ended is certain, if not on record: the rest need not keep the client waiting.
         self.delete_container_task(ctx, container).await?;
-        if let Err(error) = self.handle_container_exit(ctx, &exit, container).await {
+        if let Err(error) = self.handle_container_exit(ctx, &exit, container, false).await {
             error!(%error, "failed to handle container TaskExit event {exit:?}");
             self.back_off(container.id(), Event::TaskExit(exit)).await;
         }

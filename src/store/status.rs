@@ -480,7 +480,12 @@ impl<P: Ports> StatusStorage<P> {
         change: impl FnOnce(Status) -> Status,
     ) -> Result<(), Error> {
         let _turn = self.turn.write().await;
-        let new = change(self.lock.read().await.with(Status::clone));
+        let old = self.lock.read().await.with(Status::clone);
+        let new = change(old.clone());
+        if new == old && !old.unknown {
+            // It is on the disk: a write that fails must not make it unknown.
+            return Ok(());
+        }
         let written = checkpoint(&self.ports, self.quirks, &self.root, &new).await;
         self.take_over(Status { unknown: new.unknown || written.is_err(), ..new }).await;
         written

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use shakedown_cri::ports::Instant;
+use shakedown_cri::store::Metadata;
 
 use super::judge::View;
 use super::{Id, Invariant, Notes, Watch};
@@ -30,15 +31,16 @@ impl Recovery {
     fn all_visible(view: &View<'_>, notes: &mut Notes) {
         let mut names: BTreeMap<_, Symbol> = BTreeMap::new();
         for (subject, plan) in view.subjects.iter().zip(&view.plan.containers) {
-            let exists = view.world.metadata.records.contains_key(&subject.id);
-            if !exists {
-                continue;
-            }
+            let Some(record) = view.world.metadata.records.get(&subject.id) else { continue };
             notes.judge(subject.peek.is_some(), view, || {
                 format!("{} is on record, but not visible after the recovery", subject.name)
             });
             if subject.peek.is_some() {
-                let name = (&plan.sandbox_id, &plan.config.name, plan.config.attempt);
+                // Only the record knows which attempt a kubelet made it.
+                let meta = record.extensions.iter().find(|(name, _)| name == Metadata::EXTENSION);
+                let meta = meta.and_then(|(_, meta)| Metadata::decode(meta.as_bytes()).ok());
+                let attempt = meta.map_or(plan.config.attempt, |meta| meta.config.attempt);
+                let name = (&plan.sandbox_id, &plan.config.name, attempt);
                 if let Some(other) = names.insert(name, subject.name) {
                     let what = format!("{other} and {} have the same name", subject.name);
                     notes.violate(view, what);
