@@ -117,7 +117,7 @@ impl<P: Ports> Service<P> {
     }
 
     /// The answer of `ask`, which is asked once if it `gives_up`; else again, each time under
-    /// [`LOAD_TIMEOUT`], until it succeeds or says that there is nothing.
+    /// [`LOAD_TIMEOUT`], until it succeeds or `ctx` ends.
     async fn asked<T>(
         &self,
         ctx: &Context,
@@ -130,9 +130,7 @@ impl<P: Ports> Service<P> {
         let mut pause = FIRST_PAUSE;
         loop {
             match ask(&self.load_context(ctx)).await {
-                Err(error)
-                    if !error.is_not_found() && ctx.error(self.ports.clock().now()).is_none() =>
-                {
+                Err(error) if ctx.error(self.ports.clock().now()).is_none() => {
                     warn!(%error, "asking again");
                 }
                 answer => return answer,
@@ -293,9 +291,13 @@ impl<P: Ports> Service<P> {
         // One budget for all of it, unless the asking takes as long as it takes.
         let limited = self.load_context(ctx);
         let info = self.asked(if gives_up { &limited } else { ctx }, gives_up, async |ctx| {
-            record.info(ctx).await
+            match record.info(ctx).await {
+                Err(error) if error.is_not_found() => Ok(Err(error)),
+                info => info.map(Ok),
+            }
         });
-        let info = info.await.map_err(|e| e.wrap("failed to get container extensions"))?;
+        let info =
+            info.await.flatten().map_err(|e| e.wrap("failed to get container extensions"))?;
         let next = if gives_up { limited } else { self.load_context(ctx) };
         let found = info.extensions.iter().find(|(known, _)| known == name);
         found

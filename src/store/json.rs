@@ -8,6 +8,7 @@ use serde_json::ser::{CharEscape, Formatter, Serializer};
 use serde_json::{Map, Value};
 
 use crate::ports::Error;
+use crate::quote::quote;
 
 /// Escapes what Go escapes on top of JSON: `<`, `>`, `&`, U+2028 and U+2029, and knows no `\b` and
 /// `\f`.
@@ -82,6 +83,19 @@ impl Object {
             }
         })?;
         Ok(Object::of(value)?.unwrap_or_else(|| Object(Map::new())))
+    }
+
+    /// The metadata of an extension; `None`: it has none.
+    ///
+    /// # Errors
+    /// As [`Object::parse`]; `unsupported version: …`.
+    pub(super) fn parse_metadata(raw: &[u8], supported: &str) -> Result<Option<Object>, Error> {
+        let mut versioned = Object::parse(raw)?;
+        let version: String = versioned.field("Version")?;
+        if version != supported {
+            return Err(Error::unknown(format!("unsupported version: {}", quote(&version))));
+        }
+        versioned.object("Metadata")
     }
 
     fn of(value: Value) -> Result<Option<Object>, Error> {

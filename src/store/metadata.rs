@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::json::{self, Object, is_empty};
 use crate::cri::{ContainerConfig, LinuxConfig, NamespaceMode, NamespaceOptions};
 use crate::ports::Error;
-use crate::quote::quote;
 
 const VERSION: &str = "v1";
 
@@ -189,12 +188,7 @@ impl Metadata {
     /// # Errors
     /// What is wrong with the JSON; `unsupported version: …`.
     pub fn decode(raw: &[u8]) -> Result<Metadata, Error> {
-        let mut versioned = Object::parse(raw)?;
-        let version: String = versioned.field("Version")?;
-        if version != VERSION {
-            return Err(Error::unknown(format!("unsupported version: {}", quote(&version))));
-        }
-        let Some(mut object) = versioned.object("Metadata")? else {
+        let Some(mut object) = Object::parse_metadata(raw, VERSION)? else {
             return Ok(Metadata::default());
         };
         Ok(Metadata {

@@ -8,7 +8,6 @@ use super::json::{self, Object, is_empty};
 use super::metadata::{Namespaces, decode_mode, number_of, pairs, str_is_empty};
 use crate::cri::{NamespaceOptions, SandboxConfig};
 use crate::ports::Error;
-use crate::quote::quote;
 
 const VERSION: &str = "v1";
 
@@ -117,12 +116,7 @@ impl SandboxMetadata {
     /// # Errors
     /// What is wrong with the JSON; `unsupported version: …`.
     pub fn decode(raw: &[u8]) -> Result<SandboxMetadata, Error> {
-        let mut versioned = Object::parse(raw)?;
-        let version: String = versioned.field("Version")?;
-        if version != VERSION {
-            return Err(Error::unknown(format!("unsupported version: {}", quote(&version))));
-        }
-        let Some(mut object) = versioned.object("Metadata")? else {
+        let Some(mut object) = Object::parse_metadata(raw, VERSION)? else {
             return Ok(SandboxMetadata::default());
         };
         Ok(SandboxMetadata {

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use shakedown_cri::ports::Instant;
-use shakedown_cri::store::Metadata;
+use shakedown_cri::ports::{Instant, Record};
 
 use super::judge::View;
 use super::{Id, Invariant, Notes, Watch};
@@ -16,6 +15,17 @@ use crate::turnstile::{Happened, Op, Symbol};
 pub struct Recovery {
     /// When the daemon was started that does not serve yet.
     since: Option<u64>,
+}
+
+/// The name that the container has on its node, by the metadata in its record: a kubelet gives the
+/// number of the attempt only when it creates it. `None`: the record has no metadata.
+fn node_name(record: &Record) -> Option<String> {
+    let (_, content) = record
+        .extensions
+        .iter()
+        .find(|(name, _)| name == "io.cri-containerd.container.metadata")?;
+    let meta: serde_json::Value = serde_json::from_str(content).ok()?;
+    Some(meta.get("Metadata")?.get("Name")?.as_str()?.to_owned())
 }
 
 impl Recovery {
@@ -30,18 +40,15 @@ impl Recovery {
 
     fn all_visible(view: &View<'_>, notes: &mut Notes) {
         let mut names: BTreeMap<_, Symbol> = BTreeMap::new();
-        for (subject, plan) in view.subjects.iter().zip(&view.plan.containers) {
+        for subject in view.subjects {
             let Some(record) = view.world.metadata.records.get(&subject.id) else { continue };
             notes.judge(subject.peek.is_some(), view, || {
                 format!("{} is on record, but not visible after the recovery", subject.name)
             });
             if subject.peek.is_some() {
-                // Only the record knows which attempt a kubelet made it.
-                let meta = record.extensions.iter().find(|(name, _)| name == Metadata::EXTENSION);
-                let meta = meta.and_then(|(_, meta)| Metadata::decode(meta.as_bytes()).ok());
-                let attempt = meta.map_or(plan.config.attempt, |meta| meta.config.attempt);
-                let name = (&plan.sandbox_id, &plan.config.name, attempt);
-                if let Some(other) = names.insert(name, subject.name) {
+                if let Some(name) = node_name(record)
+                    && let Some(other) = names.insert(name, subject.name)
+                {
                     let what = format!("{other} and {} have the same name", subject.name);
                     notes.violate(view, what);
                 }
