@@ -45,13 +45,12 @@ impl Recovery {
             notes.judge(subject.peek.is_some(), view, || {
                 format!("{} is on record, but not visible after the recovery", subject.name)
             });
-            if subject.peek.is_some() {
-                if let Some(name) = node_name(record)
-                    && let Some(other) = names.insert(name, subject.name)
-                {
-                    let what = format!("{other} and {} have the same name", subject.name);
-                    notes.violate(view, what);
-                }
+            if subject.peek.is_some()
+                && let Some(name) = node_name(record)
+                && let Some(other) = names.insert(name, subject.name)
+            {
+                let what = format!("{other} and {} have the same name", subject.name);
+                notes.violate(view, what);
             }
         }
     }
