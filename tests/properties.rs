@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use proptest::prelude::*;
-use shakedown::engine;
-use shakedown::oracle::{Menus, Script, Scripted, Weights};
-use shakedown::run::{Options, Outcome, Plan, run};
+use shakedown::engine::Engine;
+use shakedown::oracle::{Menus, Script, Scripted, Seeded, Weights};
+use shakedown::run::{Options, Outcome, Plan, run, run_under};
 use shakedown::scenario::{expand, parse};
 use shakedown::turnstile::{Limits, Moment, RecordingEntry, Sim, Stop, Symbol};
 use shakedown::world::World;
@@ -104,8 +104,9 @@ fn plan(text: &str) -> Rc<Plan> {
     Rc::new(Plan::new(&expansion.case(0)).unwrap_or_else(|errors| panic!("{errors:?}")))
 }
 
-fn seeded(profile: &'static Profile, seed: u64, weights: Weights) -> Options {
-    Options { profile, seed: Some((seed, weights)), ..Options::default() }
+fn seeded(text: &str, profile: &'static Profile, seed: u64, weights: Weights) -> Outcome {
+    let options = Options { profile, ..Options::default() };
+    run_under(&plan(text), &options, Box::new(Seeded::new(seed, weights)))
 }
 
 /// Moments that were set aside, in order.
@@ -154,7 +155,7 @@ proptest! {
         hold in 1_u32..600,
         keep in 1_u32..990,
     ) {
-        let outcome = run(&plan(PLAIN), &seeded(profile, seed, Weights { fault: 0, hold, keep }));
+        let outcome = seeded(PLAIN, profile, seed, Weights { fault: 0, hold, keep });
         prop_assert_eq!(&outcome.stop, &Stop::Idle);
         prop_assert!(violations(&outcome).is_empty(), "{:#?}", violations(&outcome));
         prop_assert!(outcome.answers.iter().all(|a| matches!(a.result, Some(Ok(_)))));
@@ -165,8 +166,8 @@ proptest! {
 
     #[test]
     fn the_same_decisions_bring_the_same_digest(profile in profiles(), seed in any::<u64>()) {
-        let options = seeded(profile, seed, Weights { fault: 10, hold: 50, keep: 700 });
-        let (first, second) = (run(&plan(CROWDED), &options), run(&plan(CROWDED), &options));
+        let weights = Weights { fault: 10, hold: 50, keep: 700 };
+        let [first, second] = [(); 2].map(|()| seeded(CROWDED, profile, seed, weights));
         prop_assert_eq!(first.recording.moments, second.recording.moments);
         prop_assert_eq!(first.digest, second.digest);
     }
@@ -174,8 +175,7 @@ proptest! {
     /// Faults that were chosen by chance are a scenario that needs no chance.
     #[test]
     fn recorded_faults_replay_as_a_script(profile in profiles(), seed in any::<u64>()) {
-        let options = seeded(profile, seed, Weights { fault: 20, hold: 0, keep: 0 });
-        let recorded = run(&plan(CROWDED), &options);
+        let recorded = seeded(CROWDED, profile, seed, Weights { fault: 20, hold: 0, keep: 0 });
         let mut replay = (*plan(CROWDED)).clone();
         replay.script = script_of(&recorded);
         let replayed = run(&Rc::new(replay), &Options { profile, ..Options::default() });
@@ -193,7 +193,7 @@ proptest! {
         hold in 0_u32..300,
         keep in 0_u32..990,
     ) {
-        let outcome = run(&plan(CROWDED), &seeded(profile, seed, Weights { fault, hold, keep }));
+        let outcome = seeded(CROWDED, profile, seed, Weights { fault, hold, keep });
         prop_assert_eq!(&outcome.stop, &Stop::Idle);
         prop_assert!(outcome.reaped.is_some());
         let judged = outcome.judgement.findings.iter().filter(|finding| finding.evaluated > 0);
@@ -204,12 +204,11 @@ proptest! {
 /// The schedules above are only worth something if they differ.
 #[test]
 fn seeds_make_schedules_that_differ() {
-    let plan = plan(PLAIN);
     let weights = Weights { fault: 0, hold: 200, keep: 700 };
     let mut digests = BTreeSet::new();
     let mut with_holds = 0;
     for seed in 0..50 {
-        let outcome = run(&plan, &seeded(&Profile::ALL[0], seed, weights));
+        let outcome = seeded(PLAIN, &Profile::ALL[0], seed, weights);
         with_holds += usize::from(!held(&outcome).is_empty());
         digests.insert(outcome.digest);
     }
@@ -267,7 +266,7 @@ fn alone(future: LocalFuture<()>) -> (Stop, u64) {
         let stop = sim.run_until(None).await;
         (stop, sim.with_recording(|recording| recording.moments))
     };
-    engine::run(&sim, conductor)
+    Engine::default().run(&sim, conductor)
 }
 
 #[test]

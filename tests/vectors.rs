@@ -13,7 +13,7 @@ use serde::de::{self, DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use shakedown::engine;
+use shakedown::engine::Engine;
 use shakedown::oracle::{Menus, Script, Scripted};
 use shakedown::scenario::duration;
 use shakedown::turnstile::{Limits, Sim, Symbol};
@@ -558,7 +558,7 @@ fn on_a_node<F: Future<Output = Outcome> + 'static>(
         sim.start_task(Symbol::of("script"), script);
         sim.run_until(None).await
     };
-    engine::run(&sim, whole);
+    Engine::default().run(&sim, whole);
     outcome.replace(Ok(()))
 }
 

@@ -10,6 +10,7 @@ use std::task::{Poll, Waker};
 use divan::{Bencher, counter::ItemsCount};
 use madsim::Config;
 use madsim::runtime::Runtime;
+use shakedown::engine::Engine;
 use shakedown::run::{Options, Outcome, Plan, run};
 use shakedown::turnstile::Stop;
 
@@ -61,6 +62,12 @@ fn complete(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn without_judge(bencher: Bencher<'_, '_>) {
     start(bencher, &Options { judge: false, ..Options::default() });
+}
+
+/// On the engine of search.
+#[divan::bench]
+fn complete_bare(bencher: Bencher<'_, '_>) {
+    start(bencher, &Options { engine: Engine::Bare, ..Options::default() });
 }
 
 /// As many moments on madsim with nothing of ours: tasks in a ring, each poll wakes the next task,

@@ -1,7 +1,6 @@
-//! A bare loop that polls what the turnstile admits: the engine of a build without madsim.
+//! A bare loop that polls what the turnstile admits: the engine of search, and of a build without madsim.
 //!
-//! It keeps nothing of the real world out of code under test; for the same decisions it yields the same
-//! recording as madsim, which CI compares.
+//! It keeps nothing of the real world out of code under test: what it finds is replayed on madsim.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

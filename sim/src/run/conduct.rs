@@ -17,9 +17,9 @@ use super::compile::{CallPlan, ContainerPlan, Plan, SandboxPlan};
 use super::daemon::Daemon;
 use super::kubelet::{self, Kubelet, Mailbox, TellWhenOver};
 use super::outcome::{Answer, EventSeen, Leftovers, Outcome, Snapshot, StatusShot};
-use crate::engine;
+use crate::engine::Engine;
 use crate::invariants::Judge;
-use crate::oracle::{CrashAt, Menus, Oracle, Scripted, Seeded, Weights};
+use crate::oracle::{CrashAt, Menus, Oracle, Scripted};
 use crate::scenario::{Action, InitialState, SandboxState as PlannedSandbox};
 use crate::turnstile::{ClientCall, Fate, Limits, Moment, Op, Sim, Stop, Symbol};
 use crate::world::Occurrence;
@@ -31,8 +31,7 @@ const AFTERMATH: Duration = Duration::from_secs(150);
 #[derive(Clone)]
 pub struct Options {
     pub profile: &'static Profile,
-    /// `None`: the scenario's own decisions; else random ones from the seed.
-    pub seed: Option<(u64, Weights)>,
+    pub engine: Engine,
     pub limits: Limits,
     /// Record what the service logs.
     pub logs: bool,
@@ -47,7 +46,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             profile: &Profile::ALL[0],
-            seed: None,
+            engine: Engine::default(),
             limits: Limits::default(),
             logs: false,
             calls: false,
@@ -57,12 +56,13 @@ impl Default for Options {
     }
 }
 
-/// Runs a plan.
+/// Runs a plan with the decisions of its scenario.
 pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
-    let oracle: Box<dyn Oracle> = match options.seed {
-        Some((seed, weights)) => Box::new(Seeded::new(seed, weights)),
-        None => Box::new(Scripted::new(&plan.script)),
-    };
+    run_under(plan, options, Box::new(Scripted::new(&plan.script)))
+}
+
+/// Runs a plan with the decisions of an oracle.
+pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) -> Outcome {
     let mut world = plan.world(options.profile.quirks);
     for container in &plan.containers {
         let actor = match container.state {
@@ -101,10 +101,11 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
     if options.calls {
         sim.with_recording(|recording| recording.calls = Some(Vec::new()));
     }
+    let engine = options.engine;
     if options.logs {
-        crate::run::logs::with_logs(&sim, || engine::run(&sim, conductor.conduct()))
+        crate::run::logs::with_logs(&sim, || engine.run(&sim, conductor.conduct()))
     } else {
-        engine::run(&sim, conductor.conduct())
+        engine.run(&sim, conductor.conduct())
     }
 }
 

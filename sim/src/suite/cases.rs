@@ -10,6 +10,7 @@ use super::guard::guarded;
 use super::source::Source;
 use super::sweep;
 use super::verdict::{Kind, Reason, Verdict};
+use crate::engine::Engine;
 use crate::oracle::Menus;
 use crate::run::{Options, Outcome, Plan, RunError, run};
 use crate::scenario::{Case, Diagnostic, Expansion, Fault, Filter, Span, expand};
@@ -22,6 +23,7 @@ const STALE_MAX: usize = 5;
 #[derive(Clone, Default)]
 pub struct Runner {
     menus: Rc<Menus>,
+    engine: Engine,
 }
 
 /// The cases of a file under one profile: the values of a sweep depend on what the profile does.
@@ -57,8 +59,12 @@ impl Runner {
         Self::default()
     }
 
+    pub fn on(engine: Engine) -> Self {
+        Runner { engine, ..Self::default() }
+    }
+
     fn run(&self, plan: &Rc<Plan>, options: Options) -> Result<Outcome, String> {
-        let options = Options { menus: self.menus.clone(), ..options };
+        let options = Options { menus: self.menus.clone(), engine: self.engine, ..options };
         guarded(&plan.case, || run(plan, &options))
     }
 
