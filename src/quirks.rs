@@ -243,12 +243,6 @@ quirks! {
         shown: "concurrent/stop-against-start-at-every-moment",
         what: "a stop during a start answers success and does nothing",
     },
-    SandboxCheckedOnce {
-        id: "sandbox-checked-once", part: Service, since: None, fixed: [],
-        known: "containerd #9160", breaks: ["I10"],
-        shown: "concurrent/the-pause-process-dies-at-every-moment-of-a-start",
-        what: "a start does not see that its sandbox was stopped or died meanwhile",
-    },
     SandboxExitKeepsContainers {
         id: "sandbox-exit-keeps-containers", part: Service, since: None, fixed: [],
         known: "spec section 5.3", breaks: ["I10"],
@@ -263,7 +257,7 @@ quirks! {
     },
     FailureStatusNotRetried {
         id: "failure-status-not-retried", part: Service, since: None, fixed: [],
-        known: "spec section 1.3", breaks: ["I4"],
+        known: "spec section 1.3", breaks: ["I4", "I7"],
         shown: "checkpoint/neither-status-can-be-written",
         what: "when the failure status cannot be written the container stays as it was",
     },
@@ -323,7 +317,7 @@ quirks! {
     },
     ExitReportTrusted {
         id: "exit-report-trusted", part: Service, since: None, fixed: [],
-        known: "containerd #12678", breaks: ["I6", "I7", "I8"],
+        known: "containerd #12678", breaks: ["I5", "I6", "I7", "I8", "I12"],
         shown: "exit/the-exit-is-lost-by-the-shim",
         what: "an exit that the shim does not report is never looked for",
     },
@@ -376,6 +370,12 @@ quirks! {
         shown: "crash/the-daemon-is-killed-at-every-moment-of-a-start",
         what: "a container whose created task recovery deletes keeps the pipes that this closed",
     },
+    OldPipesKept {
+        id: "old-pipes-kept", part: Service, since: None, fixed: [],
+        known: "spec section 8.2", breaks: ["I1"],
+        shown: "crash/a-start-fails-whose-container-has-pipes-of-an-earlier-daemon",
+        what: "recovery makes new pipes for a created container beside those of the daemon before it",
+    },
     RecoveryGivesUpOnContainers {
         id: "recovery-gives-up-on-containers", part: Service, since: None, fixed: [],
         known: "spec section 8.2", breaks: ["I9", "I11", "I16"],
@@ -426,7 +426,7 @@ quirks! {
     },
     CallsUnbounded {
         id: "calls-unbounded", part: Service, since: None, fixed: [],
-        known: "spec section 0.4", breaks: ["I5", "I6"],
+        known: "spec section 0.4", breaks: ["I5", "I6", "I7", "I8", "I9", "I12"],
         shown: "start/the-task-service-hangs-and-the-client-has-no-deadline",
         what: "a call whose client has no deadline has none",
     },
@@ -446,7 +446,7 @@ quirks! {
         id: "exit-deleted-first", part: Service, since: None, fixed: [],
         known: "spec section 5.3", breaks: ["I7"],
         shown: "crash/the-daemon-is-killed-at-every-moment-of-the-exit-handler",
-        what: "the exit handler deletes the task, and with it the exit, before the exit is on record",
+        what: "a task is deleted, and with it what happened to it, before its end is on record",
     },
     CutStartForgotten {
         id: "cut-start-forgotten", part: Service, since: None, fixed: [],

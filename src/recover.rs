@@ -197,12 +197,9 @@ impl<P: Ports> Service<P> {
 
     async fn recover_container(&self, ctx: &Context, record: Record<P>) -> Result<(), Error> {
         let id = record.id().to_owned();
-        if !self.quirks.has(Quirk::RecordDeletedFirst) && self.is_cut_off(ctx, &record).await {
-            self.finish_removal(ctx, &record).await;
-            return Ok(());
-        }
         let (container, watch) = match self.load_container(ctx, record).await {
-            Ok(loaded) => loaded,
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => return Ok(()),
             Err(error) => {
                 error!(%error, "Failed to load container {}", quote(&id));
                 return Ok(());
@@ -226,34 +223,40 @@ impl<P: Ports> Service<P> {
             .map_err(|e| e.wrap(format!("failed to reserve container name {}", quote(&name))))
     }
 
-    /// Whether a crash cut the removal of a container off, or its creation: it is on record, but has
-    /// neither a status nor a task.
-    async fn is_cut_off(&self, ctx: &Context, record: &Record<P>) -> bool {
-        let root = self.config.container_root_dir(record.id());
-        let status = self.ports.fs().read_file(&format!("{root}/status")).await;
-        status.is_err_and(|error| error.is(Errno::ENOENT))
-            && record.task(ctx, None).await.is_err_and(|error| error.is_not_found())
+    /// The status on the disk. A read that fails may succeed the next time.
+    async fn stored_status(&self, ctx: &Context, root: &str) -> Result<Status, Error> {
+        let gives_up = self.quirks.has(Quirk::RecoveryGivesUpOnContainers);
+        let raw = self.asked(ctx, gives_up, async |_| {
+            match StatusStorage::read(&self.ports, root).await {
+                Err(error) if error.is_not_found() => Ok(Err(error)),
+                raw => raw.map(Ok),
+            }
+        });
+        StatusStorage::<P>::parse(&raw.await.flatten()?)
     }
 
-    /// Takes up where a removal was cut off. What fails is left to the next recovery.
-    async fn finish_removal(&self, ctx: &Context, record: &Record<P>) {
+    /// Takes up where a crash cut the removal of a container off, or its creation. False when that fails
+    /// for too long: the container is still there, then, and can be removed by its clients.
+    async fn finish_removal(&self, ctx: &Context, record: &Record<P>, meta: &Metadata) -> bool {
         let id = record.id();
-        let extension = self.extension(ctx, record, Metadata::EXTENSION).await;
-        let meta = extension.and_then(|(content, _)| Metadata::decode(content.as_bytes()));
-        let (root, state) =
-            (self.config.container_root_dir(id), self.config.volatile_container_root_dir(id));
-        for dir in [root, state] {
-            if let Err(error) = self.ensure_remove_all(&dir).await {
+        for dir in [self.config.container_root_dir(id), self.config.volatile_container_root_dir(id)]
+        {
+            let limited = self.load_context(ctx);
+            let removed = self.asked(&limited, false, async |_| self.ensure_remove_all(&dir).await);
+            if let Err(error) = removed.await {
                 warn!(%error, "failed to remove the directory {}", quote(&dir));
-                return;
+                return false;
             }
         }
-        if let Ok(meta) = meta {
-            self.send_container_event(ctx, id, &meta.sandbox_id, EventKind::Deleted).await;
+        self.send_container_event(ctx, id, &meta.sandbox_id, EventKind::Deleted).await;
+        let limited = self.load_context(ctx);
+        let deleted =
+            self.asked(&limited, false, async |limited| self.delete_record(limited, record).await);
+        if let Err(error) = deleted.await {
+            error!(%error, "the record of a removed container stays for now");
+            self.delete_record_later(record);
         }
-        if let Err(error) = record.delete_with_snapshot(ctx).await {
-            warn!(%error, "failed to delete the record of the removed container {}", quote(id));
-        }
+        true
     }
 
     /// Sends the events of a container that its clients may not have been told before the daemon died.
@@ -288,7 +291,6 @@ impl<P: Ports> Service<P> {
         name: &str,
     ) -> Result<(String, Context), Error> {
         let gives_up = self.quirks.has(Quirk::RecoveryGivesUpOnContainers);
-        // One budget for all of it, unless the asking takes as long as it takes.
         let limited = self.load_context(ctx);
         let info = self.asked(if gives_up { &limited } else { ctx }, gives_up, async |ctx| {
             match record.info(ctx).await {
@@ -298,11 +300,19 @@ impl<P: Ports> Service<P> {
         });
         let info =
             info.await.flatten().map_err(|e| e.wrap("failed to get container extensions"))?;
-        let next = if gives_up { limited } else { self.load_context(ctx) };
+        let next = self.next_budget(ctx, limited);
         let found = info.extensions.iter().find(|(known, _)| known == name);
         found
             .map(|(_, content)| (content.clone(), next))
             .ok_or_else(|| Error::unknown(format!("metadata extension {} not found", quote(name))))
+    }
+
+    /// One budget for all that is loaded of a container, unless the asking takes as long as it takes.
+    fn next_budget(&self, whole: &Context, spent: Context) -> Context {
+        match self.quirks.has(Quirk::RecoveryGivesUpOnContainers) {
+            true => spent,
+            false => self.load_context(whole),
+        }
     }
 
     fn load_context(&self, ctx: &Context) -> Context {
@@ -368,32 +378,40 @@ impl<P: Ports> Service<P> {
         Ok(())
     }
 
-    /// Spec section 8.2. The watch as in [`Service::load_sandbox`].
+    /// Spec section 8.2. The watch as in [`Service::load_sandbox`]. `None` when what is on record is the
+    /// rest of a removal or a creation, without a status and a task, and is gone now.
     async fn load_container(
         &self,
-        ctx: &Context,
+        whole: &Context,
         record: Record<P>,
-    ) -> Result<(Container<P>, Option<Watch<P>>), Error> {
+    ) -> Result<Option<(Container<P>, Option<Watch<P>>)>, Error> {
         let id = record.id().to_owned();
         // 1
-        let (extension, ctx) = self.extension(ctx, &record, Metadata::EXTENSION).await?;
+        let (extension, ctx) = self.extension(whole, &record, Metadata::EXTENSION).await?;
         let meta = Metadata::decode(extension.as_bytes()).map_err(|e| {
             e.wrap(format!("failed to unmarshal metadata extension {}", quote(Metadata::EXTENSION)))
         })?;
         // 2
         let root = self.config.container_root_dir(&id);
-        let status = match StatusStorage::load(&self.ports, &root).await {
-            Ok(status) => status,
-            Err(error) => {
-                warn!(%error, "Failed to load container status for {}", quote(&id));
-                Status {
-                    exit_code: UNKNOWN_EXIT_CODE,
-                    reason: UNKNOWN_EXIT_REASON.into(),
-                    unknown: true,
-                    ..Status::default()
-                }
+        let stored = self.stored_status(&ctx, &root).await;
+        if !self.quirks.has(Quirk::RecordDeletedFirst)
+            && stored.as_ref().is_err_and(Error::is_not_found)
+            && record.task(&ctx, None).await.is_err_and(|error| error.is_not_found())
+            && !StatusStorage::is_disowned(&self.ports, &root).await
+            && self.finish_removal(whole, &record, &meta).await
+        {
+            return Ok(None);
+        }
+        let ctx = self.next_budget(whole, ctx);
+        let status = stored.unwrap_or_else(|error| {
+            warn!(%error, "Failed to load container status for {}", quote(&id));
+            Status {
+                exit_code: UNKNOWN_EXIT_CODE,
+                reason: UNKNOWN_EXIT_REASON.into(),
+                unknown: true,
+                ..Status::default()
             }
-        };
+        });
         // 3 to 5
         let mut found = Found { status, io: None, watch: None, ended: None };
         let loaded = self.load_status(&ctx, &record, &meta, &mut found).await;
@@ -423,7 +441,7 @@ impl<P: Ports> Service<P> {
             warn!(%error, "the status of container {} is not written back yet", quote(&id));
             self.write_status_later(&container);
         }
-        Ok((container, watch))
+        Ok(Some((container, watch)))
     }
 
     /// Brings the status that was read from the disk up to what became of the task since.
@@ -467,6 +485,10 @@ impl<P: Ports> Service<P> {
         match info.status {
             TaskStatus::Created => {
                 gone_is_fine(task.delete_with_kill(ctx).await)?;
+                if state == ContainerState::Exited && !self.quirks.has(Quirk::ExitDeletedFirst) {
+                    // The rollback of its start was cut off.
+                    return Ok(());
+                }
                 if state != ContainerState::Created {
                     return Err(unexpected("created"));
                 }
@@ -508,8 +530,11 @@ impl<P: Ports> Service<P> {
                     *ended = Some(task);
                 }
                 let exit = info.exit.unwrap_or(ports::Exit { code: 0, at: 0 });
-                status.finished_at = exit.at;
-                status.exit_code = exit.code;
+                // What is on record may be the failure of a start, which says more.
+                if state != ContainerState::Exited || self.quirks.has(Quirk::ExitDeletedFirst) {
+                    status.finished_at = exit.at;
+                    status.exit_code = exit.code;
+                }
             }
             other => {
                 let word = quote(other.word());
@@ -522,6 +547,12 @@ impl<P: Ports> Service<P> {
     /// New pipes for a container that can be started.
     async fn new_io(&self, meta: &Metadata) -> Result<Rc<ContainerIo<P>>, Error> {
         let dir = self.config.volatile_container_root_dir(&meta.id);
+        if !self.quirks.has(Quirk::OldPipesKept) {
+            let old = ContainerIo::<P>::base(&dir);
+            if let Err(error) = self.ports.fs().remove_tree(&old).await {
+                warn!(%error, "failed to remove the old pipes {}", quote(&old));
+            }
+        }
         let (tty, stdin) = (meta.config.tty, meta.config.stdin);
         let made = ContainerIo::create(&self.ports, &meta.id, &dir, tty, stdin).await;
         made.map(Rc::new).map_err(|e| e.wrap("failed to create container io"))

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::client::Record;
 use crate::cri::{ContainerState, EventKind};
 use crate::metrics;
 use crate::ports::{Clock, Context, Errno, Error, Fs, Metrics, Ports, Runtime, Signal};
@@ -107,7 +108,7 @@ impl<P: Ports> Service<P> {
             }
         }
         if self.quirks.has(Quirk::RecordDeletedFirst) {
-            self.delete_record(ctx, container).await?;
+            self.delete_record(ctx, &container.record).await?;
         } else {
             // A removal that is cut off is taken up by who finds the record: it goes last.
             self.delete_container_task(ctx, container).await?;
@@ -127,29 +128,33 @@ impl<P: Ports> Service<P> {
         self.names.release_by_id(id).await;
         self.send_container_event(ctx, id, sandbox_id, EventKind::Deleted).await;
         if !self.quirks.has(Quirk::RecordDeletedFirst)
-            && let Err(error) = self.delete_record(ctx, container).await
+            && let Err(error) = self.delete_record(ctx, &container.record).await
         {
             error!(%error, "the record of a removed container stays for now");
-            self.delete_record_later(container);
+            self.delete_record_later(&container.record);
         }
         Ok(())
     }
 
-    async fn delete_record(&self, ctx: &Context, container: &Container<P>) -> Result<(), Error> {
-        match container.record.delete_with_snapshot(ctx).await {
+    pub(crate) async fn delete_record(
+        &self,
+        ctx: &Context,
+        record: &Record<P>,
+    ) -> Result<(), Error> {
+        match record.delete_with_snapshot(ctx).await {
             Err(error) if !error.is_not_found() => {
-                let id = quote(container.id());
+                let id = quote(record.id());
                 Err(error.wrap(format!("failed to delete containerd container {id}")))
             }
             _ => Ok(()),
         }
     }
 
-    fn delete_record_later(&self, container: &Container<P>) {
-        let container = container.clone();
-        let id = container.id().to_owned();
+    pub(crate) fn delete_record_later(&self, record: &Record<P>) {
+        let record = record.clone();
+        let id = record.id().to_owned();
         self.until_done(&id, async move |service| {
-            service.delete_record(&service.defer_context(), &container).await.is_ok()
+            service.delete_record(&service.defer_context(), &record).await.is_ok()
         });
     }
 

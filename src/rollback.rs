@@ -16,15 +16,25 @@ pub(crate) struct Leftovers<P: Ports> {
     pub task: bool,
     /// R3: NRI has to hear of the stop, with the sandbox as it heard of the start.
     pub nri: Option<Sandbox<P>>,
-    /// R1a: the failure is not on record.
+    /// R1a: the failure is not on record, or not all that it means is so yet.
     pub failure: Option<Failure>,
 }
 
 /// Why a start failed, as the status is to tell it.
 pub(crate) struct Failure {
     /// Wall-clock nanoseconds; 0 before the first attempt to write it.
-    pub at: i64,
-    pub message: String,
+    at: i64,
+    message: String,
+    /// It is on the disk.
+    recorded: bool,
+    /// What is on the disk instead was set aside.
+    disowned: bool,
+}
+
+impl Failure {
+    pub fn new(message: String) -> Self {
+        Failure { at: 0, message, recorded: false, disowned: false }
+    }
 }
 
 impl<P: Ports> Leftovers<P> {
@@ -55,8 +65,29 @@ impl<P: Ports> Service<P> {
         false
     }
 
-    /// R2. `task`: the handle that the start had, if it had one.
-    pub(crate) async fn roll_back_task(
+    /// R2, R3 and R1a, as far as they can be done now; `task`: the handle that the start had, if it had
+    /// one. True as in [`Service::roll_back_nri`].
+    pub(crate) async fn undo(
+        &self,
+        container: &Container<P>,
+        task: Option<Task<P>>,
+        left: &mut Leftovers<P>,
+    ) -> bool {
+        if left.task {
+            if !self.quirks.has(Quirk::ExitDeletedFirst) {
+                // Should the daemon die, only the task tells of the start otherwise.
+                self.roll_back_status(container, left).await;
+            }
+            self.roll_back_task(container, task, left).await;
+        }
+        // Plugins hear of it when nothing runs any more.
+        let crashed = !left.task && self.roll_back_nri(container, left).await;
+        self.roll_back_status(container, left).await;
+        crashed
+    }
+
+    /// R2.
+    async fn roll_back_task(
         &self,
         container: &Container<P>,
         task: Option<Task<P>>,
@@ -79,7 +110,7 @@ impl<P: Ports> Service<P> {
     }
 
     /// R1a. What may still run is not declared dead, but unknown.
-    pub(crate) async fn roll_back_status(&self, container: &Container<P>, left: &mut Leftovers<P>) {
+    async fn roll_back_status(&self, container: &Container<P>, left: &mut Leftovers<P>) {
         let Some(mut failure) = left.failure.take() else { return };
         if failure.at == 0 {
             failure.at = self.ports.clock().wall();
@@ -91,13 +122,21 @@ impl<P: Ports> Service<P> {
             let reason = if killed { OOM_REASON } else { START_FAILURE_REASON };
             Status { unknown, ..status.start_failed(reason, &failure.message, failure.at) }
         };
-        let written = if self.quirks.has(Quirk::FailureStatusNotRetried) {
-            container.status.update_sync(|status| Ok(failed(status))).await
+        let storage = &container.status;
+        let retried = !self.quirks.has(Quirk::FailureStatusNotRetried);
+        let written = if failure.recorded {
+            storage.update(|status| Ok(failed(status))).await
+        } else if retried {
+            storage.update_sync_or_unknown(failed).await
         } else {
-            container.status.update_sync_or_unknown(failed).await
+            storage.update_sync(|status| Ok(failed(status))).await
         };
+        failure.recorded |= written.is_ok();
         if let Err(error) = &written {
             error!(%error, "failed to set start failure state for container {}", quote(container.id()));
+            failure.disowned |= retried && storage.disown().await.is_ok();
+        } else if failure.disowned {
+            failure.disowned = storage.forget_disowned().await.is_err();
         }
         left.failure = (written.is_err() || unknown).then_some(failure);
     }
@@ -118,7 +157,7 @@ impl<P: Ports> Service<P> {
             if service.is_removed(&container).await {
                 return true;
             }
-            service.clean_up(&container, &mut left).await;
+            service.undo(&container, None, &mut left).await;
             if left.is_empty() {
                 service.end_of_failed_start(&container);
             }
@@ -163,15 +202,5 @@ impl<P: Ports> Service<P> {
         self.until_done(&id, async move |service| {
             service.is_removed(&container).await || container.status.update_sync(Ok).await.is_ok()
         });
-    }
-
-    async fn clean_up(&self, container: &Container<P>, left: &mut Leftovers<P>) {
-        if left.task {
-            self.roll_back_task(container, None, left).await;
-        }
-        if !left.task {
-            self.roll_back_nri(container, left).await;
-        }
-        self.roll_back_status(container, left).await;
     }
 }

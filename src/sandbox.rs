@@ -4,6 +4,7 @@
 use crate::client::Record;
 use crate::cri::{self, EventKind, SandboxState};
 use crate::ports::{self, Clock, Context, Error, Ports, Signal};
+use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
 use crate::stop::SIGKILL;
@@ -142,11 +143,18 @@ impl<P: Ports> Service<P> {
             Err(_) => return Ok(()),
         };
         let kill = async || {
-            match task.kill(ctx, SIGKILL, false).await {
+            let is_gone = match task.kill(ctx, SIGKILL, false).await {
                 Err(error) if !error.is_not_found() => {
                     return Err(error.wrap("failed to kill sandbox container"));
                 }
-                _ => {}
+                killed => killed.is_err(),
+            };
+            // As in stopping a container whose process is gone.
+            if is_gone
+                && !self.quirks.has(Quirk::ExitReportTrusted)
+                && sandbox.stopped.wait(&self.event_context()).await.is_err()
+            {
+                return self.handle_sandbox_exit(ctx, sandbox).await;
             }
             let stopped = sandbox.stopped.wait(ctx).await;
             stopped.map_err(|e| e.wrap(format!("wait sandbox container {}", quote(id))))

@@ -92,6 +92,15 @@ impl<P: Ports> Service<P> {
         Context::background().with_timeout(self.ports.clock().now(), DEFER_TIMEOUT)
     }
 
+    /// The context of what the service looks up or does on nobody's behalf. It has no end with
+    /// [`Quirk::CallsUnbounded`].
+    pub(crate) fn own_context(&self) -> Context {
+        match self.quirks.has(Quirk::CallsUnbounded) {
+            true => Context::background(),
+            false => self.defer_context(),
+        }
+    }
+
     /// The context that a call works under: its client's, whose patience is not endless without
     /// [`Quirk::CallsUnbounded`]. `grace`: seconds that the call is to wait for what it asks for.
     fn call_context(&self, ctx: &Context, grace: i64) -> Context {

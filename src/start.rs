@@ -178,14 +178,6 @@ impl<P: Ports> Service<P> {
             })
             .await
             .map_err(|e| e.wrap(format!("failed to update container {} state", quote(id))))?;
-        if !self.quirks.has(Quirk::SandboxCheckedOnce)
-            && sandbox.status().await.state != SandboxState::Ready
-        {
-            return Err(Error::unknown(format!(
-                "sandbox container {} is not running",
-                quote(sandbox_id)
-            )));
-        }
         // 16: after the checkpoint, so that the exit is written over RUNNING and never before it.
         let watch = || self.start_container_exit_monitor(Context::background(), id, pid, exit);
         // 17
@@ -217,36 +209,28 @@ impl<P: Ports> Service<P> {
     ) -> bool {
         let id = container.id();
         debug!(error = %cause, "rolling back the start of container {}", quote(id));
+        // Its creation may have failed after it was made.
+        let asked = rollback.task_asked && !self.quirks.has(Quirk::RollbackDeleteNotRetried);
         let mut left = Leftovers {
-            task: rollback.task.is_some(),
+            task: rollback.task.is_some() || asked,
             nri: rollback.nri,
-            failure: Some(Failure { at: 0, message: cause.message.clone() }),
+            failure: Some(Failure::new(cause.message.clone())),
         };
-        if !self.quirks.has(Quirk::RollbackDeleteNotRetried) {
-            // Its creation may have failed after it was made.
-            left.task |= rollback.task_asked;
-        }
         // R3
         let mut crashed = false;
         if self.quirks.has(Quirk::NriStopBeforeKill) {
             crashed = self.roll_back_nri(container, &mut left).await;
         }
         drop(rollback.sync_block);
-        // R2
-        if left.task {
-            self.roll_back_task(container, rollback.task, &mut left).await;
-        } else if !self.quirks.has(Quirk::PipesKeptOnEarlyFailure)
+        if !left.task
+            && !self.quirks.has(Quirk::PipesKeptOnEarlyFailure)
             && let Some(io) = &container.io
         {
             io.cancel();
             io.close().await;
         }
-        // R3, when nothing runs any more.
-        if !left.task {
-            crashed |= self.roll_back_nri(container, &mut left).await;
-        }
-        // R1a
-        self.roll_back_status(container, &mut left).await;
+        // R2, R3 and R1a
+        crashed |= self.undo(container, rollback.task, &mut left).await;
         self.clean_up_later(container, left);
         crashed
     }

@@ -110,7 +110,10 @@ fn axes_of(calls: &[String]) -> impl Strategy<Value = Vec<Axis>> + use<> {
             axes.extend(code.map(|values| axis("code", values)));
             axes.extend(op.map(|values| axis("1-op", values)));
             if moment {
-                axes.push(axis("moment", AxisValues::EveryMomentOf(actor.clone())));
+                axes.push(axis(
+                    "moment",
+                    AxisValues::EveryMomentOf { actor: actor.clone(), from: None },
+                ));
             }
             if site {
                 let actor = "exit-monitor(web)".to_owned();
@@ -507,7 +510,7 @@ fn a_filter(known: &Known) -> BoxedStrategy<Filter> {
             let sites = ["backoff/lock#1", "backoff/task.get(web)#2"];
             let values: Vec<String> = match values {
                 AxisValues::List(values) => values.clone(),
-                AxisValues::EveryMomentOf(_) => moments.map(str::to_owned).to_vec(),
+                AxisValues::EveryMomentOf { .. } => moments.map(str::to_owned).to_vec(),
                 AxisValues::EverySiteOf(_) | AxisValues::EveryOperationOf(_) => {
                     sites.map(str::to_owned).to_vec()
                 }
@@ -1076,7 +1079,8 @@ code = "{code}"
 "#;
 
 fn sweep(axis: &Axis) -> Vec<String> {
-    assert_eq!(axis.values, AxisValues::EveryMomentOf("start-1".to_owned()));
+    let actor = "start-1".to_owned();
+    assert_eq!(axis.values, AxisValues::EveryMomentOf { actor, from: None });
     let moments = ["a#1.effect", "a#1.reply", "b#1.effect", "b#1.reply", "c#1.effect"];
     moments.map(|moment| format!("start-1/{moment}")).to_vec()
 }

@@ -605,6 +605,10 @@ struct StorageStep {
     no_file: bool,
 }
 
+async fn stored_status<P: Ports>(ports: &P) -> Result<Status, Error> {
+    StatusStorage::<P>::parse(&StatusStorage::read(ports, CONTAINER_ROOT).await?)
+}
+
 impl StorageStep {
     async fn check<P: Ports>(&self, ports: &P, storage: &StatusStorage<P>) -> Outcome {
         let change = |_: Status| match (&self.to, &self.fail) {
@@ -618,9 +622,7 @@ impl StorageStep {
                 got = Some(storage.get().await);
                 Ok(())
             }
-            StorageCall::Load => {
-                StatusStorage::load(ports, CONTAINER_ROOT).await.map(|loaded| got = Some(loaded))
-            }
+            StorageCall::Load => stored_status(ports).await.map(|loaded| got = Some(loaded)),
             StorageCall::Update => storage.update(change).await,
             StorageCall::UpdateSync => storage.update_sync(change).await,
             StorageCall::SetStarting => storage.set_starting().await,
@@ -636,7 +638,7 @@ impl StorageStep {
         if let Some(wanted) = &self.memory {
             same("the status in memory", storage.get().await, wanted.status())?;
         }
-        let loaded = StatusStorage::load(ports, CONTAINER_ROOT).await;
+        let loaded = stored_status(ports).await;
         if let Some(wanted) = &self.disk {
             same("the status on disk", loaded.as_ref().ok(), Some(&wanted.status()))?;
         }

@@ -108,6 +108,11 @@ pub struct ContainerIo<P: Ports> {
 }
 
 impl<P: Ports> ContainerIo<P> {
+    /// The directory that the pipes' directories are in.
+    pub fn base(volatile_root: &str) -> String {
+        format!("{volatile_root}/io")
+    }
+
     /// Makes the pipes in a fresh directory below `volatile_root`/io. They open in the background.
     ///
     /// # Errors
@@ -120,7 +125,7 @@ impl<P: Ports> ContainerIo<P> {
         tty: bool,
         stdin: bool,
     ) -> Result<Self, Error> {
-        let root = format!("{volatile_root}/io");
+        let root = Self::base(volatile_root);
         ports.fs().make_dir_all(&root, 0o700).await?;
         let dir = ports.fs().make_temp_dir(&root).await?;
         let paths = IoPaths {

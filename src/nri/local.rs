@@ -153,13 +153,15 @@ impl<P: Ports> Service<P> {
             _ => return Ok(()),
         }
         let unbroken = Context::background();
-        let ctx = if self.quirks.has(Quirk::NriStopCutShort) { ctx } else { &unbroken };
-        let replies = self.relay(ctx, guard, NriEvent::StopContainer, views).await;
+        let told_to_all = !self.quirks.has(Quirk::NriStopCutShort);
+        let relayed = if told_to_all { &unbroken } else { ctx };
+        let replies = self.relay(relayed, guard, NriEvent::StopContainer, views).await;
         guard.with_mut(|state| {
             state.started.remove(id);
             state.containers.insert(id.clone(), Heard::Stopped)
         });
-        self.apply_replies(ctx, &replies?).await;
+        let own = self.own_context();
+        self.apply_replies(if told_to_all { &own } else { ctx }, &replies?).await;
         Ok(())
     }
 
@@ -250,7 +252,7 @@ impl<P: Ports> Service<P> {
             .synchronize(&plugin.name, pods, containers)
             .await
             .map_err(|e| e.wrap(format!("failed to synchronize NRI plugin {}", quote(name))))?;
-        self.apply_replies(&Context::background(), &[reply]).await;
+        self.apply_replies(&self.own_context(), &[reply]).await;
         guard.with_mut(|state| state.register(plugin));
         Ok(())
     }
@@ -274,7 +276,7 @@ impl<P: Ports> Service<P> {
         }
         let _guard = self.nri.write().await;
         info!("Unsolicited container update from NRI");
-        self.apply_updates(&Context::background(), updates).await
+        self.apply_updates(&self.own_context(), updates).await
     }
 
     /// What plugins wanted beside what they were asked for. Failures are only logged.

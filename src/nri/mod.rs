@@ -185,7 +185,7 @@ impl<P: Ports> Service<P> {
 
     /// Looks under a context of its own: the task, then if it is there the spec.
     async fn pod_view(&self, sandbox: &Sandbox<P>) -> NriPod {
-        let ctx = Context::background();
+        let ctx = self.own_context();
         let id = sandbox.id();
         let config = &sandbox.meta.config;
         let mut pod = NriPod {
@@ -211,7 +211,7 @@ impl<P: Ports> Service<P> {
 
     /// Looks under a context of its own: the spec, then the task.
     async fn container_view(&self, container: &Container<P>) -> NriContainer {
-        let ctx = Context::background();
+        let ctx = self.own_context();
         let id = container.id();
         let record = &container.record;
         let spec = record.spec(&ctx).await.unwrap_or_else(|error| {

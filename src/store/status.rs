@@ -10,7 +10,7 @@ use super::json::{self, Object, is_empty};
 use crate::config::{OOM_REASON, START_FAILURE_EXIT_CODE};
 use crate::cri::ContainerState;
 use crate::ports::{
-    Errno, Error, Exit, Fs, FsError, Lock, Name, Ports, ReadGuard, Runtime, WriteGuard,
+    Code, Errno, Error, Exit, Fs, FsError, Lock, Name, Ports, ReadGuard, Runtime, WriteGuard,
 };
 use crate::quirks::{Quirk, Quirks};
 use crate::quote::quote;
@@ -403,17 +403,23 @@ impl<P: Ports> StatusStorage<P> {
         (Self::unwritten(ports, quirks, root, id, status), written.err())
     }
 
-    /// Reads the status on disk.
+    /// Reads the file, which [`StatusStorage::parse`] understands.
     ///
     /// # Errors
-    /// `failed to read status from …`, `failed to decode status …`
-    pub async fn load(ports: &P, root: &str) -> Result<Status, Error> {
+    /// `failed to read status from …`; NotFound when there is none.
+    pub async fn read(ports: &P, root: &str) -> Result<Vec<u8>, Error> {
         let path = status_path(root);
-        let raw = ports.fs().read_file(&path).await.map_err(|error| {
-            Error::from(error).wrap(format_args!("failed to read status from {}", quote(&path)))
-        })?;
-        Status::decode(&raw)
-            .map_err(|error| error.wrap(format_args!("failed to decode status {}", quote(&raw))))
+        ports.fs().read_file(&path).await.map_err(|error| {
+            let code = if error.is(Errno::ENOENT) { Code::NotFound } else { Code::Unknown };
+            Error::new(code, format!("failed to read status from {}: {error}", quote(&path)))
+        })
+    }
+
+    /// # Errors
+    /// `failed to decode status …`
+    pub fn parse(raw: &[u8]) -> Result<Status, Error> {
+        Status::decode(raw)
+            .map_err(|error| error.wrap(format_args!("failed to decode status {}", quote(raw))))
     }
 
     pub async fn get(&self) -> Status {
@@ -514,6 +520,30 @@ impl<P: Ports> StatusStorage<P> {
         gone_is_fine(self.ports.fs().remove_file(&aside).await)
     }
 
+    /// Sets the file aside that says what is not so any more, while the truth cannot be written. A daemon
+    /// that comes up knows nothing then, instead of something wrong. Needs no space.
+    ///
+    /// # Errors
+    /// Those of the rename and of the sync of the directory.
+    pub async fn disown(&self) -> Result<(), FsError> {
+        let fs = self.ports.fs();
+        fs.rename(&status_path(&self.root), &stale_path(&self.root)).await?;
+        fs.sync_dir(&self.root).await
+    }
+
+    /// Removes what [`StatusStorage::disown`] set aside.
+    ///
+    /// # Errors
+    /// That of the removal.
+    pub async fn forget_disowned(&self) -> Result<(), FsError> {
+        self.ports.fs().remove_file(&stale_path(&self.root)).await
+    }
+
+    /// Whether a status was set aside below `root`.
+    pub async fn is_disowned(ports: &P, root: &str) -> bool {
+        ports.fs().read_file(&stale_path(root)).await.is_ok()
+    }
+
     /// For observers outside the service: `None` while somebody changes the status.
     pub fn peek<R>(&self, look: impl FnOnce(&Status) -> R) -> Option<R> {
         self.lock.peek(look)
@@ -561,6 +591,10 @@ impl<P: Ports> StatusStorage<P> {
     pub async fn reset_removing(&self) -> Result<(), Error> {
         self.update(|status| Ok(Status { removing: false, ..status })).await
     }
+}
+
+fn stale_path(root: &str) -> String {
+    format!("{root}/status.stale")
 }
 
 fn status_path(root: &str) -> String {

@@ -74,8 +74,10 @@ fn explain(cases: &crate::suite::Cases<'_>, output: &mut Output) -> Result<(), F
         let count = resolved.values.len();
         match &axis.values {
             AxisValues::List(values) => format!("{}: {}", axis.name, values.join(", ")),
-            AxisValues::EveryMomentOf(actor) => {
-                format!("{}: every moment of {actor}, {count} in {}", axis.name, cases.profile.name)
+            AxisValues::EveryMomentOf { actor, from } => {
+                let from: String = from.iter().map(|from| format!(" from {from} on")).collect();
+                let Profile { name, .. } = cases.profile;
+                format!("{}: every moment of {actor}{from}, {count} in {name}", axis.name)
             }
             AxisValues::EveryOperationOf(actor) => format!(
                 "{}: the first site of each operation of {actor}, {count} in {}",

@@ -80,7 +80,7 @@ pub fn expand<'s>(
             name: axis.name.clone(),
             values: match &axis.values {
                 AxisValues::List(values) => values.clone(),
-                AxisValues::EveryMomentOf(_)
+                AxisValues::EveryMomentOf { .. }
                 | AxisValues::EverySiteOf(_)
                 | AxisValues::EveryOperationOf(_) => sweep(axis),
             },

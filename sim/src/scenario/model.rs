@@ -569,8 +569,8 @@ pub enum AxisValues {
     /// `code = ["not-found", "unknown"]`
     List(Vec<String>),
     /// `moment = { every-moment-of = "start-1" }`: each moment of the actor in a run without the
-    /// entries that use this axis.
-    EveryMomentOf(String),
+    /// entries that use this axis; `from`: the first of them.
+    EveryMomentOf { actor: String, from: Option<String> },
     /// `site = { every-site-of = "start-1" }`: each site of the actor, inner calls included.
     EverySiteOf(String),
     /// `site = { every-operation-of = "start-1" }`: of each operation the actor's first site.

@@ -323,8 +323,10 @@ fn matrix(out: &mut Writer, axes: &[Axis]) {
         let name = key(&axis.name);
         match &axis.values {
             AxisValues::List(values) => out.list(&name, values),
-            AxisValues::EveryMomentOf(actor) => {
-                out.raw(&name, &format!("{{ every-moment-of = {} }}", quoted(actor)));
+            AxisValues::EveryMomentOf { actor, from } => {
+                let from = from.iter().map(|from| format!(", from = {}", quoted(from)));
+                let from: String = from.collect();
+                out.raw(&name, &format!("{{ every-moment-of = {}{from} }}", quoted(actor)));
             }
             AxisValues::EveryOperationOf(actor) => {
                 out.raw(&name, &format!("{{ every-operation-of = {} }}", quoted(actor)));

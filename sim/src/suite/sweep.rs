@@ -33,10 +33,11 @@ pub(super) fn values(axis: &Axis, scenario: &Scenario, recording: &Recording) ->
     };
     match &axis.values {
         AxisValues::List(list) => return list.clone(),
-        AxisValues::EveryMomentOf(actor) => {
-            for happened in of_actor(recording, actor) {
-                add(happened.moment.to_string());
-            }
+        AxisValues::EveryMomentOf { actor, from } => {
+            let moments = of_actor(recording, actor).map(|happened| happened.moment.to_string());
+            moments
+                .skip_while(|moment| from.as_ref().is_some_and(|from| moment != from))
+                .for_each(&mut add);
         }
         AxisValues::EverySiteOf(actor) | AxisValues::EveryOperationOf(actor) => {
             let first_only = matches!(axis.values, AxisValues::EveryOperationOf(_));

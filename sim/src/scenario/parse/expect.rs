@@ -91,7 +91,7 @@ impl<'t> Parser<'t, '_> {
                 }
                 return index;
             }
-            AxisValues::EveryMomentOf(_) => value.parse::<MomentName>().err(),
+            AxisValues::EveryMomentOf { .. } => value.parse::<MomentName>().err(),
             AxisValues::EverySiteOf(_) | AxisValues::EveryOperationOf(_) => {
                 value.parse::<SiteName>().err()
             }
@@ -184,7 +184,7 @@ impl<'t> Parser<'t, '_> {
         let ends_as_moment =
             matches!(word, "effect" | "reply" | "abandon" | "begin" | "done" | "cancel");
         let swept = self.axes.iter().any(|axis| {
-            matches!(axis.values, AxisValues::EveryMomentOf(_))
+            matches!(axis.values, AxisValues::EveryMomentOf { .. })
                 && name.ends_with(&format!("{{{}}}", axis.name))
         });
         if ends_as_moment || swept { Wants::Moment } else { Wants::Site }

@@ -116,7 +116,16 @@ impl<'t> Parser<'t, '_> {
             self.actor_reference(actor);
         }
         let values = match (moments, sites, operations) {
-            (Some(actor), None, None) => Some(AxisValues::EveryMomentOf(actor.text)),
+            (Some(actor), None, None) => {
+                let from = table.string("from");
+                if let Some(from) = &from
+                    && let Err(problem) = self.check(&from.text, Wants::Moment, false)
+                {
+                    self.report(from, problem);
+                }
+                let from = from.map(|from| from.text);
+                Some(AxisValues::EveryMomentOf { actor: actor.text, from })
+            }
             (None, Some(actor), None) => Some(AxisValues::EverySiteOf(actor.text)),
             (None, None, Some(actor)) => Some(AxisValues::EveryOperationOf(actor.text)),
             _ => {
@@ -230,7 +239,7 @@ impl<'t> Parser<'t, '_> {
             .iter()
             .map(|axis| match &axis.values {
                 AxisValues::List(values) => values,
-                AxisValues::EveryMomentOf(_) => &moment,
+                AxisValues::EveryMomentOf { .. } => &moment,
                 AxisValues::EverySiteOf(_) | AxisValues::EveryOperationOf(_) => &site,
             })
             .collect();
