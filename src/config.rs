@@ -1,6 +1,7 @@
 //! How the service is configured, and its fixed time limits.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::time::Duration;
 
 /// Budget of one clean-up step (spec section 0.4, `DeferContext`).
@@ -12,8 +13,13 @@ pub const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limit of a call whose client set none, without [`Quirk::CallsUnbounded`](crate::quirks::Quirk).
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(100);
 /// Pauses between two attempts at what has to succeed in the end: the first, and the longest.
-pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The pauses before each further attempt at what has to succeed in the end.
+pub fn pauses() -> impl Iterator<Item = Duration> {
+    iter::successors(Some(FIRST_PAUSE), |pause| Some((*pause * 2).min(LONGEST_PAUSE)))
+}
 /// How long one step may wait for the disk, without [`Quirk::DiskUnbounded`](crate::quirks::Quirk).
 pub const DISK_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the deletion of a task waits for its output to be logged, without

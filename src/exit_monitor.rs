@@ -2,7 +2,7 @@
 //! 5.3).
 
 use crate::client::{Record, WaitChannel};
-use crate::config::{FIRST_PAUSE, HANDLE_EVENT_TIMEOUT, LONGEST_PAUSE, UNKNOWN_EXIT_CODE};
+use crate::config::{HANDLE_EVENT_TIMEOUT, UNKNOWN_EXIT_CODE, pauses};
 use crate::cri::{EventKind, SandboxState};
 use crate::event_loop::Event;
 use crate::io::ContainerIo;
@@ -112,10 +112,9 @@ impl<P: Ports> Service<P> {
     /// The exit that a failed wait stands for: an unknown one, and without [`Quirk::FailedWaitIsExit`]
     /// only when there is no task any more. `None` when the context ends first.
     async fn exit_after_failed_wait(&self, ctx: &Context, id: &str) -> Option<Exit> {
-        let mut pause = FIRST_PAUSE;
-        while !self.quirks.has(Quirk::FailedWaitIsExit) {
+        let trusted = self.quirks.has(Quirk::FailedWaitIsExit);
+        for pause in pauses().take_while(|_| !trusted) {
             self.ports.runtime().sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
             if ctx.error(self.ports.clock().now()).is_some() {
                 return None;
             }

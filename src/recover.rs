@@ -3,9 +3,7 @@
 use std::rc::Rc;
 
 use crate::client::{Record, Task, WaitChannel};
-use crate::config::{
-    Config, FIRST_PAUSE, LOAD_TIMEOUT, LONGEST_PAUSE, UNKNOWN_EXIT_CODE, UNKNOWN_EXIT_REASON,
-};
+use crate::config::{Config, LOAD_TIMEOUT, UNKNOWN_EXIT_CODE, UNKNOWN_EXIT_REASON, pauses};
 use crate::cri::{ContainerState, EventKind, SandboxState};
 use crate::io::{ContainerIo, create_loggers};
 use crate::ports::{
@@ -127,7 +125,7 @@ impl<P: Ports> Service<P> {
         if gives_up {
             return ask(ctx).await;
         }
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = pauses();
         loop {
             match ask(&self.load_context(ctx)).await {
                 Err(error) if ctx.error(self.ports.clock().now()).is_none() => {
@@ -135,8 +133,8 @@ impl<P: Ports> Service<P> {
                 }
                 answer => return answer,
             }
+            let pause = pauses.next().expect("there is always another pause");
             self.ports.runtime().sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

@@ -2,7 +2,7 @@
 //! nothing is left.
 
 use crate::client::Task;
-use crate::config::{FIRST_PAUSE, LONGEST_PAUSE, OOM_REASON, START_FAILURE_REASON};
+use crate::config::{OOM_REASON, START_FAILURE_REASON, pauses};
 use crate::ports::{Clock, Name, NriMode, Ports, Runtime, Signal};
 use crate::quirks::Quirk;
 use crate::quote::quote;
@@ -173,10 +173,8 @@ impl<P: Ports> Service<P> {
     ) {
         let service = self.clone();
         self.ports.runtime().spawn(Name::new("cleanup", id), async move {
-            let mut pause = FIRST_PAUSE;
-            loop {
+            for pause in pauses() {
                 service.ports.runtime().sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
                 if attempt(&service).await {
                     return;
                 }
