@@ -480,9 +480,15 @@ quirks! {
     },
     DeadShimNotCleaned {
         id: "dead-shim-not-cleaned", part: World, since: Some(v(2, 0, 0)), fixed: [],
-        known: "live.md, on 2.1.9", breaks: ["I1", "I2", "I3", "I6", "I7", "I8", "I15", "I16"],
+        known: "live.md, on 2.1.9", breaks: ["I1", "I2", "I3", "I4", "I6", "I7", "I8", "I10", "I15", "I16"],
         shown: "start/the-runtime-creates-but-reports-failure",
         what: "nothing is cleaned up when a container's connection to its shim is closed",
+    },
+    FailedCleanupForgotten {
+        id: "failed-cleanup-forgotten", part: World, since: None, fixed: [],
+        known: "spec section 2.7", breaks: ["I1", "I16"],
+        shown: "start/the-clean-up-of-a-failed-create-fails",
+        what: "what the runtime cannot delete after a create that failed is forgotten",
     },
 }
 

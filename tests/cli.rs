@@ -132,6 +132,46 @@ kind = "error"
 code = "unknown"
 "#;
 
+const FORCED: &str = r#"shakedown = 1
+title = "The wait for the exit does not come back"
+
+[matrix]
+kind = ["hang", "connection-closed"]
+
+[[world.container]]
+name = "web"
+
+[world.container.process]
+runs = "30s"
+
+[[call]]
+do = "start"
+container = "web"
+
+[[fault]]
+at = "task-wait(web)/task.wait(web)#1/shim.wait#1"
+kind = "{kind}"
+
+[[violation]]
+invariant = "I7"
+forced = true
+
+[[violation]]
+invariant = "I8"
+forced = true
+cases = ["kind=hang"]
+
+[[violation]]
+invariant = "I15"
+forced = true
+cases = ["kind=connection-closed"]
+
+[[violation]]
+invariant = "I16"
+forced = true
+cases = ["kind=hang"]
+"#;
+
 const SWEEP: &str = r#"shakedown = 1
 title = "A status at every moment"
 
@@ -268,6 +308,13 @@ fn a_fault_that_cannot_be_is_explained() {
     let wrong = CREATE_FAILS.replace("task.create(web)", "fs.rename(web/status)");
     let here = Here::with(&[("wrong.toml", &wrong)]);
     insta::assert_snapshot!(here.run(&["run", "wrong.toml"]));
+}
+
+#[test]
+fn only_a_fault_that_no_real_node_has_is_forced() {
+    let here = Here::with(&[("forced.toml", FORCED)]);
+    // The wait is awaited under no deadline, so that its hang has no end; a connection can break.
+    insta::assert_snapshot!(here.run(&["run", "forced.toml", "--profile", "hardened@1.7.24"]));
 }
 
 #[test]

@@ -24,7 +24,7 @@ Example:
 All cases are run. Answers, statuses, events, logs and what is left become [[expect]] entries,
 shared by the cases that came out alike; invariants that broke become [[violation]] entries, with
 the cause that the file gave them, or with a quirk of the profile and a `because` that begins with
-`to be checked`. Orders stay, and so does the rest of the file. Look at the difference: what is
+`to be checked`. Orders and `not-applied` stay, and so does the rest of the file. Look at the difference: what is
 blessed is not thereby right.";
 
 /// Writes the expectations of a file from what happened, after showing the difference.

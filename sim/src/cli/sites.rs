@@ -220,7 +220,8 @@ fn text(rows: &[Row], output: &mut Output) -> Result<(), Failure> {
         format!("CLASS              {}", classes.join(", ")),
         "delay              of the effect, of the reply".to_owned(),
         "(none done late)   whether the call did its work: no; yes; that much later".to_owned(),
-        "hang               ends with the caller's context".to_owned(),
+        "hang               ends with the caller's context; where that has no end it is `hang!`"
+            .to_owned(),
         "hang!              ends never".to_owned(),
         "cancel, deadline   the client gives up while it is awaited".to_owned(),
         "*                  forced: no real node does this here".to_owned(),

@@ -1,4 +1,5 @@
-//! I14: concurrent calls on one container end as if they had come one after the other.
+//! I14: concurrent calls on one container end as if they had come one after the other. Starts that a power
+//! loss parts are no rivals.
 
 use shakedown_cri::cri::ContainerState;
 
@@ -22,6 +23,14 @@ fn overlap(a: &CallFact, b: &CallFact) -> bool {
         (Some((a0, a1)), Some((b0, b1))) => a0 < b1 && b0 < a1,
         _ => false,
     }
+}
+
+/// Whether the node lost power between two calls: what the second finds is what the disk kept of the
+/// first, and no rival of it.
+fn parted(view: &View<'_>, a: &CallFact, b: &CallFact) -> bool {
+    let began = |call: &CallFact| call.began.map_or(0, |(_, order)| order);
+    let (from, to) = (began(a).min(began(b)), began(a).max(began(b)));
+    view.power_losses.iter().any(|at| (from..to).contains(at))
 }
 
 /// What updates answered with success is what the process is limited to; one that does not run gets it
@@ -95,8 +104,10 @@ impl Invariant for AsIfSerial {
             let starts: Vec<&CallFact> = of_it(Kind::Start).filter(|c| c.began.is_some()).collect();
             let won: Vec<&&CallFact> = starts.iter().filter(|c| c.succeeded()).collect();
             if starts.len() > 1 {
-                notes.judge(won.len() <= 1, view, || {
-                    format!("{} starts of {} succeeded", won.len(), subject.name)
+                let rivals = |a: &CallFact| won.iter().filter(|b| !parted(view, a, b)).count();
+                let most = won.iter().map(|start| rivals(start)).max().unwrap_or(0);
+                notes.judge(most <= 1, view, || {
+                    format!("{most} starts of {} succeeded", subject.name)
                 });
             }
             let concurrent = starts
@@ -129,6 +140,7 @@ impl Invariant for AsIfSerial {
             }
             if let Some(winner) = won.first()
                 && starts.len() > 1
+                && !starts.iter().any(|start| parted(view, winner, start))
                 && let Some(peek) = &subject.peek
             {
                 let marked = peek.state == ContainerState::Exited && peek.reason == "StartError";

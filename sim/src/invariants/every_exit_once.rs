@@ -1,19 +1,24 @@
-//! I7: the exit of each process whose start succeeded reaches the status once, with its true code;
-//! no process is started twice.
+//! I7: the exit of each process whose start succeeded reaches the status once, with its true code, or
+//! with 255 where it was on record nowhere when the node lost power; no process is started twice.
 
 use shakedown_cri::cri::ContainerState;
 
-use super::judge::View;
+use super::judge::{View, is_power_loss};
 use super::{Id, Invariant, Notes, Watch};
 use crate::run::Snapshot;
 use crate::turnstile::Happened;
-use crate::world::ProcessState;
+use crate::world::{ExitCause, ProcessState};
 
 #[derive(Default)]
 pub struct EveryExitOnce {
     /// Codes that each subject's status went to EXITED with.
     reported: Vec<Vec<i32>>,
+    /// The node lost power when the process of each subject had ended and its status did not say so yet.
+    lost: Vec<bool>,
 }
+
+/// What recovery says of an exit of which nothing is left.
+const UNKNOWN_EXIT_CODE: i32 = 255;
 
 impl EveryExitOnce {
     fn evaluate(&self, view: &View<'_>, notes: &mut Notes) {
@@ -33,7 +38,11 @@ impl EveryExitOnce {
             }
             let reported = self.reported.get(index).cloned().unwrap_or_default();
             let known_at_begin = subject.exited_in_setup && reported.is_empty();
-            let right = known_at_begin || reported == [process.code];
+            // What was on record nowhere when the power failed, no service knows afterwards.
+            let lost = self.lost.get(index).copied().unwrap_or(false);
+            let right = known_at_begin
+                || reported == [process.code]
+                || lost && reported == [UNKNOWN_EXIT_CODE];
             notes.judge(right, view, || match reported.as_slice() {
                 [] => format!(
                     "{} ended with {}, but its exit never reached the status",
@@ -63,11 +72,19 @@ impl Invariant for EveryExitOnce {
     }
 
     fn watches(&self) -> Watch {
-        Watch::STATUS
+        Watch::STATUS.and(Watch::DAEMON)
     }
 
-    fn moment(&mut self, view: &View<'_>, _: &Happened, _: &mut Notes) {
+    fn moment(&mut self, view: &View<'_>, happened: &Happened, _: &mut Notes) {
         self.reported.resize(view.subjects.len(), Vec::new());
+        self.lost.resize(view.subjects.len(), false);
+        if is_power_loss(happened, view.world) {
+            for (index, lost) in self.lost.iter_mut().enumerate() {
+                let last = view.processes(index).last();
+                let ended = last.is_some_and(|p| p.cause != Some(ExitCause::PowerLoss));
+                *lost |= ended && self.reported[index].is_empty();
+            }
+        }
         for (index, subject) in view.subjects.iter().enumerate() {
             let was = subject.before.as_ref().map(|peek| peek.state);
             if subject.state() == Some(ContainerState::Exited)

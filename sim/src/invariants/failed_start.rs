@@ -28,7 +28,8 @@ impl Invariant for FailedStartLeavesNothing {
             }
             let name = subject.name.text();
             // Pipes that a recovery made since serve the container that it found CREATED.
-            let recovered = view.world.crashes.iter().any(|at| start.answered < Some((*at, 0)));
+            let recovered =
+                view.world.crashes.iter().any(|(at, _)| start.answered < Some((*at, 0)));
             let mut left = snapshot.left.of_runtime(&name);
             left.retain(|what| !(recovered && what.starts_with("pipe ")));
             notes.judge(left.is_empty(), view, || {

@@ -8,6 +8,7 @@ use shakedown_cri::cri::{ContainerState, Peek};
 use shakedown_cri::ports::{Error, Instant};
 
 use super::{Finding, Invariant, Judgement, Notes, Watch, all};
+use crate::oracle::CrashKind;
 use crate::run::{ContainerPlan, Daemon, Plan, Reaped, Reply, Snapshot};
 use crate::scenario::{Action, Target};
 use crate::turnstile::{
@@ -127,6 +128,8 @@ pub struct View<'a> {
     /// The background tasks that belong to no container or sandbox, of when the setup was done.
     pub residents: &'a [Symbol],
     pub daemon: &'a Daemon,
+    /// Numbers of the moments at which the node lost power.
+    pub power_losses: &'a [u64],
     sim: &'a Sim,
     owners: &'a RefCell<FxHashMap<Symbol, Owner>>,
 }
@@ -233,6 +236,8 @@ struct State {
     reaping: bool,
     reaped: Option<Reaped>,
     moments: u64,
+    /// Numbers of the moments at which the node lost power.
+    power_losses: Vec<u64>,
 }
 
 /// An invariant, and what came of asking it.
@@ -334,6 +339,7 @@ impl Judge {
             reaping: false,
             reaped: None,
             moments: 0,
+            power_losses: Vec::new(),
         };
         Judge(Rc::new(Inner {
             sim,
@@ -369,6 +375,9 @@ impl Judge {
         state.moments += 1;
         let moment = happened.moment;
         note_call(state, &self.0.answers, happened);
+        if is_power_loss(happened, world) {
+            state.power_losses.push(state.moments);
+        }
         let mut changed = false;
         // Only what polls a task can change what the service would say.
         if moment.stage != Stage::Effect {
@@ -410,6 +419,7 @@ impl Judge {
             status_changed: changed,
             residents: &state.residents,
             daemon: &self.0.daemon,
+            power_losses: &state.power_losses,
             sim: &self.0.sim,
             owners: &self.0.owners,
         };
@@ -447,6 +457,7 @@ impl Judge {
                 status_changed: false,
                 residents: &state.residents,
                 daemon: &self.0.daemon,
+                power_losses: &state.power_losses,
                 sim: &self.0.sim,
                 owners: &self.0.owners,
             };
@@ -482,6 +493,12 @@ impl Judge {
         });
         Judgement { findings: findings.collect() }
     }
+}
+
+/// Whether the node lost power with this moment.
+pub fn is_power_loss(happened: &Happened, world: &World) -> bool {
+    happened.moment.site.op == Op::Crash
+        && matches!(world.crashes.last(), Some((_, CrashKind::Power)))
 }
 
 /// Keeps the calls' facts up with the moments.

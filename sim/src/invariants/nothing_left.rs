@@ -102,7 +102,7 @@ impl Invariant for NothingLeft {
                 });
             let Some(process) = view.processes(index).last() else { continue };
             // What the daemon has taken from a pipe and not yet written goes with it.
-            let crashed = view.world.crashes.iter().any(|at| process.started_at <= Some(*at));
+            let crashed = view.world.crashes.iter().any(|(at, _)| process.started_at <= Some(*at));
             if faulted || crashed {
                 continue;
             }

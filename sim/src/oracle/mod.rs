@@ -195,24 +195,47 @@ impl Fault {
         }
     }
 
+    /// What it is to a caller whose context has an end, or has none: then a hang is one for ever.
+    #[must_use]
+    pub fn awaited(self, endless: bool) -> Fault {
+        match self {
+            Fault::Hang { effect } if endless => Fault::HangForever { effect },
+            fault => fault,
+        }
+    }
+
+    /// How long it takes until nothing more comes of it; zero for a hang, which has no end of its own.
+    pub fn lasts(&self) -> Duration {
+        match self {
+            Fault::Delay { by, .. } => *by,
+            _ => match self.effect() {
+                Effect::Late(by) => by,
+                Effect::None | Effect::Done => Duration::ZERO,
+            },
+        }
+    }
+
     /// Whether no real node produces this fault at this operation.
     pub fn is_forced(&self, op: Op) -> bool {
         match self {
-            Fault::HangForever { .. } => {
-                !matches!(op.layer(), Layer::File | Layer::Pipe) && op != Op::Lock
+            // A disk can hang. A plugin, a shim and the daemon's own work end with their connection or their
+            // process; a pipe's close waits for nothing, and ends its reads; who holds a lock gives it back:
+            // what keeps the holder is the fault.
+            Fault::HangForever { effect } => {
+                let hangs = op.layer() == Layer::File || op == Op::PipeOpen;
+                !hangs || *effect == Effect::Done && op.opens()
             }
-            // A drive that keeps nothing of what it was told to keep: no software can make up for that.
-            Fault::Lost => matches!(op, Op::FsSync | Op::FsSyncDir),
-            // What was reported as failed, or was killed, is not done after all, and a shim takes no
-            // request up after it answered a later one.
-            // No more does a system call that failed, and one that opens something gives nothing then.
+            // A drive that keeps nothing of what it was told to keep, a shim that does not learn of the end
+            // of its own process: no software can make up for that. Reports do get lost.
+            Fault::Lost => op != Op::Publish,
+            // What was reported as failed, or was killed, is not done after all; only a request to a shim is
+            // on its way beyond the answer. A shim takes no creation up after it answered the deletion, and a
+            // plugin nothing after what was sent behind it.
             _ if matches!(self.effect(), Effect::Late(_)) => {
-                matches!(op.layer(), Layer::Shim | Layer::File | Layer::Pipe)
-                    || op == Op::ShimCreate
+                !op.asks_shim() || op == Op::ShimCreate
             }
-            Fault::Error { effect: Effect::Done, .. } => {
-                matches!(op, Op::FsOpen | Op::FsCreateTemp | Op::PipeOpen)
-            }
+            // A system call that fails opens nothing.
+            Fault::Error { effect: Effect::Done, .. } => op.opens(),
             _ => false,
         }
     }

@@ -8,7 +8,7 @@ use shakedown_cri::quirks::Profile;
 
 use super::client::Reaped;
 use crate::invariants::Judgement;
-use crate::turnstile::{Fate, Moment, Recording, Stop, Symbol};
+use crate::turnstile::{Fate, Moment, Recording, RecordingEntry, Stop, Symbol};
 
 /// What a call answers besides success.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -113,4 +113,14 @@ pub struct Outcome {
     /// Calls that could not begin, as the moment they wait for never came.
     pub never_began: Vec<(Symbol, Rc<str>)>,
     pub digest: u128,
+}
+
+impl Outcome {
+    /// Whether a fault struck that no real node produces.
+    pub fn had_forced_fault(&self) -> bool {
+        self.recording.entries.iter().any(|entry| match entry {
+            RecordingEntry::Fault { site, fault, .. } => fault.is_forced(site.op),
+            _ => false,
+        })
+    }
 }

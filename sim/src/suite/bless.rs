@@ -208,21 +208,22 @@ fn kept_expects(scenario: &Scenario, blessed: &[&'static Profile]) -> Vec<Expect
     let mut kept = Vec::new();
     for entry in &scenario.expects {
         let named = &entry.filter.profiles;
-        let others = other_profiles(blessed, |profile| match &named[..] {
+        let applies = |profile: &Profile| match &named[..] {
             // What is said of every profile is said of the versions; of others only by name.
             [] => Profile::ALL.contains(profile),
             named => named.iter().any(|name| name == profile.name),
-        });
-        let here = Profile::ALL.iter().filter(|profile| blessed.contains(profile));
-        let here: Vec<String> = here
-            .map(|profile| profile.name.to_owned())
-            .filter(|n| entry.filter.profiles.is_empty() || entry.filter.profiles.contains(n))
-            .collect();
-        // What a run brought has many orders; which of them matters is for people to say.
-        if !here.is_empty() && !entry.order.is_empty() {
+        };
+        let others = other_profiles(blessed, applies);
+        let here = Profile::every().filter(|profile| blessed.contains(profile) && applies(profile));
+        let here: Vec<String> = here.map(|profile| profile.name.to_owned()).collect();
+        // What a run brought has many orders, and what did not apply may be a mistake: which matters is for
+        // people to say.
+        let is_said = !entry.order.is_empty() || !entry.not_applied.is_empty();
+        if !here.is_empty() && is_said {
             let profiles = if others.is_empty() { entry.filter.profiles.clone() } else { here };
             let filter = Filter { profiles, cases: entry.filter.cases.clone() };
-            kept.push(Expect { filter, order: entry.order.clone(), ..Expect::default() });
+            let (order, not_applied) = (entry.order.clone(), entry.not_applied.clone());
+            kept.push(Expect { filter, order, not_applied, ..Expect::default() });
         }
         if !others.is_empty() {
             let filter = Filter { profiles: others, cases: entry.filter.cases.clone() };
@@ -333,9 +334,10 @@ fn expectation(ran: &Ran, notes: &mut Vec<String>) -> Expect {
 fn explain(ran: &Ran, source: &Source, cases: &Cases<'_>, invariant: Id) -> Option<Explained> {
     let id = invariant.to_string();
     let quirks = cases.profile.quirks;
+    let forced = ran.outcome.had_forced_fault();
     let entries = source.scenario.violations.iter().filter(|entry| entry.invariant == id);
     let can_be = |entry: &&ExpectedViolation| match &entry.cause {
-        Cause::Forced => true,
+        Cause::Forced => forced,
         Cause::Quirk(id) => Quirk::ALL.iter().any(|q| q.id() == id && quirks.has(*q)),
     };
     let known: Vec<&ExpectedViolation> = entries.filter(can_be).collect();
@@ -346,8 +348,7 @@ fn explain(ran: &Ran, source: &Source, cases: &Cases<'_>, invariant: Id) -> Opti
         let because = Because::Known(entry.because.clone());
         return Some(Explained { invariant, cause: entry.cause.clone(), because });
     }
-    let mut faults = ran.plan.script.faults.iter();
-    let cause = if faults.any(|(site, fault)| fault.is_forced(site.op)) {
+    let cause = if forced {
         Cause::Forced
     } else {
         let quirk = quirks.iter().find(|quirk| quirk.breaks().contains(&&*id))?;

@@ -350,6 +350,13 @@ fn violations(subject: &Subject<'_>, verdict: &mut Verdict) {
                  does not have"
             );
             verdict.reasons.push(Reason::new(Kind::Expectation, &entry.span.0, what));
+        } else if entry.cause == Cause::Forced && !outcome.had_forced_fault() {
+            let what = format!(
+                "{invariant} is said to come from a fault that no real node has, and none struck"
+            );
+            let help = "`shakedown sites --list` marks such faults with `*`; a `hang` whose caller \
+                        has neither deadline nor cancel is a `hang!`";
+            verdict.reasons.push(Reason::new(Kind::Expectation, &entry.span.0, what).help(help));
         }
     }
 }

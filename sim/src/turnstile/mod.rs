@@ -455,7 +455,7 @@ impl Sim {
         }
     }
 
-    /// When a fault was last decided on.
+    /// When the last fault struck; one that takes a time, as a delay does, strikes until that is over.
     pub fn last_fault_at(&self) -> Instant {
         Instant(self.0.core.borrow().last_fault_at)
     }
@@ -1042,7 +1042,7 @@ impl Sim {
                 let occurred = world.occur(occurrence, parked.fault == Some(Fault::Lost));
                 core.take_from(&mut world, now);
                 if let Occurrence::Placed(number) = occurrence {
-                    core.last_fault_at = now;
+                    core.fault_until(now);
                     core.occurrence_fates[number] = match &occurred {
                         Ok(_) => Fate::Applied,
                         Err(why) => Fate::Refused(why.clone()),
@@ -1074,7 +1074,7 @@ impl Sim {
             What::Restart => {
                 core.boot += 1;
                 core.down = false;
-                core.last_fault_at = core.last_fault_at.max(now);
+                core.fault_until(now);
                 world.daemon_starts(core.boot);
                 core.happened(moment, 0, None, now, world.digest());
                 let boot = core.daemon.as_ref().map(|daemon| daemon.boot.clone());
@@ -1319,7 +1319,7 @@ impl Core {
         let site = self.count(actor, op, subject);
         if op.is_single() {
             let due = if op == Op::Sleep { due } else { now };
-            let fault = if op == Op::Lock { self.decide(site, now).pop() } else { None };
+            let fault = if op == Op::Lock { self.decide(site, None, now).pop() } else { None };
             let parked = self.park(site, Stage::Only, due, now, What::Single { pending });
             parked.ctx = ctx.filter(Context::can_end);
             if fault.is_some() {
@@ -1333,7 +1333,7 @@ impl Core {
             let awaited = self.awaited(op, ctx.as_ref());
             self.recording.calls.iter_mut().for_each(|calls| calls.push((site, awaited)));
         }
-        let faults = self.decide(site, now);
+        let faults = self.decide(site, ctx.as_ref(), now);
         // A request under a context that is over is written to the shim all the same, but its
         // answer is not waited for (spec section 1.4, step 14).
         let dead = op.asks_shim()
@@ -1527,8 +1527,9 @@ impl Core {
 
     /// Asks the oracle which faults a call meets. A scenario may have several for one site: the rest
     /// of them is offered until the oracle wants no more.
-    fn decide(&mut self, site: Site, now: u64) -> Vec<Fault> {
+    fn decide(&mut self, site: Site, ctx: Option<&Context>, now: u64) -> Vec<Fault> {
         let mut struck = Vec::new();
+        let mut over = now;
         if !self.faults_allowed {
             return struck;
         }
@@ -1542,8 +1543,10 @@ impl Core {
             let menu = Menu { standard, own: &own };
             let option = self.oracle.choose(&Choice::Fault { site, menu });
             let Some(fault) = menu.get(option) else { break };
-            self.last_fault_at = now;
-            self.recording.fault(now, site, fault.clone());
+            over = over.saturating_add(nanos(fault.lasts()));
+            self.fault_until(over);
+            let endless = !ctx.is_some_and(Context::can_end);
+            self.recording.fault(now, site, fault.clone().awaited(endless));
             struck.push(fault.clone());
             let Some(own) = option.checked_sub(1 + standard.len()) else { break };
             self.fates[rest.remove(own)] = Fate::Applied;
@@ -1553,6 +1556,11 @@ impl Core {
             standard = &[];
         }
         struck
+    }
+
+    /// Faults strike at least until then.
+    fn fault_until(&mut self, at: u64) {
+        self.last_fault_at = self.last_fault_at.max(at);
     }
 
     fn refuse_fault(&mut self, site: Site, fault: &Fault, reason: String) {
@@ -1752,7 +1760,7 @@ impl Core {
         now: u64,
     ) -> &mut Parked {
         let site = self.count(actor, op, Symbol::EMPTY);
-        let faults = if op.can_get_lost() { self.decide(site, now) } else { Vec::new() };
+        let faults = if op.can_get_lost() { self.decide(site, None, now) } else { Vec::new() };
         let task = self.current.take();
         self.park(site, Stage::Only, due, now, What::Occurrence(occurrence));
         self.current = task;
@@ -1849,7 +1857,7 @@ impl Core {
 
     /// `own`: the number of the scenario's crash that it is.
     fn let_crash(&mut self, crash: Crash, own: Option<usize>, now: u64) {
-        self.last_fault_at = now;
+        self.fault_until(now);
         self.crash_due = Some((crash, own));
     }
 
@@ -1889,7 +1897,7 @@ impl Core {
         let current = self.current.take();
         self.park(site, Stage::Only, due, now, What::Restart);
         self.current = current;
-        self.last_fault_at = self.last_fault_at.max(due);
+        self.fault_until(due);
     }
 
     /// Takes out everything that waits on behalf of the boot that ends.

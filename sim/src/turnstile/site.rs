@@ -228,9 +228,14 @@ impl Op {
     }
 
     /// Whether the call is a request to a shim that runs already.
-    pub(super) const fn asks_shim(self) -> bool {
+    pub(crate) const fn asks_shim(self) -> bool {
         matches!(self.layer(), Layer::Daemon)
             && !matches!(self, Op::BundleCreate | Op::MetricsRegister | Op::ShimConnect)
+    }
+
+    /// Whether the call gives its caller something that is open.
+    pub(crate) const fn opens(self) -> bool {
+        matches!(self, Op::FsOpen | Op::FsCreateTemp | Op::PipeOpen)
     }
 
     /// Whether the call can wait for something that others bring about.

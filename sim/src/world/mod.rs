@@ -34,6 +34,7 @@ pub use shim::{InitState, Shim, ShimContainer};
 pub use task_service::TaskTable;
 pub(crate) use task_service::reload;
 
+use crate::oracle::CrashKind;
 use crate::turnstile::{Op, Symbol};
 use fs::FileSystem;
 
@@ -121,8 +122,8 @@ pub struct World {
     pub roots: Rc<Roots>,
     /// Number of the daemon's latest boot, the owner of the descriptors that it has open.
     pub boot: u32,
-    /// When boots of the daemon ended.
-    pub crashes: Vec<u64>,
+    /// When boots of the daemon ended, and what else did.
+    pub crashes: Vec<(u64, CrashKind)>,
     /// The quirks of the profile; the world heeds those of its own part.
     pub quirks: Quirks,
     /// Virtual monotonic time, nanoseconds. Only the turnstile moves it.

@@ -27,7 +27,11 @@ impl World {
     /// memory is gone. Shims and their processes live on; a runtime call that a shim was serving ends with
     /// the request (spec section 8.4), so that the shim's lock is free.
     pub fn daemon_dies(&mut self) {
-        self.crashes.push(self.now);
+        self.boot_ends(CrashKind::Daemon);
+    }
+
+    fn boot_ends(&mut self, kind: CrashKind) {
+        self.crashes.push((self.now, kind));
         self.fs.close_all(self.boot);
         self.wake_fifos();
         self.tasks = super::TaskTable::default();
@@ -66,7 +70,7 @@ impl World {
     /// of the files what was not durable: `decide` says what becomes of each operation that the disk did
     /// not have yet.
     pub fn power_loss(&mut self, decide: impl FnMut(Symbol, &[Survival]) -> Survival) {
-        self.daemon_dies();
+        self.boot_ends(CrashKind::Power);
         for process in self.processes.values_mut() {
             if process.state != ProcessState::Dead {
                 process.state = ProcessState::Dead;

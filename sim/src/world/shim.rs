@@ -228,8 +228,14 @@ impl World {
             self.runtime_delete(&id);
             self.forget_container(pod, &id);
             self.tasks.remove(&id);
-            self.bundles.remove(&id);
+            self.remove_bundle(&id);
         }
+    }
+
+    /// Removes the bundle, and with it the mount of the root file system in it.
+    pub(super) fn remove_bundle(&mut self, id: &str) {
+        self.bundles.remove(id);
+        self.changed.runtime |= self.mounts.remove(id);
     }
 
     /// The pod whose shim has a process for the container, or an exit that it keeps.
@@ -245,8 +251,7 @@ impl World {
         for shim in &mut self.shims {
             shim.containers.remove(id);
         }
-        self.mounts.remove(id);
-        self.bundles.remove(id);
+        self.remove_bundle(id);
         self.changed.runtime = true;
     }
 

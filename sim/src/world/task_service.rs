@@ -183,11 +183,12 @@ impl Peer {
     }
 
     /// The daemon has closed the connection: the dead-shim handler has what the runtime holds deleted by
-    /// force, without the shim (spec section 2.7). The mount goes whatever comes of it.
-    async fn connection_closed(&self) {
+    /// force, without the shim (spec section 2.7). The mount goes whatever comes of it. An error says that
+    /// something is left, to be deleted by whoever asks again.
+    async fn connection_closed(&self) -> Result<(), Error> {
         let (sim, pod, id) = (&self.sim, self.pod, self.id.clone());
         if sim.with_world(|world| world.quirks.has(Quirk::DeadShimNotCleaned)) {
-            return;
+            return Ok(());
         }
         let ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
         let container = id.clone();
@@ -195,25 +196,29 @@ impl Peer {
             world.runtime_delete(&container);
             Flow::Done(Ok::<(), Error>(()))
         });
-        let deleted = deleted.await.is_ok();
+        let deleted = deleted.await;
         sim.with_world(|world| {
             world.mounts.remove(&id);
             world.changed.runtime = true;
-            if deleted {
+            if deleted.is_ok() {
                 world.forget_container(pod, &id);
             }
-        });
+            if world.quirks.has(Quirk::FailedCleanupForgotten) { Ok(()) } else { deleted }
+        })
     }
 
-    /// Lets go of the shim and removes the bundle.
+    /// Lets go of the shim.
     async fn shut_down(&self, ctx: &Context) {
-        let id = self.id.clone();
         let call = self
             .sim
             .call(Op::ShimShutdown, Symbol::EMPTY, Some(ctx), |_| Flow::Done(Ok::<(), Error>(())));
-        // What fails here is only logged by the real daemon, and the bundle goes in any case.
+        // What fails here is only logged by the real daemon.
         let _ = call.await;
-        self.sim.with_world(|world| world.bundles.remove(&id));
+    }
+
+    /// The last step: a daemon that comes up finds by the bundle what is left of a container.
+    fn remove_bundle(&self) {
+        self.sim.with_world(|world| world.remove_bundle(&self.id));
     }
 }
 
@@ -240,7 +245,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
     });
     if let Err(error) = made.await {
         if !had_bundle {
-            sim.with_world(|world| world.bundles.remove(&id));
+            sim.with_world(|world| world.remove_bundle(&id));
         }
         return Err(error);
     }
@@ -250,7 +255,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
     });
     if let Err(error) = joined.await {
         return Err(sim.with_world(|world| {
-            world.bundles.remove(&id);
+            world.remove_bundle(&id);
             world.joining_failed(pod, error)
         }));
     }
@@ -284,23 +289,21 @@ async fn clean_up_failed_create(peer: &Peer) {
         world.tasks.remove(id);
         world.changed.runtime = true;
     });
-    let ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
-    match peer.delete(&ctx).await {
-        Ok(_) => peer.shut_down(&ctx).await,
-        // The connection is closed after a last shutdown, for which there is time again if it was up:
-        // then the dead-shim handler runs.
-        Err(error) => {
-            let ctx = match error.code {
-                Code::DeadlineExceeded => {
-                    Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT)
-                }
-                _ => ctx,
-            };
-            peer.shut_down(&ctx).await;
-            peer.connection_closed().await;
-            sim.with_world(|world| world.bundles.remove(id));
-        }
+    let mut ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
+    let deleted = peer.delete(&ctx).await;
+    // There is time again for a last shutdown.
+    if deleted.as_ref().is_err_and(|error| error.code == Code::DeadlineExceeded) {
+        ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
     }
+    peer.shut_down(&ctx).await;
+    if deleted.is_err() && peer.connection_closed().await.is_err() {
+        sim.with_world(|world| {
+            world.tasks.insert(id, peer.pod);
+            world.changed.runtime = true;
+        });
+        return;
+    }
+    peer.remove_bundle();
 }
 
 /// The daemon comes up and takes up the shims that it finds by their bundles, one after the other. One
@@ -420,7 +423,7 @@ pub(super) async fn delete(sim: Sim, ctx: Context, id: String) -> Result<Exit, E
         return deleted.map_err(|error| error.wrap("failed to delete task"));
     }
     if deleted.is_err() {
-        peer.connection_closed().await;
+        peer.connection_closed().await.map_err(|error| error.wrap("failed to delete task"))?;
     }
     sim.with_world(|world| {
         world.tasks.remove(&id);
@@ -428,5 +431,6 @@ pub(super) async fn delete(sim: Sim, ctx: Context, id: String) -> Result<Exit, E
     });
     let ctx = Context::background().with_timeout(sim.now(), Duration::from_secs(3));
     peer.shut_down(&ctx).await;
+    peer.remove_bundle();
     deleted.map_err(|error| error.wrap("failed to delete task"))
 }
