@@ -251,6 +251,7 @@ fn help_teaches() {
     insta::assert_snapshot!("help", here.run(&["--help"]));
     insta::assert_snapshot!("help_run", here.run(&["run", "--help"]));
     insta::assert_snapshot!("help_bless", here.run(&["bless", "--help"]));
+    insta::assert_snapshot!("help_check_determinism", here.run(&["check-determinism", "--help"]));
 }
 
 #[test]
@@ -527,6 +528,23 @@ fn blessing_one_profile_leaves_the_others() {
     };
     assert_eq!(one("1.7.24"), Some(0));
     assert_eq!(one("1.7.0-beta.3"), Some(1));
+}
+
+#[test]
+fn two_processes_are_compared() {
+    let here =
+        Here::with(&[("plain.toml", PLAIN), ("bad/wrong.toml", "shakedown = 1\ntitel = 1\n")]);
+    let same = here.run(&["check-determinism", "plain.toml", "--profile", "1.7.24,hardened"]);
+    assert!(same.starts_with("exit code 0"), "{same}");
+    assert!(same.contains("the same in two processes: 2 runs"), "{same}");
+    let wrong = here.run(&["check-determinism", "bad"]);
+    assert!(wrong.starts_with("exit code 65"), "{wrong}");
+    assert!(wrong.contains("did you mean `title`?"), "{wrong}");
+    let missing = here.run(&["check-determinism", "nowhere"]);
+    assert!(missing.starts_with("exit code 74"), "{missing}");
+    assert!(missing.contains("nowhere"), "{missing}");
+    let none = here.run(&["check-determinism", "plain.toml", "--case", "plane"]);
+    assert!(none.starts_with("exit code 64"), "{none}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The harness: a simulated node, the turnstile that orders it, and the judge.
 
 pub mod cli;
+pub mod determinism;
 pub mod engine;
 pub mod invariants;
 pub mod oracle;

@@ -1,6 +1,7 @@
 //! The command line: one command a file.
 
 mod bless;
+mod check_determinism;
 mod diff;
 mod explain;
 mod output;
@@ -25,6 +26,7 @@ Exit codes:
   1   an invariant or expectation was violated, or a fault or hold did not apply
   2   a call was stuck (I5), or a run went on beyond its budget
   3   the code under test panicked
+  4   two processes did not do the same (`check-determinism`)
   64  the command line is wrong, or no scenario matched
   65  a scenario file is wrong
   70  the harness broke an assumption of its own
@@ -50,6 +52,7 @@ enum Command {
     Quirks(quirks::Args),
     Explain(explain::Args),
     Bless(bless::Args),
+    CheckDeterminism(check_determinism::Args),
 }
 
 /// Runs the command line of this process.
@@ -73,6 +76,7 @@ pub fn main() -> process::ExitCode {
         Command::Quirks(args) => quirks::run(&args, &mut output),
         Command::Explain(args) => explain::run(&args, &mut output),
         Command::Bless(args) => bless::run(&args, &mut output),
+        Command::CheckDeterminism(args) => check_determinism::run(&args, &mut output),
     };
     let result = result.and_then(|code| output.flush().map(|()| code));
     process::ExitCode::from(result.unwrap_or_else(Failure::report) as u8)

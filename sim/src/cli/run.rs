@@ -135,7 +135,7 @@ fn stale<'s>(selection: &'s Selection<'_>) -> &'s [Reason] {
 }
 
 /// A case that has no outcome: tells so on stderr.
-fn broken(case: &str, failure: &RunFailure) -> ExitCode {
+pub fn broken(case: &str, failure: &RunFailure) -> ExitCode {
     let (code, what) = match failure {
         RunFailure::Broken(what) => (ExitCode::Software, what.clone()),
         RunFailure::Wrong(diagnostics) => {

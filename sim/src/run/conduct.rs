@@ -5,12 +5,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
+use shakedown_cri::Service;
 use shakedown_cri::config::{Config, RuntimeConfig};
 use shakedown_cri::cri::{
     ContainerEvent, ContainerState, RuntimeService, Sandbox, SandboxConfig, SandboxState,
 };
 use shakedown_cri::ports::{CancelToken, Code, Context, Error, Instant};
-use shakedown_cri::quirks::Profile;
+use shakedown_cri::quirks::{Profile, Quirks};
 
 use super::client::{self, Answers, Reaped, Reaper, Unreaped};
 use super::compile::{CallPlan, ContainerPlan, Plan, SandboxPlan};
@@ -22,7 +23,7 @@ use crate::invariants::Judge;
 use crate::oracle::{CrashAt, Menus, Oracle, Scripted};
 use crate::scenario::{Action, InitialState, SandboxState as PlannedSandbox};
 use crate::turnstile::{ClientCall, Fate, Limits, Moment, Op, Sim, Stop, Symbol};
-use crate::world::Occurrence;
+use crate::world::{Occurrence, SimPorts};
 
 /// How long the service may go on after reaping.
 const AFTERMATH: Duration = Duration::from_secs(150);
@@ -37,10 +38,17 @@ pub struct Options {
     pub logs: bool,
     /// Record each call, and what a client that gives up means to it.
     pub calls: bool,
+    /// Record the digest after each event.
+    pub marks: bool,
     /// Ask the invariants. Without them a run has no findings: for measuring what they cost.
     pub judge: bool,
     pub menus: Rc<Menus>,
+    /// What makes the code under test, once for each boot of the daemon.
+    pub service: MakeService,
 }
+
+/// Makes the code under test on ports of the simulated node.
+pub type MakeService = Rc<dyn Fn(SimPorts, Config, Quirks) -> Rc<dyn RuntimeService>>;
 
 impl Default for Options {
     fn default() -> Self {
@@ -50,8 +58,10 @@ impl Default for Options {
             limits: Limits::default(),
             logs: false,
             calls: false,
+            marks: false,
             judge: true,
             menus: Rc::new(Menus::new()),
+            service: Rc::new(|ports, config, quirks| Rc::new(Service::new(ports, config, quirks))),
         }
     }
 }
@@ -87,7 +97,9 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
         let kind = format!("io.containerd.{handler}.v2");
         config.runtimes.insert(handler.clone(), RuntimeConfig { kind, path: String::new() });
     }
-    let daemon = Daemon::new(&sim, plan.clone(), config, options.profile.quirks);
+    let (make, quirks) = (options.service.clone(), options.profile.quirks);
+    let make = move |ports| make(ports, config.clone(), quirks);
+    let daemon = Daemon::new(&sim, plan.clone(), Box::new(make));
     sim.set_daemon(daemon.hooks());
     let conductor = Conductor {
         sim: sim.clone(),
@@ -98,9 +110,10 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
         answers: Rc::new(RefCell::new(vec![None; plan.calls.len()])),
         mailboxes: plan.kubelets.iter().map(|kubelet| Mailbox::new(&sim, kubelet)).collect(),
     };
-    if options.calls {
-        sim.with_recording(|recording| recording.calls = Some(Vec::new()));
-    }
+    sim.with_recording(|recording| {
+        recording.calls = options.calls.then(Vec::new);
+        recording.marks = options.marks.then(Vec::new);
+    });
     let engine = options.engine;
     if options.logs {
         crate::run::logs::with_logs(&sim, || engine.run(&sim, conductor.conduct()))

@@ -3,11 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use shakedown_cri::Service;
-use shakedown_cri::config::Config;
 use shakedown_cri::cri::{Peek, RuntimeService};
 use shakedown_cri::ports::Error;
-use shakedown_cri::quirks::Quirks;
 
 use super::compile::Plan;
 use crate::turnstile::{self, Sim};
@@ -22,6 +19,9 @@ pub struct BootFacts {
     pub refused: Option<Error>,
 }
 
+/// Makes the service of a boot.
+type Make = Box<dyn Fn(SimPorts) -> Rc<dyn RuntimeService>>;
+
 /// The daemon as clients and the judge reach it. Clones share.
 #[derive(Clone)]
 pub struct Daemon(Rc<Shared>);
@@ -29,20 +29,18 @@ pub struct Daemon(Rc<Shared>);
 struct Shared {
     sim: Sim,
     plan: Rc<Plan>,
-    config: Config,
-    quirks: Quirks,
+    make: Make,
     service: RefCell<Option<Rc<dyn RuntimeService>>>,
     facts: RefCell<BootFacts>,
 }
 
 impl Daemon {
     /// A daemon in its first boot, which is still to be run.
-    pub fn new(sim: &Sim, plan: Rc<Plan>, config: Config, quirks: Quirks) -> Self {
+    pub fn new(sim: &Sim, plan: Rc<Plan>, make: Make) -> Self {
         let daemon = Daemon(Rc::new(Shared {
             sim: sim.clone(),
             plan,
-            config,
-            quirks,
+            make,
             service: RefCell::new(None),
             facts: RefCell::default(),
         }));
@@ -51,9 +49,9 @@ impl Daemon {
     }
 
     fn make(&self, boot: u32) -> Rc<dyn RuntimeService> {
-        let Shared { sim, plan, config, quirks, .. } = &*self.0;
+        let Shared { sim, plan, make, .. } = &*self.0;
         let ports = SimPorts::new(sim, plan.roots.clone(), boot);
-        let service: Rc<dyn RuntimeService> = Rc::new(Service::new(ports, config.clone(), *quirks));
+        let service = make(ports);
         *self.0.service.borrow_mut() = Some(service.clone());
         service
     }

@@ -24,6 +24,7 @@ const STALE_MAX: usize = 5;
 pub struct Runner {
     menus: Rc<Menus>,
     engine: Engine,
+    marks: bool,
 }
 
 /// The cases of a file under one profile: the values of a sweep depend on what the profile does.
@@ -63,8 +64,15 @@ impl Runner {
         Runner { engine, ..Self::default() }
     }
 
+    /// Records the digest after each event of a run.
+    #[must_use]
+    pub fn marking(self) -> Self {
+        Runner { marks: true, ..self }
+    }
+
     fn run(&self, plan: &Rc<Plan>, options: Options) -> Result<Outcome, String> {
-        let options = Options { menus: self.menus.clone(), engine: self.engine, ..options };
+        let (menus, engine, marks) = (self.menus.clone(), self.engine, self.marks);
+        let options = Options { menus, engine, marks, ..options };
         guarded(&plan.case, || run(plan, &options))
     }
 

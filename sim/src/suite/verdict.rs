@@ -15,6 +15,8 @@ pub enum ExitCode {
     Liveness = 2,
     /// The code under test panicked.
     Panicked = 3,
+    /// Two processes did not do the same.
+    Nondeterminism = 4,
     Usage = 64,
     /// A scenario file is wrong.
     Data = 65,

@@ -83,6 +83,8 @@ pub struct Recording {
     /// The calls that were made while the scenario's faults could strike; only when asked for, and no
     /// part of the digest.
     pub calls: Option<Vec<(Site, Awaited)>>,
+    /// The digest after each entry that is part of it; only when asked for.
+    pub marks: Option<Vec<u128>>,
     digest: Xxh3,
 }
 
@@ -92,6 +94,7 @@ impl Default for Recording {
             entries: Vec::with_capacity(1024),
             moments: 0,
             calls: None,
+            marks: None,
             digest: Xxh3::new(),
         }
     }
@@ -114,6 +117,14 @@ impl Recording {
         self.digest.update(&bytes[..words.len() * 8]);
     }
 
+    /// An entry that is in the digest already.
+    fn push(&mut self, entry: Entry) {
+        self.entries.push(entry);
+        if let Some(marks) = &mut self.marks {
+            marks.push(self.digest.digest128());
+        }
+    }
+
     /// `world`: the digest of the file system after the moment.
     pub fn moment(&mut self, happened: Happened, world: u64) {
         let [actor, subject, op] = site_words(&happened.moment.site);
@@ -121,31 +132,31 @@ impl Recording {
         let failed = u64::from(happened.error.is_some());
         self.mix(&[happened.at, actor, subject, op, stage << 8 | failed, happened.payload, world]);
         self.moments += 1;
-        self.entries.push(Entry::Moment(happened));
+        self.push(Entry::Moment(happened));
     }
 
     pub fn fault(&mut self, at: u64, site: Site, fault: Fault) {
         let [actor, subject, op] = site_words(&site);
         self.mix(&[at, actor, subject, op, 1 << 16]);
         self.digest.update(fault.to_string().as_bytes());
-        self.entries.push(Entry::Fault { at, site, fault });
+        self.push(Entry::Fault { at, site, fault });
     }
 
     pub fn held(&mut self, at: u64, moment: Moment) {
         let [actor, subject, op] = site_words(&moment.site);
         self.mix(&[at, actor, subject, op, 2 << 16 | moment.stage as u64]);
-        self.entries.push(Entry::Held { at, moment });
+        self.push(Entry::Held { at, moment });
     }
 
     pub fn let_go(&mut self, at: u64, moment: Moment, why: &'static str) {
         let [actor, subject, op] = site_words(&moment.site);
         self.mix(&[at, actor, subject, op, 3 << 16 | moment.stage as u64]);
-        self.entries.push(Entry::LetGo { at, moment, why });
+        self.push(Entry::LetGo { at, moment, why });
     }
 
     pub fn phase(&mut self, at: u64, name: &'static str) {
         self.digest.update(name.as_bytes());
-        self.entries.push(Entry::Phase { at, name });
+        self.push(Entry::Phase { at, name });
     }
 
     pub fn log(&mut self, at: u64, text: Rc<str>) {
