@@ -252,6 +252,7 @@ fn help_teaches() {
     insta::assert_snapshot!("help_run", here.run(&["run", "--help"]));
     insta::assert_snapshot!("help_bless", here.run(&["bless", "--help"]));
     insta::assert_snapshot!("help_check_determinism", here.run(&["check-determinism", "--help"]));
+    insta::assert_snapshot!("help_explore", here.run(&["explore", "--help"]));
 }
 
 #[test]
@@ -572,4 +573,41 @@ fn colours_only_where_they_are_wanted() {
     let logged = here.command(&args).env("RUST_LOG", "debug").output().unwrap();
     assert_eq!(text(&logged.stdout), text(&plain), "logging does not touch the report");
     assert!(!logged.stderr.is_empty());
+}
+
+/// What a search finds is a file that `run` replays, to the same violation.
+#[test]
+fn what_a_search_finds_can_be_run() {
+    let here = Here::with(&[("plain.toml", PLAIN)]);
+    let args = ["explore", "plain.toml", "--profile", "1.7.24", "--runs", "1024", "--seed", "3"];
+    let found = here.output(&args);
+    // A call that never answers is among what it finds.
+    assert_eq!(found.status.code(), Some(2), "{}", text(&found.stderr));
+    let found = text(&found.stdout);
+    let file = found.lines().find_map(|line| line.trim().strip_prefix("failures/i1-"));
+    let file = format!("failures/i1-{}", file.unwrap_or_else(|| panic!("{found}")));
+    let replay = here.run(&["run", &file, "--profile", "1.7.24", "--timeline"]);
+    let digest = fs::read_to_string(here.path().join(&file)).unwrap();
+    let digest = digest.lines().find_map(|line| line.strip_prefix("# digest ")).unwrap();
+    let digest = digest.split(';').next().unwrap();
+    assert!(replay.starts_with("exit code 1\n"), "{replay}");
+    assert!(replay.contains("I1 failed-start-leaves-nothing is violated"), "{replay}");
+    assert!(replay.contains(digest), "{replay}");
+}
+
+/// A search that is told to end tells what it did.
+#[test]
+fn a_search_that_is_interrupted_loses_nothing() {
+    let here = Here::with(&[("plain.toml", PLAIN)]);
+    let mut command =
+        here.command(&["explore", "plain.toml", "--time", "10m", "--profile", "1.7.24"]);
+    let search = command.stdout(Stdio::piped()).spawn().unwrap();
+    while !here.path().join("failures").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let pid = rustix::process::Pid::from_child(&search);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = search.wait_with_output().unwrap();
+    assert!(matches!(output.status.code(), Some(1 | 2)));
+    assert!(text(&output.stdout).contains(" runs, interrupted, "), "{}", text(&output.stdout));
 }

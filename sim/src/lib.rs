@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod determinism;
 pub mod engine;
+pub mod explore;
 pub mod invariants;
 pub mod oracle;
 pub mod report;

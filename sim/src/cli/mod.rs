@@ -4,9 +4,12 @@ mod bless;
 mod check_determinism;
 mod diff;
 mod explain;
+mod explore;
+mod failures;
 mod output;
 mod quirks;
 mod run;
+mod search;
 mod select;
 mod sites;
 mod watchdog;
@@ -48,6 +51,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
+    Explore(explore::Args),
     Sites(sites::Args),
     Quirks(quirks::Args),
     Explain(explain::Args),
@@ -72,6 +76,7 @@ pub fn main() -> process::ExitCode {
     let mut output = Output::new();
     let result = match cli.command {
         Command::Run(args) => run::run(&args, &mut output),
+        Command::Explore(args) => explore::run(&args, &mut output),
         Command::Sites(args) => sites::run(&args, &mut output),
         Command::Quirks(args) => quirks::run(&args, &mut output),
         Command::Explain(args) => explain::run(&args, &mut output),

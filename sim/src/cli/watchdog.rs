@@ -6,11 +6,12 @@
     reason = "a watchdog needs a thread and real time; no run sees either"
 )]
 
+use std::collections::BTreeMap;
 use std::process;
 use std::thread;
 use std::time::Duration;
 
-use crate::suite::{ExitCode, run_under_way};
+use crate::suite::{ExitCode, runs_under_way};
 
 /// Real time that one run may take. The longest runs of the corpus take milliseconds, and the budget
 /// of moments ends a run that awaits anything within seconds.
@@ -19,25 +20,21 @@ const LIMIT_SECONDS: u32 = 120;
 /// Watches from a thread of its own, as long as the process lives.
 pub fn start() {
     thread::spawn(|| {
-        let mut seen = None;
-        let mut seconds = 0;
+        let mut seconds: BTreeMap<u64, u32> = BTreeMap::new();
         loop {
             thread::sleep(Duration::from_secs(1));
-            let now = run_under_way();
-            if now.is_none() || now != seen {
-                seen = now;
-                seconds = 0;
-                continue;
-            }
-            seconds += 1;
-            if seconds >= LIMIT_SECONDS
-                && let Some((_, case)) = now
-            {
-                eprintln!(
-                    "error: {case} has not come back for {LIMIT_SECONDS} s of real time: the code under \
-                     test loops without awaiting anything"
-                );
-                process::exit(ExitCode::Liveness as i32);
+            let runs = runs_under_way();
+            seconds.retain(|number, _| runs.iter().any(|(run, _)| run == number));
+            for (number, case) in runs {
+                let lasted = seconds.entry(number).or_default();
+                *lasted += 1;
+                if *lasted > LIMIT_SECONDS {
+                    eprintln!(
+                        "error: {case} has not come back for {LIMIT_SECONDS} s of real time: the code under \
+                         test loops without awaiting anything"
+                    );
+                    process::exit(ExitCode::Liveness as i32);
+                }
             }
         }
     });

@@ -12,7 +12,7 @@ use shakedown_cri::ports::{Code, Errno};
 pub use scripted::{CrashAt, Script, Scripted, ScriptedCrash, ScriptedHold};
 pub use seeded::{Seeded, Weights};
 
-use crate::turnstile::{Layer, Moment, Op, Site, Symbol};
+use crate::turnstile::{Awaited, Due, Layer, Moment, Op, Site, Symbol};
 use crate::world::fs::Survival;
 
 /// What an injected error is.
@@ -328,7 +328,10 @@ impl Crash {
     pub const DOWN: Duration = Duration::from_secs(1);
 
     /// What can strike after every moment, beside what a scenario brings for that moment.
-    pub const STANDARD: &[Crash] = &[Crash { kind: CrashKind::Daemon, down: Some(Crash::DOWN) }];
+    pub const STANDARD: &[Crash] = &[
+        Crash { kind: CrashKind::Daemon, down: Some(Crash::DOWN) },
+        Crash { kind: CrashKind::Power, down: Some(Crash::DOWN) },
+    ];
 }
 
 impl fmt::Display for Crash {
@@ -346,13 +349,13 @@ impl fmt::Display for Crash {
 
 /// A question to the oracle. Option 0 is always the uneventful one.
 pub enum Choice<'a> {
-    /// Which fault a call meets; asked once, when the call is made.
-    Fault { site: Site, menu: Menu<'a> },
+    /// Which fault a call meets; asked once, when the call is made. `endless`: the caller's context has no end.
+    Fault { site: Site, menu: Menu<'a>, awaited: Awaited, endless: bool },
     /// A moment is about to be admitted: 0 = admit it, 1 = set it aside, 2 = also across jumps of
     /// time.
-    Hold { moment: Moment },
+    Hold { moment: Moment, due: Due<'a> },
     /// A moment is set aside and `after` was just admitted: 0 = let it go, 1 = keep it aside.
-    Keep { moment: Moment, after: Moment },
+    Keep { moment: Moment, after: Moment, due: Due<'a> },
     /// `after` just happened: whether the daemon ends there. 0 = no; then the standard ways, then
     /// those that the scenario brings for this very moment. Asked only where one of them can be.
     Crash { after: Moment, own: &'a [Crash] },
@@ -378,6 +381,12 @@ impl Choice<'_> {
 pub trait Oracle {
     /// An option of the choice, below [`Choice::options`].
     fn choose(&mut self, choice: &Choice<'_>) -> usize;
+
+    /// Whether it is asked after every moment if the daemon ends there, and not only after those for
+    /// which the scenario has a crash.
+    fn considers_crashes(&self) -> bool {
+        false
+    }
 }
 
 /// The standard faults of each operation.

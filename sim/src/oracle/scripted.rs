@@ -84,7 +84,7 @@ impl Oracle for Scripted {
                     1 + menu.standard.len()
                 }
             }
-            Choice::Hold { moment } => {
+            Choice::Hold { moment, .. } => {
                 for (hold, progress) in &mut self.holds {
                     if hold.what == *moment && *progress == Progress::Waiting {
                         *progress = Progress::Holding;
@@ -101,7 +101,7 @@ impl Oracle for Scripted {
                 }
             }
             Choice::Survival { own, .. } => own.unwrap_or(0),
-            Choice::Keep { moment, after } => {
+            Choice::Keep { moment, after, .. } => {
                 for (hold, progress) in &mut self.holds {
                     if hold.what == *moment && *progress == Progress::Holding {
                         if hold.until == *after {

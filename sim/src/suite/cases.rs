@@ -171,6 +171,10 @@ impl Cases<'_> {
         self.expansion.name(index)
     }
 
+    pub fn case(&self, index: usize) -> Case {
+        self.expansion.case(index)
+    }
+
     pub fn values(&self, index: usize) -> &[(String, String)] {
         self.expansion.values(index)
     }

@@ -2,22 +2,22 @@
 //! see how long it takes.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many runs the process began, and the case of the one under way.
-static UNDER_WAY: Mutex<(u64, Option<String>)> = Mutex::new((0, None));
+/// The runs that are under way, by their number in the process, with the case of each.
+static UNDER_WAY: Mutex<BTreeMap<u64, String>> = Mutex::new(BTreeMap::new());
+static BEGUN: AtomicU64 = AtomicU64::new(0);
 
-/// The number and the case of the run that is under way.
-pub fn run_under_way() -> Option<(u64, String)> {
-    let state = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
-    state.1.as_ref().map(|case| (state.0, case.clone()))
+fn under_way() -> MutexGuard<'static, BTreeMap<u64, String>> {
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn set_under_way(case: Option<&str>) {
-    let mut state = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
-    state.0 += u64::from(case.is_some());
-    state.1 = case.map(str::to_owned);
+/// The numbers and the cases of the runs that are under way.
+pub fn runs_under_way() -> Vec<(u64, String)> {
+    under_way().iter().map(|(number, case)| (*number, case.clone())).collect()
 }
 
 thread_local! {
@@ -37,13 +37,14 @@ pub fn note_panic(text: String) {
 
 /// Runs `run` for a case. A panic that the turnstile did not catch broke an assumption of the harness: its
 /// text comes back.
-pub(super) fn guarded<R>(case: &str, run: impl FnOnce() -> R) -> Result<R, String> {
-    set_under_way(Some(case));
+pub(crate) fn guarded<R>(case: &str, run: impl FnOnce() -> R) -> Result<R, String> {
+    let number = BEGUN.fetch_add(1, Ordering::Relaxed);
+    under_way().insert(number, case.to_owned());
     LAST.set(None);
     INSIDE.set(true);
     let result = catch_unwind(AssertUnwindSafe(run));
     INSIDE.set(false);
-    set_under_way(None);
+    under_way().remove(&number);
     result.map_err(|payload| {
         let noted = LAST.take();
         noted

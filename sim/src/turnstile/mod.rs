@@ -82,6 +82,30 @@ pub enum Stop {
     OverBudget,
 }
 
+/// What else could happen now, beside the moment that an oracle is asked about.
+#[derive(Clone, Copy)]
+pub struct Due<'a> {
+    parked: &'a [Parked],
+    at: usize,
+    now: u64,
+}
+
+impl Due<'_> {
+    /// The moments of other calls that are due and not set aside.
+    pub fn others(&self) -> impl Iterator<Item = Moment> {
+        let others = self.parked.iter().enumerate().filter(|(i, _)| *i != self.at);
+        others.filter_map(|(_, parked)| {
+            let stage = match parked.held {
+                Some(_) => return None,
+                None if parked.due <= self.now => parked.stage,
+                None if parked.earliest() <= self.now => Stage::Abandon,
+                None => return None,
+            };
+            Some(Moment { site: parked.site, stage })
+        })
+    }
+}
+
 enum What {
     /// A port call; its stage says what is next.
     Call {
@@ -141,8 +165,9 @@ struct Parked {
     orphan: bool,
     /// Set aside: the stage that is, and whether it survives jumps of time.
     held: Option<(Stage, bool)>,
-    /// The stage that was set aside and let go: that happens once.
-    let_go: Option<Stage>,
+    /// The stages that the oracle was asked whether to set them aside, a bit for each: once, although an
+    /// effect that has to wait comes to its turn again.
+    asked: u8,
     /// The context ended while nothing of the call itself was due: the caller goes on before anything
     /// else happens.
     prompt: bool,
@@ -342,7 +367,8 @@ impl Sim {
             hold_fates: vec![Fate::NotReached; script.holds.len()],
             occurrence_fates: vec![Fate::NotReached; world.placed.len()],
             crash_fates: vec![Fate::NotReached; script.crashes.len()],
-            may_crash: script.crashes.iter().any(|c| matches!(c.at, CrashAt::Moment(_))),
+            may_crash: oracle.considers_crashes()
+                || script.crashes.iter().any(|c| matches!(c.at, CrashAt::Moment(_))),
             crash_due: None,
             boot: FIRST_BOOT,
             down: false,
@@ -890,13 +916,13 @@ impl Sim {
                 core.stop = Some(Stop::Idle);
                 return Step::Stop;
             };
-            if due > core.horizon {
-                core.stop = Some(Stop::Idle);
-                return Step::Stop;
-            }
             if due > now {
                 if core.release_held(now, false, "time jumped") {
                     continue;
+                }
+                if due > core.horizon {
+                    core.stop = Some(Stop::Idle);
+                    return Step::Stop;
                 }
                 drop(core);
                 self.jump(due);
@@ -1128,6 +1154,10 @@ fn nanos(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(NEVER)
 }
 
+const fn bit(stage: Stage) -> u8 {
+    1 << stage as u8
+}
+
 /// The failure that a fault delivers instead of the call's own reply.
 fn failure_of(fault: &Fault) -> Option<Failure> {
     match fault {
@@ -1298,7 +1328,7 @@ impl Core {
             wait: None,
             orphan: false,
             held: None,
-            let_go: None,
+            asked: 0,
             prompt: false,
             hangs: false,
         });
@@ -1538,14 +1568,15 @@ impl Core {
             self.script.faults.iter().enumerate().filter_map(of_site).collect();
         let menus = self.menus.clone();
         let mut standard = menus.of(site.op);
+        let awaited = self.awaited(site.op, ctx);
+        let endless = !ctx.is_some_and(Context::can_end);
         loop {
             let own: Vec<Fault> = rest.iter().map(|i| self.script.faults[*i].1.clone()).collect();
             let menu = Menu { standard, own: &own };
-            let option = self.oracle.choose(&Choice::Fault { site, menu });
+            let option = self.oracle.choose(&Choice::Fault { site, menu, awaited, endless });
             let Some(fault) = menu.get(option) else { break };
             over = over.saturating_add(nanos(fault.lasts()));
             self.fault_until(over);
-            let endless = !ctx.is_some_and(Context::can_end);
             self.recording.fault(now, site, fault.clone().awaited(endless));
             struck.push(fault.clone());
             let Some(own) = option.checked_sub(1 + standard.len()) else { break };
@@ -1644,11 +1675,15 @@ impl Core {
 
     /// Asks whether the moment is set aside, and does it.
     fn set_aside(&mut self, at: usize, stage: Stage, now: u64) -> bool {
-        if !self.faults_allowed || self.parked[at].let_go == Some(stage) {
+        let parked = &self.parked[at];
+        // Of one call, one moment at a time.
+        if !self.faults_allowed || parked.asked & bit(stage) != 0 || parked.held.is_some() {
             return false;
         }
         let moment = Moment { site: self.parked[at].site, stage };
-        let option = self.oracle.choose(&Choice::Hold { moment });
+        let due = Due { parked: &self.parked, at, now };
+        let option = self.oracle.choose(&Choice::Hold { moment, due });
+        self.parked[at].asked |= bit(stage);
         if option == 0 {
             return false;
         }
@@ -1668,7 +1703,6 @@ impl Core {
                 let moment = Moment { site: self.parked[i].site, stage };
                 self.parked[i].held = None;
                 self.stirred = true;
-                self.parked[i].let_go = Some(stage);
                 self.recording.let_go(now, moment, why);
                 self.set_hold_fate(moment, Fate::Refused(format!("it was let go early: {why}")));
                 released = true;
@@ -1716,11 +1750,11 @@ impl Core {
         for i in 0..self.parked.len() {
             let Some((stage, _)) = self.parked[i].held else { continue };
             let moment = Moment { site: self.parked[i].site, stage };
-            if self.oracle.choose(&Choice::Keep { moment, after }) == 0 {
+            let due = Due { parked: &self.parked, at: i, now };
+            if self.oracle.choose(&Choice::Keep { moment, after, due }) == 0 {
                 self.parked[i].held = None;
                 self.stirred = true;
-                self.parked[i].let_go = Some(stage);
-                self.recording.let_go(now, moment, "its time came");
+                self.recording.let_go(now, moment, Recording::IN_TIME);
                 self.set_hold_fate(moment, Fate::Applied);
             }
         }
@@ -1829,7 +1863,7 @@ impl Core {
         let here = |i: &usize| script[*i].at == CrashAt::Moment(after);
         let rest: Vec<usize> = (0..script.len()).filter(here).collect();
         let own: Vec<Crash> = rest.iter().map(|i| script[*i].crash).collect();
-        if !own.is_empty() && (self.down || self.crash_due.is_some()) {
+        if self.down || self.crash_due.is_some() {
             for crash in rest {
                 self.crash_fates[crash] = daemon_is_down();
             }

@@ -109,6 +109,9 @@ fn site_words(site: &Site) -> [u64; 3] {
 }
 
 impl Recording {
+    /// Why a moment that was set aside goes again when it was meant to.
+    pub const IN_TIME: &str = "its time came";
+
     fn mix(&mut self, words: &[u64]) {
         let mut bytes = [0; 64];
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {

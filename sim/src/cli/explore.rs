@@ -1,0 +1,186 @@
+//! `shakedown explore`
+
+#![expect(
+    clippy::disallowed_types,
+    reason = "a seed that nobody chose is the one thing of a search that comes from the system"
+)]
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use shakedown_cri::quirks::Profile;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::output::{BAD, DIM, Failure as Ended, GOOD, Output};
+use super::search::{self, thousands};
+use super::{failures, select};
+use crate::explore::{self, Bound, Failure, Findings, Settings};
+use crate::suite::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  shakedown explore                          the drivers, as the hardened service
+  shakedown explore --time 10m               as long as there is time
+  shakedown explore --seed 42 --runs 50000   the same runs again, whatever --jobs says
+  shakedown explore scenarios --profile 1.7.24,2.1.9
+                                             every scenario's world and calls, as two versions
+
+What a scenario says of its own faults, holds and crashes is left out: those are what is searched
+for. Each run draws which operations and kinds of faults are in play, and decides by one of four
+strategies: uniform, PCT, delay-bounded, guided by coverage.
+
+A run that breaks an invariant is made as small as it can be and written to failures/, as a
+scenario file with what happens without each of its lines. `shakedown run` replays it. Runs that
+break the same invariant, struck in the same phases, count as one: a signature.";
+
+/// Runs when neither their number nor a time is given.
+const RUNS: u64 = 20_000;
+
+/// Searches for faults and schedules that break an invariant.
+#[derive(clap::Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{}", super::EXIT_CODES))]
+pub struct Args {
+    /// Scenario files, and directories of them.
+    #[arg(default_value = "scenarios/drivers")]
+    paths: Vec<PathBuf>,
+    /// Which versions to search, one after the other, separated by commas.
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "hardened",
+          value_parser = select::profile_parser())]
+    profile: Vec<String>,
+    /// How many runs for each version [default: 20000, or as many as there is --time for].
+    #[arg(long, value_name = "N")]
+    runs: Option<u64>,
+    /// How long to search each version, as `30s` or `10m`.
+    #[arg(long, value_parser = search::time)]
+    time: Option<Duration>,
+    /// What all chance comes from [default: drawn from this build and the system, and printed].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How many threads [default: as many as there are cores]. The result is the same for any number.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// How many faults a run may have, crashes among them.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    faults: u32,
+    /// How many moments a run may set aside; for PCT, how often priorities change.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    delays: u32,
+}
+
+/// What was found in one profile.
+struct Found {
+    profile: &'static Profile,
+    findings: Findings,
+}
+
+pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
+    let sources = select::load(&args.paths)?;
+    let stop = search::stop_on_signal()?;
+    let seed = args.seed.unwrap_or_else(fresh_seed);
+    let jobs = search::jobs(args.jobs);
+    let bound = Bound { faults: args.faults, delays: args.delays };
+    let runs = args.runs.or(args.time.is_none().then_some(RUNS));
+    output.line(format_args!(
+        "seed {seed}, at most {} faults and {} delays a run, {jobs} jobs",
+        bound.faults, bound.delays
+    ))?;
+    let mut all = Vec::new();
+    for profile in select::profiles(&args.profile) {
+        let scenarios = search::undecided_cases(&sources, profile)?;
+        let settings = Settings { profile, seed, bound, runs, time: args.time, jobs };
+        let bar = progress(runs, args.time);
+        let mut news = |findings: &Findings, failure: Option<&Failure>| -> Result<(), Ended> {
+            match failure {
+                Some(failure) => {
+                    let path = failures::write(failure)?;
+                    bar.suspend(|| told(output, failure, &path))
+                }
+                None => {
+                    show(&bar, findings, runs);
+                    Ok(())
+                }
+            }
+        };
+        let findings = explore::hunt(&scenarios, &settings, &stop, &mut news)?;
+        bar.finish_and_clear();
+        let interrupted = findings.interrupted;
+        all.push(Found { profile, findings });
+        if interrupted {
+            break;
+        }
+    }
+    summary(output, &all)?;
+    let codes = all.iter().flat_map(|found| &found.findings.failures);
+    let code = codes.map(|(failure, _)| failure.symptom.exit_code()).max();
+    for broken in all.iter().flat_map(|found| &found.findings.broken) {
+        Ended::new(ExitCode::Software, format!("the harness broke: {broken}")).report();
+    }
+    let broken = all.iter().any(|found| !found.findings.broken.is_empty());
+    let broken = broken.then_some(ExitCode::Software);
+    Ok(code.max(broken).unwrap_or(ExitCode::Passed))
+}
+
+/// From this build and a number that no process had before.
+fn fresh_seed() -> u64 {
+    let fresh = RandomState::new().build_hasher().finish();
+    // Short enough to be typed.
+    xxh3_64_with_seed(env!("CARGO_PKG_VERSION").as_bytes(), fresh) >> 24
+}
+
+/// On the terminal, if there is one.
+fn progress(runs: Option<u64>, time: Option<Duration>) -> ProgressBar {
+    let length = runs.unwrap_or_else(|| time.unwrap_or_default().as_secs());
+    let template = "{bar:24} {percent:>3}%  {msg}  {eta} left";
+    let style = ProgressStyle::with_template(template).expect("the template is right");
+    ProgressBar::new(length).with_style(style)
+}
+
+fn show(bar: &ProgressBar, findings: &Findings, runs: Option<u64>) {
+    bar.set_position(runs.map_or_else(|| findings.took.as_secs(), |_| findings.runs));
+    bar.set_message(format!(
+        "{} runs, {} a second, {} signatures, {} sites × kinds",
+        thousands(findings.runs),
+        thousands(rate(findings)),
+        findings.failures.len(),
+        thousands(findings.covered.strikes.len() as u64)
+    ));
+}
+
+fn rate(findings: &Findings) -> u64 {
+    (findings.runs as f64 / findings.took.as_secs_f64().max(0.001)) as u64
+}
+
+fn told(output: &mut Output, failure: &Failure, path: &str) -> Result<(), Ended> {
+    let also: Vec<String> = failure.also.iter().map(|broken| format!(" {broken}")).collect();
+    output.line(format_args!(
+        "{BAD}found{BAD:#} {}{DIM}{}{DIM:#}\n      {}\n      {path}",
+        failure.signature,
+        if also.is_empty() { String::new() } else { format!("  with{}", also.concat()) },
+        failure.symptom.what
+    ))?;
+    output.flush()
+}
+
+fn summary(output: &mut Output, all: &[Found]) -> Result<(), Ended> {
+    for Found { profile, findings } in all {
+        let style = if findings.failures.is_empty() { GOOD } else { BAD };
+        let cut = if findings.interrupted { ", interrupted" } else { "" };
+        output.line(format_args!(
+            "\n{}: {} runs{cut}, {} a second, {} moments; {} sites × kinds struck, {} turns taken; \
+             {style}{} signatures{style:#}",
+            profile.name,
+            thousands(findings.runs),
+            thousands(rate(findings)),
+            thousands(findings.moments),
+            thousands(findings.covered.strikes.len() as u64),
+            thousands(findings.covered.turns.len() as u64),
+            findings.failures.len()
+        ))?;
+        for (failure, runs) in &findings.failures {
+            output.line(format_args!("{:>8}  {}", thousands(*runs), failure.signature))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! Files of what a search found.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "failures are kept in real files, and no run is under way"
+)]
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::output::Failure as Ended;
+use crate::explore::Failure;
+use crate::suite::ExitCode;
+
+/// The directory that failures are written to, below the one that the command runs in.
+const DIRECTORY: &str = "failures";
+
+/// Writes the file of a failure at once: whatever ends the search, it is kept. Returns its path.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(failure: &Failure) -> Result<String, Ended> {
+    let path = PathBuf::from(DIRECTORY).join(format!("{}.toml", failure.shrunk.scenario.name));
+    let shown = path.display().to_string();
+    let command = format!("shakedown run {shown} --profile {}", failure.profile.name);
+    fs::create_dir_all(DIRECTORY)
+        .and_then(|()| fs::write(&path, failure.text(&command)))
+        .map_err(|error| Ended::new(ExitCode::Io, format!("cannot write {shown}: {error}")))?;
+    Ok(shown)
+}

@@ -1,0 +1,81 @@
+//! What the commands that search have in common.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+
+use shakedown_cri::quirks::Profile;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::output::Failure;
+use super::select;
+use crate::explore::undecided;
+use crate::scenario::{Scenario, duration, print};
+use crate::suite::{ExitCode, Runner, Source};
+
+/// The cases of the sources as a search starts from them: without decisions, each once.
+///
+/// # Errors
+/// When a file cannot be expanded.
+pub fn undecided_cases(
+    sources: &[Source],
+    profile: &'static Profile,
+) -> Result<Vec<Scenario>, Failure> {
+    let runner = Runner::new();
+    let selected = select::select(&runner, sources, &[profile], None)?;
+    let mut known = BTreeSet::new();
+    let mut scenarios = Vec::new();
+    for selection in selected.iter().flatten() {
+        for index in &selection.indices {
+            let scenario = undecided(&selection.cases.case(*index).scenario);
+            let untitled = Scenario { title: String::new(), ..scenario.clone() };
+            if known.insert(print(&untitled)) {
+                scenarios.push(scenario);
+            }
+        }
+    }
+    Ok(scenarios)
+}
+
+/// Set when the process is asked to end; the second time it is, it ends.
+///
+/// # Errors
+/// When the system does not let us listen.
+pub fn stop_on_signal() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, ExitCode::Io as i32, stop.clone())
+            .and_then(|_| flag::register(signal, stop.clone()))
+            .map_err(|error| Failure::new(ExitCode::Software, error.to_string()))?;
+    }
+    Ok(stop)
+}
+
+/// As many as the machine can run at once.
+pub fn jobs(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// For arguments such as `1m30s`.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn time(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
+}
+
+/// `12,345`
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

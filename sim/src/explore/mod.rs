@@ -1,0 +1,28 @@
+//! Search: which decisions a run is given, and what is made of a run that fails.
+//!
+//! A search takes scenarios without decisions of their own, lets an oracle decide, and keeps by name what
+//! it decided. That is a scenario file again: it is made as small as it can be, and replays bit for bit.
+
+mod attempt;
+mod coverage;
+mod decisions;
+mod delay_bounded;
+mod edits;
+mod failure;
+mod guided;
+mod hunt;
+mod pct;
+mod search;
+mod shrink;
+mod strategy;
+mod swarm;
+mod symptom;
+mod uniform;
+
+pub use attempt::Attempts;
+pub use decisions::{Decisions, Entries, undecided};
+pub use failure::Failure;
+pub use hunt::{Findings, News, Settings, hunt};
+pub use search::{Log, Search};
+pub use strategy::{Bound, Kind};
+pub use symptom::{Broken, Signature, Symptom};

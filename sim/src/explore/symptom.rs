@@ -1,0 +1,192 @@
+//! What broke in a run, and where it was struck.
+
+use std::fmt;
+
+use crate::invariants::Id;
+use crate::run::Outcome;
+use crate::scenario::{CrashKind, Scenario, When};
+use crate::suite::{ExitCode, root_of};
+use crate::turnstile::{Moment, Site, Stop};
+
+/// What can be wrong with a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Broken {
+    Invariant(Id),
+    /// The service panicked.
+    Panic,
+    /// The run went on beyond its budget.
+    Budget,
+    /// The harness broke an assumption of its own.
+    Harness,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Broken::Invariant(id) => id.fmt(f),
+            Broken::Panic => f.write_str("panic"),
+            Broken::Budget => f.write_str("budget"),
+            Broken::Harness => f.write_str("harness"),
+        }
+    }
+}
+
+/// What broke, and how it showed: what a run that is made smaller must go on to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symptom {
+    pub broken: Broken,
+    /// The violation in a sentence.
+    pub what: String,
+    /// Its head, without numbers: the same for the same bug.
+    shape: String,
+}
+
+impl Symptom {
+    pub fn new(broken: Broken, what: &str) -> Self {
+        // Details such as an error's text stand behind a colon.
+        let head = what.split(": ").next().unwrap_or_default();
+        let shape = head.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect();
+        Symptom { broken, what: what.to_owned(), shape }
+    }
+
+    /// The same with other words.
+    #[must_use]
+    pub fn told(self, tell: impl FnOnce(&str) -> String) -> Self {
+        Symptom { what: tell(&self.what), ..self }
+    }
+
+    pub fn is_like(&self, other: &Symptom) -> bool {
+        (self.broken, &self.shape) == (other.broken, &other.shape)
+    }
+
+    /// What the process answers to its caller.
+    pub const fn exit_code(&self) -> ExitCode {
+        match self.broken {
+            Broken::Invariant(Id(5)) | Broken::Budget => ExitCode::Liveness,
+            Broken::Invariant(_) => ExitCode::Failed,
+            Broken::Panic => ExitCode::Panicked,
+            Broken::Harness => ExitCode::Software,
+        }
+    }
+
+    /// All that is wrong with a run: of each kind what showed first.
+    pub fn all(outcome: &Outcome) -> Vec<Symptom> {
+        let stopped = match &outcome.stop {
+            Stop::Idle => None,
+            Stop::Panicked { message, .. } => Some(Symptom::new(Broken::Panic, message)),
+            Stop::OverBudget => Some(Symptom::new(Broken::Budget, "the run has no end")),
+        };
+        let violated = outcome.judgement.violated().filter_map(|finding| {
+            let first = finding.violations.first()?;
+            Some(Symptom::new(Broken::Invariant(finding.id), &first.what))
+        });
+        stopped.into_iter().chain(violated).collect()
+    }
+}
+
+/// Where and how an operation was struck: `start/task.create/shim.create`, `exit-monitor/task.delete (held)`.
+fn struck(site: Site, how: &str) -> String {
+    let text = site.actor.text();
+    let root = root_of(&text);
+    let mut phase = role(root).to_owned();
+    // The steps that lead to it, without their subjects and numbers.
+    let mut depth = 0_u32;
+    let mut in_number = false;
+    for c in text[root.len()..].chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            '#' => in_number = true,
+            '/' if depth == 0 => in_number = false,
+            _ => {}
+        }
+        if depth == 0 && !in_number && c != ')' {
+            phase.push(c);
+        }
+    }
+    let how = if how.is_empty() { String::new() } else { format!(" ({how})") };
+    format!("{phase}/{}{how}", site.op.name())
+}
+
+/// Who acts, without the number of the boot, of the call, and whom it is about.
+fn role(actor: &str) -> &str {
+    let actor = match actor.split_once(':') {
+        Some((boot, rest)) if boot.starts_with("boot") => rest,
+        _ => actor,
+    };
+    let actor = actor.split('(').next().unwrap_or_default();
+    match actor.rsplit_once('-') {
+        Some((head, number)) if number.bytes().all(|b| b.is_ascii_digit()) => head,
+        _ => actor,
+    }
+}
+
+/// An invariant, and the phases of the operations that were struck for it to break. Bugs are told apart by it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Signature {
+    pub broken: Broken,
+    /// Sorted, each once; empty: it breaks in the undisturbed run.
+    pub struck: Vec<String>,
+}
+
+impl Signature {
+    pub fn new(broken: Broken, scenario: &Scenario) -> Self {
+        Signature { broken, struck: phases(scenario) }
+    }
+
+    /// Whether what is known breaks the same for less.
+    pub fn is_explained_by(&self, known: &Signature) -> bool {
+        self.broken == known.broken && known.struck.iter().all(|one| self.struck.contains(one))
+    }
+}
+
+/// The phases that a scenario's decisions strike.
+fn phases(scenario: &Scenario) -> Vec<String> {
+    let site = |text: &str| Site::parse(text);
+    let moment = |text: &str| Moment::parse(text).map(|moment| moment.site);
+    let faults = scenario.faults.iter().filter_map(|fault| Some(struck(site(&fault.at)?, "")));
+    let holds = scenario.holds.iter().filter_map(|hold| Some(struck(moment(&hold.what)?, "held")));
+    let crashes = scenario.crashes.iter().filter_map(|crash| {
+        let how = match crash.kind {
+            CrashKind::Daemon => "killed",
+            CrashKind::Power => "power lost",
+        };
+        match &crash.when {
+            When::Moment(text) => Some(struck(moment(text)?, how)),
+            // Part of the story, as the calls are.
+            When::At(_) => None,
+        }
+    });
+    let mut phases: Vec<String> = faults.chain(holds).chain(crashes).collect();
+    phases.sort();
+    phases.dedup();
+    phases
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.struck[..] {
+            [] => write!(f, "{} undisturbed", self.broken),
+            struck => write!(f, "{} {}", self.broken, struck.join(" + ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(site: &str) -> String {
+        struck(Site::parse(site).expect("a site"), "")
+    }
+
+    #[test]
+    fn phases_are_told_without_numbers_and_subjects() {
+        assert_eq!(of("start-1/task.create(web)#1"), "start/task.create");
+        let inner = "start-1/task.create(web)#1/shim.create#1/io.copy#1";
+        assert_eq!(of(inner), "start/task.create/shim.create/io.copy");
+        assert_eq!(of("boot2:exit-monitor(web)/task.delete(web)#3"), "exit-monitor/task.delete");
+        assert_eq!(of("a-watch/event.stream#1"), "a-watch/event.stream");
+        assert_eq!(role("kubelet-1-start-2"), "kubelet-1-start");
+    }
+}
