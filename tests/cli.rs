@@ -320,6 +320,23 @@ fn only_a_fault_that_no_real_node_has_is_forced() {
 }
 
 #[test]
+fn a_path_that_cannot_be_is_pointed_at() {
+    let paths = [("/run", "file"), ("/var/nothing", "removed"), ("/var/nothing/else", "read-only")];
+    let paths = paths
+        .map(|(path, kind)| format!("\n[[world.path]]\npath = \"{path}\"\nkind = \"{kind}\"\n"));
+    let here =
+        Here::with(&[("paths.toml", &format!("{PLAIN}{}", paths.concat())), ("plain.toml", PLAIN)]);
+    insta::assert_snapshot!(here.run(&["run", "."]));
+}
+
+#[test]
+fn a_sweep_over_nothing_fails_its_file_alone() {
+    let nothing = SWEEP.replace("every-moment-of = \"start-1\"", "every-moment-of = \"strat-1\"");
+    let here = Here::with(&[("nothing.toml", &nothing), ("plain.toml", PLAIN)]);
+    insta::assert_snapshot!(here.run(&["run", "."]));
+}
+
+#[test]
 fn two_files_of_one_name_are_refused() {
     let here = Here::with(&[("a/plain.toml", PLAIN), ("b/plain.toml", PLAIN)]);
     insta::assert_snapshot!(here.run(&["run", "a", "b"]));

@@ -244,7 +244,7 @@ fn a_world() -> impl Strategy<Value = World> {
                     4 => (PathKind::ReadOnly, 0, String::new()),
                     _ => (PathKind::Removed, 0, String::new()),
                 };
-                PathEntry { path, kind, mode, target }
+                PathEntry { path, kind, mode, target, span: Span::default() }
             })
             .collect()
     });
@@ -487,7 +487,12 @@ fn a_fault(known: &Known) -> impl Strategy<Value = Fault> + use<> {
         Just(FaultKind::Lost),
         an_effect().prop_map(|effect| FaultKind::ConnectionClosed { effect }),
     ];
-    (a_site(known), kind).prop_map(|(at, kind)| Fault { span: Span::default(), at, kind })
+    (a_site(known), kind).prop_map(|(at, kind)| Fault {
+        span: Span::default(),
+        at,
+        at_span: Span::default(),
+        kind,
+    })
 }
 
 fn a_filter(known: &Known) -> BoxedStrategy<Filter> {
@@ -730,6 +735,7 @@ fn assemble(mut scenario: Scenario, holds: Vec<(String, String, bool)>) -> Scena
         scenario.faults.push(Fault {
             span: Span::default(),
             at: "backoff/lock(all)#1".to_owned(),
+            at_span: Span::default(),
             kind: FaultKind::Error {
                 code: "unknown".to_owned(),
                 message: Some(axes.concat()),

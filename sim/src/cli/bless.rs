@@ -59,6 +59,10 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     bare.scenario.violations.clear();
     let selected = select::select(&runner, std::slice::from_ref(&bare), &profiles, None)?;
     let cases: Vec<Cases<'_>> = selected.into_iter().flatten().map(|s| s.cases).collect();
+    if let Some(reason) = cases.iter().find_map(|cases| cases.stale.first()) {
+        let message = format!("{}: {}", source.file, reason.what);
+        return Err(Failure::new(ExitCode::Failed, message));
+    }
     let blessed = bless(source, &cases).map_err(|failure| broken(&failure))?;
     for note in &blessed.notes {
         output.line(format_args!("note: {note}"))?;

@@ -110,7 +110,7 @@ pub struct Selection<'s> {
 
 /// Expands the sources in each profile and picks cases: by their name, the scenario's name, or a
 /// pattern with `*` and `?`. For each source one selection per profile, in their order; sources
-/// without a case are left out.
+/// of which no case is picked are left out.
 ///
 /// # Errors
 /// When a file cannot be expanded or run, or no case is left.
@@ -160,7 +160,9 @@ pub fn select<'s>(
             show_diagnostics(&diagnostics, &source.text);
             wrong += 1;
         }
-        if of_source.iter().any(|selection| !selection.indices.is_empty()) {
+        let is_about =
+            |s: &Selection<'_>| !s.indices.is_empty() || s.whole && !s.cases.stale.is_empty();
+        if of_source.iter().any(is_about) {
             selected.push(of_source);
         }
     }

@@ -74,8 +74,10 @@ struct EffectRow {
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     let menus = Menus::new();
-    let hits = if args.list { None } else { Some(count(args)?) };
-    let rows: Vec<Row> = Op::ALL.iter().map(|op| row(*op, &menus, hits.as_ref())).collect();
+    let profiles = select::profiles(&args.profile);
+    let hits = if args.list { None } else { Some(count(args, &profiles)?) };
+    let hits_of = |op: Op| hits.as_ref().filter(|_| never_made(op, &profiles).is_none());
+    let rows: Vec<Row> = Op::ALL.iter().map(|op| row(*op, &menus, hits_of(*op))).collect();
     match args.format {
         Format::Json => {
             output.line(format_args!("{{\"shakedown-sites\":1,\"operations\":["))?;
@@ -89,7 +91,7 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         Format::Text => {
             text(&rows, output)?;
             if hits.is_some() {
-                summary(&rows, output)?;
+                summary(&rows, &profiles, output)?;
             }
         }
     }
@@ -98,10 +100,10 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
 }
 
 /// Runs the scenarios and counts their faults.
-fn count(args: &Args) -> Result<Hits, Failure> {
+fn count(args: &Args, profiles: &[&'static Profile]) -> Result<Hits, Failure> {
     let sources = select::load(&args.paths)?;
     let runner = Runner::new();
-    let selected = select::select(&runner, &sources, &select::profiles(&args.profile), None)?;
+    let selected = select::select(&runner, &sources, profiles, None)?;
     let mut hits = Hits::default();
     for Selection { cases, indices, .. } in selected.iter().flatten() {
         for index in indices {
@@ -139,7 +141,6 @@ fn row(op: Op, menus: &Menus, hits: Option<&Hits>) -> Row {
 /// The operation's menu, by kind.
 fn kinds(op: Op, menus: &Menus, hits: Option<&Hits>) -> Vec<Kind> {
     let mut kinds: Vec<Kind> = Vec::new();
-    let hits = hits.filter(|_| never_made(op).is_none());
     for fault in menus.of(op) {
         let index = kinds.iter().position(|k| k.kind == fault.kind()).unwrap_or_else(|| {
             kinds.push(Kind { kind: fault.kind(), codes: Vec::new(), effects: Vec::new() });
@@ -173,14 +174,14 @@ fn never_hit(rows: &[Row]) -> impl Iterator<Item = (&'static str, &'static str, 
     })
 }
 
-fn summary(rows: &[Row], output: &mut Output) -> Result<(), Failure> {
+fn summary(rows: &[Row], profiles: &[&Profile], output: &mut Output) -> Result<(), Failure> {
     let kinds = rows.iter().flat_map(|row| &row.faults);
     let possible = kinds.flat_map(|kind| &kind.effects).filter(|of| of.hits.is_some()).count();
     let missed: Vec<_> = never_hit(rows).collect();
     let hit = possible - missed.len();
     output.line(format_args!("\n{hit} of {possible} combinations were hit"))?;
     for op in Op::ALL {
-        if let Some(why) = never_made(*op) {
+        if let Some(why) = never_made(*op, profiles) {
             output.line(format_args!("  left out: {}, as {why}", op.name()))?;
         }
     }

@@ -181,7 +181,7 @@ fn fault_entry(site: Site, fault: &Fault) -> file::Fault {
         }
         Fault::Lost => file::FaultKind::Lost,
     };
-    file::Fault { span: Span::default(), at: site.to_string(), kind }
+    file::Fault { span: Span::default(), at: site.to_string(), at_span: Span::default(), kind }
 }
 
 fn hold_entry(hold: &ScriptedHold) -> file::Hold {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use shakedown_cri::cri::{
     ContainerConfig, LinuxConfig, NamespaceMode, NamespaceOptions, SandboxConfig,
 };
-use shakedown_cri::ports::{Code, Errno, Image, NriEvent, NriMode, NriReply, Plugin, Record, Spec};
+use shakedown_cri::ports::{
+    Code, Errno, FsError, Image, NriEvent, NriMode, NriReply, Plugin, Record, Spec,
+};
 use shakedown_cri::quirks::{Quirk, Quirks};
 use shakedown_cri::store::LinuxResources;
 use shakedown_cri::store::SandboxMetadata;
@@ -203,8 +205,8 @@ fn cause(text: &str) -> Option<Cause> {
 }
 
 fn fault(entry: &file::Fault) -> Result<(Site, Fault), RunError> {
-    let wrong = |message| RunError { span: entry.span.0.clone(), message };
-    let site = site(&entry.at, &entry.span)?;
+    let wrong = |message| RunError { span: entry.at_span.0.clone(), message };
+    let site = site(&entry.at, &entry.at_span)?;
     let fault = match &entry.kind {
         FaultKind::Error { code, message, effect: e } => Fault::Error {
             cause: cause(code).ok_or_else(|| wrong(format!("`{code}` is not an error code")))?,
@@ -426,9 +428,11 @@ impl Plan {
         self.sandboxes.iter().find(|s| s.name == name)
     }
 
-    /// The node before the daemon comes up, in a version that has these quirks.
-    pub fn world(&self, quirks: Quirks) -> World {
+    /// The node before the daemon comes up, in a version that has these quirks, and what of the file's paths
+    /// cannot be made.
+    pub fn world(&self, quirks: Quirks) -> (World, Vec<RunError>) {
         let mut world = World::new(quirks);
+        let mut wrong = Vec::new();
         world.roots = Rc::new(self.roots.clone());
         let made = |result: Result<(), shakedown_cri::ports::FsError>| {
             result.expect("the directories of an empty node can be made");
@@ -439,18 +443,9 @@ impl Plan {
             made(world.fs.make_dir_all(dir, 0o755));
         }
         for path in &self.world.paths {
-            let parent = path.path.rsplit_once('/').map_or("/", |(parent, _)| parent);
-            // What cannot be made shows in the run itself: the scenario asked for it.
-            if !matches!(path.kind, file::PathKind::Removed | file::PathKind::ReadOnly) {
-                let _ = world.fs.make_dir_all(if parent.is_empty() { "/" } else { parent }, 0o755);
+            if let Err(error) = make_path(&mut world, path) {
+                wrong.push(path_error(path, &error));
             }
-            let _ = match path.kind {
-                file::PathKind::Directory => world.fs.make_dir_all(&path.path, path.mode),
-                file::PathKind::File => world.fs.write_file(&path.path, b"", path.mode),
-                file::PathKind::Fifo => world.fs.make_fifo(&path.path, path.mode),
-                file::PathKind::Symlink => world.fs.make_symlink(&path.target, &path.path),
-                file::PathKind::Removed | file::PathKind::ReadOnly => Ok(()),
-            };
         }
         world.wall_clock.changes = self.clocks.iter().map(|clock| (clock.change, false)).collect();
         for image in &self.world.images {
@@ -512,7 +507,7 @@ impl Plan {
                 world.plans.insert(of_it.name, plan.clone());
             }
         }
-        world
+        (world, wrong)
     }
 
     /// The pods, as RunPodSandbox of a daemon that is up leaves them.
@@ -549,30 +544,63 @@ impl Plan {
     }
 
     /// Limits of the disk, which hold once the setup is done. What the setup wrote is on the disk.
-    pub fn limit_disk(&self, world: &mut World) {
+    /// Returns what of the file's paths cannot be taken away or kept from changing.
+    pub fn limit_disk(&self, world: &mut World) -> Vec<RunError> {
         world.fs.sync_all();
         let mut limits = world.fs.limits();
         limits.bytes_max = self.world.disk.size.unwrap_or(limits.bytes_max);
         limits.open_max = self.world.disk.max_open_files.unwrap_or(limits.open_max);
         world.fs.set_limits(limits);
-        for path in &self.world.paths {
-            if path.kind == file::PathKind::Removed {
-                // Removing what is not there is what was asked for.
-                let _ = world.fs.remove_tree(&path.path);
-            }
+        let mut wrong = Vec::new();
+        for path in self.paths(file::PathKind::Removed) {
+            // The file system's own answer for what is not there is success.
+            let there = world.fs.metadata(&path.path);
+            let removed = there.and_then(|_| world.fs.remove_tree(&path.path));
+            wrong.extend(removed.err().map(|error| path_error(path, &error)));
         }
-        self.set_read_only(world, true);
+        for path in self.paths(file::PathKind::ReadOnly) {
+            let set = world.fs.set_read_only(&path.path, true);
+            wrong.extend(set.err().map(|error| path_error(path, &error)));
+        }
+        wrong
     }
 
-    /// Makes what the scenario says unchangeable, or changeable again.
-    pub fn set_read_only(&self, world: &mut World, read_only: bool) {
-        for path in &self.world.paths {
-            if path.kind == file::PathKind::ReadOnly {
-                // What is not there cannot change.
-                let _ = world.fs.set_read_only(&path.path, read_only);
-            }
+    /// What could not change can again.
+    pub fn end_read_only(&self, world: &mut World) {
+        for path in self.paths(file::PathKind::ReadOnly) {
+            // A power loss may have undone its making.
+            let _ = world.fs.set_read_only(&path.path, false);
         }
     }
+
+    fn paths(&self, kind: file::PathKind) -> impl Iterator<Item = &file::PathEntry> {
+        self.world.paths.iter().filter(move |path| path.kind == kind)
+    }
+}
+
+/// Makes what is there before the run.
+fn make_path(world: &mut World, path: &file::PathEntry) -> Result<(), FsError> {
+    if matches!(path.kind, file::PathKind::Removed | file::PathKind::ReadOnly) {
+        return Ok(());
+    }
+    let parent = path.path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    world.fs.make_dir_all(if parent.is_empty() { "/" } else { parent }, 0o755)?;
+    match path.kind {
+        file::PathKind::File => world.fs.write_file(&path.path, b"", path.mode),
+        file::PathKind::Fifo => world.fs.make_fifo(&path.path, path.mode),
+        file::PathKind::Symlink => world.fs.make_symlink(&path.target, &path.path),
+        _ => world.fs.make_dir_all(&path.path, path.mode),
+    }
+}
+
+fn path_error(path: &file::PathEntry, error: &FsError) -> RunError {
+    let kind = match path.kind {
+        file::PathKind::Removed => "cannot be removed before the first call",
+        file::PathKind::ReadOnly => "cannot become read-only before the first call",
+        _ => "cannot be made",
+    };
+    let message = format!("the path `{}` {kind}: {error}", path.path);
+    RunError { span: path.span.0.clone(), message }
 }
 
 fn sandbox_plan(sandbox: &file::Sandbox) -> SandboxPlan {

@@ -14,7 +14,7 @@ use shakedown_cri::ports::{CancelToken, Code, Context, Error, Instant};
 use shakedown_cri::quirks::{Profile, Quirks};
 
 use super::client::{self, Answers, Reaped, Reaper, Unreaped};
-use super::compile::{CallPlan, ContainerPlan, Plan, SandboxPlan};
+use super::compile::{CallPlan, ContainerPlan, Plan, RunError, SandboxPlan};
 use super::daemon::Daemon;
 use super::kubelet::{self, Kubelet, Mailbox, TellWhenOver};
 use super::outcome::{Answer, EventSeen, Leftovers, Outcome, Snapshot, StatusShot};
@@ -73,7 +73,7 @@ pub fn run(plan: &Rc<Plan>, options: &Options) -> Outcome {
 
 /// Runs a plan with the decisions of an oracle.
 pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) -> Outcome {
-    let mut world = plan.world(options.profile.quirks);
+    let (mut world, wrong) = plan.world(options.profile.quirks);
     for container in &plan.containers {
         let actor = match container.state {
             InitialState::Absent => creator_of(plan, container.name),
@@ -107,6 +107,7 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
         daemon,
         profile: options.profile,
         judged: options.judge,
+        wrong: RefCell::new(wrong),
         answers: Rc::new(RefCell::new(vec![None; plan.calls.len()])),
         mailboxes: plan.kubelets.iter().map(|kubelet| Mailbox::new(&sim, kubelet)).collect(),
     };
@@ -158,6 +159,8 @@ struct Conductor {
     daemon: Daemon,
     profile: &'static Profile,
     judged: bool,
+    /// What of the file's world cannot be made.
+    wrong: RefCell<Vec<RunError>>,
     answers: Answers,
     /// Of the kubelets.
     mailboxes: Vec<Mailbox>,
@@ -183,7 +186,7 @@ impl Conductor {
         self.sim.set_direct(false);
         let setup_events = self.sim.with_world(|world| world.events.len());
         self.sim.with_world(|world| {
-            self.plan.limit_disk(world);
+            self.wrong.borrow_mut().extend(self.plan.limit_disk(world));
             world.seen();
         });
         if self.judged {
@@ -192,7 +195,7 @@ impl Conductor {
         }
         let settled = self.disturb().await;
         let crashed = settled.stop != Stop::Idle;
-        let quiet = self.snapshot();
+        let quiet = self.snapshot(false);
         let streamed = self.sim.with_world(|world| world.streamed.clone());
         let quiet_events = self.sim.with_world(|world| world.events.len());
         let mut reaping = Reaped::default();
@@ -206,7 +209,7 @@ impl Conductor {
             reaping = found;
             stop = last;
             if stop == Stop::Idle {
-                let snapshot = self.snapshot();
+                let snapshot = self.snapshot(reaping.failed.is_empty());
                 if self.judged {
                     judge.reaped(&snapshot, &reaping);
                 }
@@ -245,6 +248,7 @@ impl Conductor {
             waiting: settled.waiting,
             stop,
             never_began: self.never_began(),
+            wrong: self.wrong.take(),
             recording,
             digest,
         }
@@ -485,7 +489,7 @@ impl Conductor {
         let now = self.sim.now();
         self.sim.with_recording(|r| r.phase(now.0, "reap"));
         self.sim.allow_faults(false);
-        self.sim.with_world(|world| self.plan.set_read_only(world, false));
+        self.sim.with_world(|world| self.plan.end_read_only(world));
         self.mailboxes.iter().for_each(Mailbox::end);
         let found = Rc::new(RefCell::new(Reaped::default()));
         let done = Rc::new(Cell::new(false));
@@ -608,13 +612,14 @@ impl Conductor {
         })
     }
 
-    fn snapshot(&self) -> Snapshot {
+    /// `removed`: everything was.
+    fn snapshot(&self, removed: bool) -> Snapshot {
         let statuses = self.plan.containers.iter().map(|container| StatusShot {
             container: container.name,
             status: self.daemon.peek(&container.id),
         });
         let statuses = statuses.collect();
-        let left = self.sim.with_world(|world| world.left_of(&self.plan));
+        let left = self.sim.with_world(|world| world.left_of(&self.plan, removed));
         Snapshot { at: self.sim.now().0, statuses, left: Leftovers(left) }
     }
 

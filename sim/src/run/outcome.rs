@@ -7,6 +7,7 @@ use shakedown_cri::ports::{Code, Error};
 use shakedown_cri::quirks::Profile;
 
 use super::client::Reaped;
+use super::compile::RunError;
 use crate::invariants::Judgement;
 use crate::turnstile::{Fate, Moment, Recording, RecordingEntry, Stop, Symbol};
 
@@ -112,6 +113,8 @@ pub struct Outcome {
     pub stop: Stop,
     /// Calls that could not begin, as the moment they wait for never came.
     pub never_began: Vec<(Symbol, Rc<str>)>,
+    /// What of the file's world could not be made: the run is one of another world.
+    pub wrong: Vec<RunError>,
     pub digest: u128,
 }
 

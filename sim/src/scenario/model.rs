@@ -250,6 +250,7 @@ pub struct PathEntry {
     pub mode: u32,
     /// Where a link points; empty for the rest.
     pub target: String,
+    pub span: Span,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -443,6 +444,8 @@ pub struct Fault {
     pub span: Span,
     /// The site: `start-1/task.create(web)#1`.
     pub at: Text,
+    /// Where `at` is.
+    pub at_span: Span,
     pub kind: FaultKind,
 }
 

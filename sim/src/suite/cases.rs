@@ -31,8 +31,9 @@ pub struct Runner {
 pub struct Cases<'s> {
     pub source: &'s Source,
     pub profile: &'static Profile,
-    /// Entries of the file that name values which the sweeps of this run do not have: the code under
-    /// test does something else than when they were written. The file as a whole has failed.
+    /// Sweeps of the file that are empty, or its entries that name values which the sweeps of this run do
+    /// not have: the code under test does something else than when they were written. The file as a whole
+    /// has failed.
     pub stale: Vec<Reason>,
     expansion: Expansion<'s>,
     runner: Runner,
@@ -105,17 +106,15 @@ impl Runner {
             let span = scenario.matrix.first().map_or(0..0, |axis| axis.span.0.clone());
             RunFailure::Wrong(vec![source.diagnostic(&span, many.to_string())])
         })?;
-        let mut diagnostics = Vec::new();
-        for (axis, resolved) in scenario.matrix.iter().zip(expansion.axes()) {
-            if resolved.values.is_empty() {
-                let message = format!("the axis `{}` has no values in this run", axis.name);
-                let help = "it is empty when the actor does nothing, or when no site of it can \
-                            meet the faults that use the axis";
-                diagnostics.push(source.diagnostic(&axis.span.0, message).help(help));
-            }
-        }
-        if !diagnostics.is_empty() {
-            return Err(RunFailure::Wrong(diagnostics));
+        let axes = scenario.matrix.iter().zip(expansion.axes());
+        let empty = axes.filter(|(_, resolved)| resolved.values.is_empty());
+        let empty = empty.zip(base.as_ref()).map(|((axis, _), base)| {
+            let (message, help) = sweep::emptiness(axis, &base.recording);
+            Reason::new(Kind::Expectation, &axis.span.0, message).help(help)
+        });
+        let stale: Vec<Reason> = empty.collect();
+        if !stale.is_empty() {
+            return Ok(Cases { source, profile, stale, expansion, runner: self.clone() });
         }
         let mut stale = Vec::new();
         let mut misfits = |filter: &Filter, span: &Span| {

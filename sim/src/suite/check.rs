@@ -36,9 +36,11 @@ impl Subject<'_> {
 pub(super) fn check(subject: &Subject<'_>) -> Verdict {
     let mut verdict = Verdict::default();
     let reasons = &mut verdict.reasons;
-    if let Some(reason) = not_set_up(subject) {
+    let wrong = subject.outcome.wrong.iter();
+    reasons.extend(wrong.map(|wrong| Reason::new(Kind::NotSetUp, &wrong.span, &*wrong.message)));
+    reasons.extend(not_set_up(subject));
+    if !reasons.is_empty() {
         // Nothing else that is missing says anything.
-        reasons.push(reason);
         return verdict;
     }
     stop(subject, reasons);
@@ -192,7 +194,8 @@ fn decisions(subject: &Subject<'_>, excused: &Excused<'_>, reasons: &mut Vec<Rea
             (Fate::Refused(why), _) => reasons.push(not_applied(why)),
         }
     }
-    let faults = plan.script.faults.iter().zip(&plan.fault_spans).zip(&outcome.faults);
+    let spans = subject.case.scenario.faults.iter().map(|entry| &entry.at_span.0);
+    let faults = plan.script.faults.iter().zip(spans).zip(&outcome.faults);
     for (((site, fault), span), fate) in faults {
         let name = site.to_string();
         let what = |why: &str| format!("the fault `{fault}` at `{name}` did not apply: {why}");

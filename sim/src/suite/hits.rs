@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use shakedown_cri::quirks::{Profile, Quirk};
+
 use super::cases::Ran;
 use crate::oracle::{DelayOf, Effect, Fault, Menus};
 use crate::turnstile::{Fate, Op};
@@ -41,12 +43,11 @@ impl Strike {
     }
 }
 
-/// Why no version makes the call, so that nothing can strike there in the corpus.
-pub const fn never_made(op: Op) -> Option<&'static str> {
-    match op {
-        Op::FsSyncDir => Some("no upstream version makes a directory durable"),
-        _ => None,
-    }
+/// Why none of the profiles makes the call, so that nothing can strike there.
+pub fn never_made(op: Op, profiles: &[&Profile]) -> Option<&'static str> {
+    let unsynced = |profile: &&Profile| profile.quirks.has(Quirk::CheckpointDirectoryNotSynced);
+    (op == Op::FsSyncDir && profiles.iter().all(unsynced))
+        .then_some("no upstream version makes a directory durable")
 }
 
 /// Counts of faults that applied.

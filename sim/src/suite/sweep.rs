@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::run::{Plan, RunError};
 use crate::scenario::matrix::placeholders;
 use crate::scenario::{
-    Axis, AxisValues, Case, EVERYBODY, Effect, Fault, FaultKind, Scenario, baseline,
+    Axis, AxisValues, Case, EVERYBODY, Effect, Fault, FaultKind, Scenario, baseline, nearest,
 };
 use crate::turnstile::{Awaited, Happened, Recording, RecordingEntry, Stage};
 
@@ -59,6 +59,35 @@ pub(super) fn values(axis: &Axis, scenario: &Scenario, recording: &Recording) ->
         }
     }
     values
+}
+
+/// Why a sweep has no values in a run: what it swept over, and what may be meant.
+pub(super) fn emptiness(axis: &Axis, recording: &Recording) -> (String, String) {
+    let (what, actor) = match &axis.values {
+        AxisValues::List(_) => unreachable!("a list of values has at least one"),
+        AxisValues::EveryMomentOf { actor, from: Some(from) } => {
+            (format!("moment of `{actor}` from `{from}` on"), actor)
+        }
+        AxisValues::EveryMomentOf { actor, from: None } => (format!("moment of `{actor}`"), actor),
+        AxisValues::EverySiteOf(actor) => (format!("site of `{actor}`"), actor),
+        AxisValues::EveryOperationOf(actor) => (format!("operation of `{actor}`"), actor),
+    };
+    let message = format!(
+        "the axis `{}` has no values in this run: there is no {what} to go over",
+        axis.name
+    );
+    let help = if of_actor(recording, actor).next().is_some() {
+        "no site of the actor can meet the faults that use the axis, or `from` is none of its moments"
+            .to_owned()
+    } else {
+        let actors: BTreeSet<Rc<str>> = of_actor(recording, EVERYBODY)
+            .map(|happened| Rc::from(root_of(&happened.moment.site.actor.text())))
+            .collect();
+        let near = nearest(actor, actors.iter().map(|actor| &**actor));
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        format!("the actor does nothing{near}")
+    };
+    (message, help)
 }
 
 /// Moments of the actor (of all actors of a boot, for `boot2`; of all there are, for `*`) and of what

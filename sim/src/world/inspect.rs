@@ -9,6 +9,7 @@ use super::process::ProcessState;
 use super::shim::{InitState, SHIM_OWNER, Shim, ShimContainer};
 use super::{World, ports::short_path};
 use crate::run::Plan;
+use crate::scenario::SandboxState;
 use crate::turnstile::Symbol;
 
 impl InitState {
@@ -51,62 +52,35 @@ impl World {
     }
 
     /// Everything of the plan's containers and sandboxes that is on the node, sorted. What belongs
-    /// to a container that is there (its record, snapshot, directories and `status` file) is left
-    /// out as long as its record exists.
-    pub fn left_of(&self, plan: &Plan) -> Vec<String> {
+    /// to one that is there (its record, snapshot, directories and `status` file) is left out as long as
+    /// its record exists; `removed`: nothing is there any more, but the sandboxes that nobody removes.
+    pub fn left_of(&self, plan: &Plan, removed: bool) -> Vec<String> {
         let mut left = Vec::new();
+        let stays =
+            |id: &str| plan.sandboxes.iter().any(|s| s.id == id && s.state == SandboxState::Gone);
+        let is_there = |id: &str| self.metadata.records.contains_key(id) && (!removed || stays(id));
         let containers = plan.containers.iter().map(|c| (&*c.id, c.name, false));
         let pods = plan.sandboxes.iter().map(|s| (&*s.id, Symbol::of(&s.name), true));
         for (id, name, is_pod) in containers.chain(pods) {
-            let exists = self.metadata.records.contains_key(id);
+            let exists = is_there(id);
             if is_pod && exists {
                 continue;
             }
             self.left_in_runtime(id, name, &mut left);
+            if !exists && self.metadata.records.contains_key(id) {
+                left.push(format!("record {name}"));
+            }
             if !exists && self.metadata.snapshots.contains_key(id) {
                 left.push(format!("snapshot {name}"));
             }
         }
         for (root, head) in [(&plan.roots.root, ""), (&plan.roots.state, "run:")] {
             for WalkEntry { path, kind, .. } in self.fs.walk(root) {
-                self.left_in_files(plan, root, head, &path, kind, &mut left);
+                left_in_files(plan, root, head, &path, kind, is_there, &mut left);
             }
         }
         left.sort();
         left
-    }
-
-    fn left_in_files(
-        &self,
-        plan: &Plan,
-        root: &str,
-        head: &str,
-        path: &str,
-        kind: FileKind,
-        left: &mut Vec<String>,
-    ) {
-        let Some(below) = path.strip_prefix(root).and_then(|rest| rest.strip_prefix('/')) else {
-            return;
-        };
-        // The directories that hold one directory for each container or sandbox.
-        let Some((_, own)) = below.split_once('/') else { return };
-        let (id, rest) = own.split_once('/').unwrap_or((own, ""));
-        let exists = self.metadata.records.contains_key(id);
-        let expected = match kind {
-            FileKind::Directory => exists,
-            FileKind::Regular => exists && rest == "status" && head.is_empty(),
-            FileKind::Fifo | FileKind::Symlink => false,
-        };
-        if expected {
-            return;
-        }
-        let short = short_path(&plan.roots, path);
-        left.push(match kind {
-            FileKind::Fifo => format!("pipe {}", short.rsplit('/').next().unwrap_or(&short)),
-            FileKind::Directory => format!("directory {short}"),
-            FileKind::Regular => format!("file {short}"),
-            FileKind::Symlink => format!("symlink {short}"),
-        });
     }
 
     fn left_in_runtime(&self, id: &str, name: Symbol, left: &mut Vec<String>) {
@@ -133,4 +107,37 @@ impl World {
             left.push(format!("bundle {name}"));
         }
     }
+}
+
+/// Adds what a path below one of the service's roots holds of something that is not there.
+fn left_in_files(
+    plan: &Plan,
+    root: &str,
+    head: &str,
+    path: &str,
+    kind: FileKind,
+    is_there: impl Fn(&str) -> bool,
+    left: &mut Vec<String>,
+) {
+    let Some(below) = path.strip_prefix(root).and_then(|rest| rest.strip_prefix('/')) else {
+        return;
+    };
+    // The directories that hold one directory for each container or sandbox.
+    let Some((_, own)) = below.split_once('/') else { return };
+    let (id, rest) = own.split_once('/').unwrap_or((own, ""));
+    let expected = match kind {
+        FileKind::Directory => is_there(id),
+        FileKind::Regular => is_there(id) && rest == "status" && head.is_empty(),
+        FileKind::Fifo | FileKind::Symlink => false,
+    };
+    if expected {
+        return;
+    }
+    let short = short_path(&plan.roots, path);
+    left.push(match kind {
+        FileKind::Fifo => format!("pipe {}", short.rsplit('/').next().unwrap_or(&short)),
+        FileKind::Directory => format!("directory {short}"),
+        FileKind::Regular => format!("file {short}"),
+        FileKind::Symlink => format!("symlink {short}"),
+    });
 }

@@ -56,6 +56,7 @@ impl<'t> Parser<'t, '_> {
     }
 
     fn fault(&self, mut table: Table<'t, '_>, names: &mut Names<'t>) -> Option<Fault> {
+        let at_span = table.get("at").map_or(table.span.clone(), |at| at.span());
         let at = self.required_text(&table, "at", Wants::Site);
         let kind = self.required_text(&table, "kind", Wants::FaultKind);
         let kinds: Vec<FaultWord> = self.words_of(&kind);
@@ -102,7 +103,7 @@ impl<'t> Parser<'t, '_> {
         let span = Span(table.span.clone());
         table.finish();
         let kind = keys.resolve().unwrap_or_else(|| FaultKind::Swept(Box::new(keys)));
-        Some(Fault { span, at, kind })
+        Some(Fault { span, at, at_span: Span(at_span), kind })
     }
 
     fn effect(&self, table: &Table<'t, '_>, keys: &mut FaultKeys, can_be_late: bool) {

@@ -183,8 +183,10 @@ impl<'t> Parser<'t, '_> {
         } else {
             String::new()
         };
+        let span = Span(table.span.clone());
         table.finish();
-        PathEntry { path: path.map_or_else(String::new, |path| path.text), kind, mode, target }
+        let path = path.map_or_else(String::new, |path| path.text);
+        PathEntry { path, kind, mode, target, span }
     }
 
     /// An absolute path without `.`, `..`, `//`, or a `/` at its end.
