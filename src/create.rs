@@ -84,12 +84,15 @@ impl<P: Ports> Service<P> {
             .map_err(|e| e.wrap(format!("failed to find sandbox id {}", quote(sandbox_id))))?;
         let sandbox_id = sandbox.id();
         let sandbox_config = &sandbox.meta.config;
-        // The state of the sandbox is not looked at, only that its task is there.
-        sandbox
-            .record
-            .task(ctx, None)
-            .await
-            .map_err(|e| e.wrap("failed to get sandbox container task"))?;
+        // The state of the sandbox is not looked at, at most whether its task is there: a controller
+        // says from memory what it is.
+        if self.quirks.has(Quirk::NoSandboxController) {
+            sandbox
+                .record
+                .task(ctx, None)
+                .await
+                .map_err(|e| e.wrap("failed to get sandbox container task"))?;
+        }
         let id = self.ports.runtime().unique_id();
         rollback.id.clone_from(&id);
         let name = container_name(&config, sandbox_config);

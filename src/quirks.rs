@@ -163,6 +163,12 @@ quirks! {
         shown: "start/the-configured-runtime-binary-is-missing",
         what: "a configured runtime path never reaches the create request",
     },
+    NoSandboxController {
+        id: "no-sandbox-controller", part: Service, since: None, fixed: [v(2, 0, 0)],
+        known: "spec section 10, sandbox API", breaks: [],
+        shown: "create/the-pause-process-is-gone",
+        what: "pause tasks have no controller: a creation asks for the task itself, and a stop names no sandbox in its error",
+    },
     RecordReadTwice {
         id: "record-read-twice", part: Service, since: None, fixed: [v(2, 0, 0)],
         known: "8bd82e355", breaks: ["I1"],
@@ -482,7 +488,13 @@ quirks! {
         id: "dead-shim-not-cleaned", part: World, since: Some(v(2, 0, 0)), fixed: [],
         known: "live.md, on 2.1.9", breaks: ["I1", "I2", "I3", "I4", "I6", "I7", "I8", "I10", "I15", "I16"],
         shown: "start/the-runtime-creates-but-reports-failure",
-        what: "nothing is cleaned up when a container's connection to its shim is closed",
+        what: "nothing is cleaned up when the connection of a container that joined its pod's shim is closed",
+    },
+    OwnShimKilled {
+        id: "own-shim-killed", part: World, since: Some(v(2, 0, 0)), fixed: [],
+        known: "ShimManager.Start and loadShims", breaks: ["I7", "I15"],
+        shown: "crash/the-connection-to-a-shim-that-was-taken-up-breaks",
+        what: "a container whose shim the daemon took up as it came up is deleted together with its process when that cannot be reached any more; so is a pause process",
     },
     FailedCleanupForgotten {
         id: "failed-cleanup-forgotten", part: World, since: None, fixed: [],

@@ -113,11 +113,16 @@ impl<P: Ports> Service<P> {
         let state = sandbox.status().await.state;
         if matches!(state, SandboxState::Ready | SandboxState::Unknown) {
             self.stop_pause(ctx, sandbox, state == SandboxState::Unknown).await.map_err(|e| {
-                e.wrap(format!(
+                let error = e.wrap(format!(
                     "failed to stop sandbox container {} in {} state",
                     quote(id),
                     quote(state.name())
-                ))
+                ));
+                match self.quirks.has(Quirk::NoSandboxController) {
+                    true => error,
+                    // That was the controller's.
+                    false => error.wrap(format!("failed to stop sandbox {}", quote(id))),
+                }
             })?;
         }
         if self.nri_enabled() {
@@ -134,10 +139,12 @@ impl<P: Ports> Service<P> {
         unknown: bool,
     ) -> Result<(), Error> {
         let id = sandbox.id();
+        let controlled = !self.quirks.has(Quirk::NoSandboxController);
+        let pause = if controlled { "pod sandbox container" } else { "sandbox container" };
         let task = match sandbox.record.task(ctx, None).await {
             Ok(task) => task,
             Err(error) if !error.is_not_found() => {
-                return Err(error.wrap("failed to get sandbox container"));
+                return Err(error.wrap(format!("failed to get {pause}")));
             }
             Err(_) if unknown => return self.handle_sandbox_exit(ctx, sandbox).await,
             Err(_) => return Ok(()),
@@ -145,7 +152,7 @@ impl<P: Ports> Service<P> {
         let kill = async || {
             let is_gone = match task.kill(ctx, SIGKILL, false).await {
                 Err(error) if !error.is_not_found() => {
-                    return Err(error.wrap("failed to kill sandbox container"));
+                    return Err(error.wrap(format!("failed to kill {pause}")));
                 }
                 killed => killed.is_err(),
             };
@@ -157,7 +164,10 @@ impl<P: Ports> Service<P> {
                 return self.handle_sandbox_exit(ctx, sandbox).await;
             }
             let stopped = sandbox.stopped.wait(ctx).await;
-            stopped.map_err(|e| e.wrap(format!("wait sandbox container {}", quote(id))))
+            match controlled {
+                true => stopped,
+                false => stopped.map_err(|e| e.wrap(format!("wait {pause} {}", quote(id)))),
+            }
         };
         if !unknown {
             return kill().await;

@@ -7,6 +7,7 @@ use shakedown_cri::ports::Record;
 use super::fs::{FileKind, WalkEntry};
 use super::process::ProcessState;
 use super::shim::{InitState, SHIM_OWNER, Shim, ShimContainer};
+use super::task_service::Origin;
 use super::{World, ports::short_path};
 use crate::run::Plan;
 use crate::scenario::SandboxState;
@@ -35,7 +36,7 @@ impl World {
         self.runtime.insert(id.clone(), pid);
         self.mounts.insert(id.clone());
         self.bundles.insert(id.clone());
-        self.tasks.insert(&id, number);
+        self.tasks.insert(&id, number, Origin::Own);
         let pause = ShimContainer::running(pid);
         self.shims[number as usize].containers.insert(id, pause);
     }

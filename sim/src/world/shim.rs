@@ -1,7 +1,9 @@
 //! Shims and the OCI runtime below them (spec section 2.8): one shim a pod, and the state of each
 //! of its containers.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use shakedown_cri::quirks::Quirk;
 use shakedown_cri::store::LinuxResources;
 
 use super::process::{ExitCause, ProcessState, SIGKILL};
+use super::task_service::Origin;
 use super::{Occurrence, WaitKey, World};
 use crate::turnstile::{Flow, Op, Sim, Symbol, end_for, role_of};
 
@@ -37,8 +40,8 @@ pub struct ShimContainer {
     pub pid: u32,
     pub io: IoPaths,
     pub exit: Option<Exit>,
-    /// The runtime's start is under way; it holds the lock of the init process.
-    pub starting: bool,
+    /// A request holds the lock of the init process (`process.Init` of containerd-shim-runc-v2).
+    pub busy: bool,
     /// The daemon's connection for this container broke.
     pub lost: bool,
 }
@@ -51,7 +54,7 @@ impl ShimContainer {
             pid,
             io: IoPaths::default(),
             exit: None,
-            starting: false,
+            busy: false,
             lost: false,
         }
     }
@@ -63,22 +66,50 @@ pub struct Shim {
     pub number: u32,
     pub sandbox: String,
     pub containers: BTreeMap<String, ShimContainer>,
-    /// A create is under way; it holds the shim's lock.
-    creating: bool,
+    /// The container whose creation is under way; it holds the shim's lock.
+    creating: Option<String>,
+    /// The exits that the shim has reaped and not recorded yet, one after the other.
+    exits: VecDeque<(u32, Exit)>,
 }
 
 impl Shim {
     pub fn new(number: u32, sandbox: &str) -> Self {
-        Shim { number, sandbox: sandbox.to_owned(), containers: BTreeMap::new(), creating: false }
+        Shim {
+            number,
+            sandbox: sandbox.to_owned(),
+            containers: BTreeMap::new(),
+            creating: None,
+            exits: VecDeque::new(),
+        }
     }
 
     /// The daemon's connections closed, with whatever the shim was serving over them.
     pub(super) fn daemon_gone(&mut self) {
-        self.creating = false;
+        self.creating = None;
         for container in self.containers.values_mut() {
-            container.starting = false;
+            container.busy = false;
             container.lost = false;
         }
+        self.record_exits();
+    }
+
+    /// Records what was reaped, up to the first exit whose init is busy: that needs the lock of the
+    /// init. Returns whether there was any.
+    fn record_exits(&mut self) -> bool {
+        let mut recorded = false;
+        while let Some((pid, exit)) = self.exits.front().copied() {
+            let of_pid = |c: &&mut ShimContainer| c.pid == pid && c.exit.is_none();
+            if let Some(container) = self.containers.values_mut().find(of_pid) {
+                if container.busy {
+                    break;
+                }
+                container.state = InitState::Stopped;
+                container.exit = Some(exit);
+                recorded = true;
+            }
+            self.exits.pop_front();
+        }
+        recorded
     }
 }
 
@@ -106,23 +137,43 @@ impl World {
 
     /// What a request to the shim has to wait for: its lock.
     pub(super) fn shim_busy(&self, pod: u32) -> Option<WaitKey> {
-        self.shim(pod).filter(|shim| shim.creating).map(|_| WaitKey::Shim(pod))
+        self.shim(pod).filter(|shim| shim.creating.is_some()).map(|_| WaitKey::Shim(pod))
     }
 
-    /// What a request about a container's init has to wait for: the shim's lock, and that of the init,
-    /// which the runtime's start holds (`process.Init` of containerd-shim-runc-v2).
+    /// What a request about a container's init has to wait for: the shim's lock, and that of the init.
     pub(super) fn init_busy(&self, pod: u32, id: &str) -> Option<WaitKey> {
-        let starting = || self.shim(pod)?.containers.get(id).filter(|c| c.starting).map(|_| ());
-        self.shim_busy(pod).or_else(|| starting().map(|()| WaitKey::Shim(pod)))
+        let busy = || self.shim(pod)?.containers.get(id).filter(|c| c.busy).map(|_| ());
+        self.shim_busy(pod).or_else(|| busy().map(|()| WaitKey::Shim(pod)))
     }
 
-    fn set_starting(&mut self, pod: u32, id: &str, starting: bool) {
+    fn set_busy(&mut self, pod: u32, id: &str, busy: bool) {
         if let Ok(container) = self.shim_container_mut(pod, id) {
-            container.starting = starting;
+            container.busy = busy;
         }
-        if !starting {
+        if !busy && let Some(shim) = self.shim_mut(pod) {
+            self.changed.runtime |= shim.record_exits();
             self.wake(WaitKey::Shim(pod));
         }
+    }
+
+    /// The daemon closed the connection over which it asked for a creation, which ends with it.
+    pub(super) fn creation_cut_off(&mut self, pod: u32, id: &str, call: &CreateCall) {
+        call.cut_off();
+        if self.shim(pod).is_some_and(|shim| shim.creating.as_deref() == Some(id)) {
+            self.creation_ends(pod, id, false);
+        }
+    }
+
+    fn creation_ends(&mut self, pod: u32, id: &str, created: bool) {
+        if let Some(shim) = self.shim_mut(pod) {
+            shim.creating = None;
+        }
+        if !created {
+            // Whatever became of the runtime's container.
+            self.mounts.remove(id);
+            self.changed.runtime = true;
+        }
+        self.wake(WaitKey::Shim(pod));
     }
 
     pub(super) fn shim_container(&self, pod: u32, id: &str) -> Result<&ShimContainer, Error> {
@@ -142,17 +193,11 @@ impl World {
     /// The exit of a process reaches its shim, and everyone who waits there.
     pub(super) fn shim_reaps(&mut self, pid: u32, code: i32) {
         let exit = Exit { code, at: self.wall() };
-        let mut found = None;
-        for shim in &mut self.shims {
-            for container in shim.containers.values_mut() {
-                if container.pid == pid && container.exit.is_none() {
-                    container.state = InitState::Stopped;
-                    container.exit = Some(exit);
-                    found = Some(shim.number);
-                }
-            }
-        }
-        if let Some(pod) = found {
+        let knows = |shim: &&mut Shim| shim.containers.values().any(|c| c.pid == pid);
+        if let Some(shim) = self.shims.iter_mut().find(knows) {
+            shim.exits.push_back((pid, exit));
+            shim.record_exits();
+            let pod = shim.number;
             self.wake(WaitKey::Shim(pod));
         }
     }
@@ -173,26 +218,39 @@ impl World {
     pub(super) fn forget_container(&mut self, pod: u32, id: &str) {
         if let Some(shim) = self.shim_mut(pod) {
             shim.containers.remove(id);
+            shim.record_exits();
         }
         self.mounts.remove(id);
         self.changed.runtime = true;
         self.wake(WaitKey::Shim(pod));
     }
 
-    /// The container that the pid namespace of another's process belongs to: its own, as long as it lives.
-    fn namespace_of(&self, id: &str) -> Result<String, Error> {
-        let target = self.processes.values().rev().find(|p| p.container == id);
-        match target {
-            Some(target) if target.state != ProcessState::Dead => Ok(target.container.clone()),
-            target => {
-                let pid = target.map_or(0, |target| target.pid);
-                Err(Error::unknown(format!("lstat /proc/{pid}/ns/pid: no such file or directory")))
+    /// Looks up the namespaces that a container joins, in the order of the runtime (libcontainer's
+    /// `NamespaceTypes`): ipc, uts and net are those of its pod's pause process, also where that has the
+    /// node's; pid is that of `target`, if it has one. Returns whose pid namespace it joins.
+    fn joined_namespaces(&self, pod: u32, target: &str) -> Result<Option<String>, Error> {
+        let sandbox = self.shim(pod).map_or("", |shim| &*shim.sandbox);
+        self.namespace_of(sandbox, "ipc")?;
+        if target.is_empty() { Ok(None) } else { self.namespace_of(target, "pid").map(Some) }
+    }
+
+    /// The container that a namespace of its process belongs to: it does as long as that lives.
+    fn namespace_of(&self, id: &str, kind: &str) -> Result<String, Error> {
+        let owner = self.processes.values().rev().find(|p| p.container == id);
+        match owner {
+            Some(owner) if owner.state != ProcessState::Dead => Ok(owner.container.clone()),
+            owner => {
+                let pid = owner.map_or(0, |owner| owner.pid);
+                Err(Error::unknown(format!(
+                    "runc create failed: unable to create new parent process: \
+                     namespace path: lstat /proc/{pid}/ns/{kind}: no such file or directory"
+                )))
             }
         }
     }
 
     /// The daemon's connection for a container broke: its dead-shim handler will run.
-    pub(super) fn shim_connection_lost(&mut self, pod: u32, id: &str) {
+    pub(super) fn shim_connection_lost(&mut self, pod: u32, id: &str, origin: Origin) {
         if !self.gives_up_shims() {
             // The shim is there still: the next call connects anew.
             return;
@@ -201,7 +259,7 @@ impl World {
         container.lost = true;
         let pid = container.pid;
         self.wake(WaitKey::Shim(pod));
-        if self.quirks.has(Quirk::DeadShimNotCleaned) {
+        if !self.cleans_up_after(origin) {
             return;
         }
         let name = Symbol::of(id);
@@ -211,6 +269,12 @@ impl World {
             Op::Exit,
             Occurrence::ShimLost { pid },
         );
+    }
+
+    /// Whether the daemon cleans up after a container whose connection to its shim was closed.
+    pub(super) fn cleans_up_after(&self, origin: Origin) -> bool {
+        !self.quirks.has(Quirk::DeadShimNotCleaned)
+            || (origin == Origin::Own && self.quirks.has(Quirk::OwnShimKilled))
     }
 
     /// Whether a shim that cannot be reached once counts as dead.
@@ -281,8 +345,7 @@ impl World {
             match ends {
                 Ok(ends) => opened[slot] = Some(ends),
                 Err(error) => {
-                    let os = error.errno().map_or("failed", |errno| errno.text());
-                    failed = Some(copy_failed(path, os));
+                    failed = Some(copy_failed("file", path, &error.to_string()));
                     break;
                 }
             }
@@ -304,10 +367,60 @@ impl World {
     }
 }
 
-fn copy_failed(path: &str, cause: &str) -> Error {
+/// What is no named pipe, or is not there at all, is opened as a file.
+fn copy_failed(kind: &str, path: &str, cause: &str) -> Error {
     Error::unknown(format!(
-        "failed to start io pipe copy: unable to copy pipes: containerd-shim: opening file {path:?} failed: {cause}"
+        "failed to start io pipe copy: unable to copy pipes: \
+         containerd-shim: opening {kind} {path:?} failed: {cause}"
     ))
+}
+
+/// Serves a request about a container's init, whose lock it holds.
+pub(super) async fn locked<T>(sim: Sim, pod: u32, id: String, work: impl Future<Output = T>) -> T {
+    sim.with_world(|world| world.set_busy(pod, &id, true));
+    let result = work.await;
+    sim.with_world(|world| world.set_busy(pod, &id, false));
+    result
+}
+
+/// How far a request for a creation came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Sent,
+    /// The shim has it, or waits for its own lock to serve it.
+    Taken,
+    Answered,
+    CutOff,
+}
+
+/// A request for a creation, as the daemon and the shim know it.
+#[derive(Clone)]
+pub(super) struct CreateCall(Rc<Cell<Progress>>);
+
+impl CreateCall {
+    pub fn sent() -> Self {
+        CreateCall(Rc::new(Cell::new(Progress::Sent)))
+    }
+
+    pub fn taken(&self) {
+        self.0.set(Progress::Taken);
+    }
+
+    /// The daemon closed the connection over which the request came.
+    fn cut_off(&self) {
+        if self.0.get() == Progress::Taken {
+            self.0.set(Progress::CutOff);
+        }
+    }
+
+    /// # Errors
+    /// It was cut off.
+    fn check(&self) -> Result<(), Error> {
+        match self.0.get() {
+            Progress::CutOff => Err(Error::bare(Code::Cancelled)),
+            Progress::Sent | Progress::Taken | Progress::Answered => Ok(()),
+        }
+    }
 }
 
 /// Create in the shim: `runc create`, then the copy of the output. Holds the shim's lock. `record`:
@@ -315,68 +428,60 @@ fn copy_failed(path: &str, cause: &str) -> Error {
 pub(super) async fn create(
     sim: Sim,
     ctx: Context,
+    call: CreateCall,
     pod: u32,
     request: CreateTask,
-    name: Symbol,
     record: Rc<Record>,
 ) -> Result<u32, Error> {
+    call.check()?;
     sim.with_world(|world| {
         if let Some(shim) = world.shim_mut(pod) {
-            shim.creating = true;
+            shim.creating = Some(request.id.clone());
         }
         world.mounts.insert(request.id.clone());
         world.changed.runtime = true;
     });
-    let result = create_locked(&sim, &ctx, pod, &request, name, record).await;
-    let unmounted = request.id;
-    sim.with_world(|world| {
-        if let Some(shim) = world.shim_mut(pod) {
-            shim.creating = false;
-        }
-        if result.is_err() {
-            // The shim takes its mount of the root file system down again, whatever became of the
-            // runtime's container.
-            world.mounts.remove(&unmounted);
-            world.changed.runtime = true;
-        }
-        world.wake(WaitKey::Shim(pod));
-    });
+    let result = create_locked(&sim, &ctx, &call, pod, &request, record).await;
+    // What was cut off has ended already.
+    if call.check().is_ok() {
+        call.0.set(Progress::Answered);
+        sim.with_world(|world| world.creation_ends(pod, &request.id, result.is_ok()));
+    }
     result
 }
 
 async fn create_locked(
     sim: &Sim,
     ctx: &Context,
+    call: &CreateCall,
     pod: u32,
     request: &CreateTask,
-    name: Symbol,
     record: Rc<Record>,
 ) -> Result<u32, Error> {
-    let (id, up) = (request.id.clone(), ctx.clone());
+    let (id, up, own) = (request.id.clone(), ctx.clone(), call.clone());
+    let name = Symbol::of(&id);
     let made = sim.call(Op::RuntimeCreate, Symbol::EMPTY, Some(ctx), move |world| {
-        if let Some(error) = time_is_up(Op::RuntimeCreate, &up, world.now) {
+        if let Err(error) = own.check() {
             return Flow::Done(Err(error));
         }
-        if world.plans.get(&name).is_some_and(|plan| plan.executable_missing) {
-            let text = "exec: \"app\": executable file not found in $PATH";
-            return Flow::Done(Err(Error::unknown(format!(
-                "runc create failed: unable to start container process: {text}"
-            ))));
+        if let Some(error) = time_is_up(Op::RuntimeCreate, &up, world.now) {
+            return Flow::Done(Err(error));
         }
         if world.runtime.contains_key(&id) {
             return Flow::Done(Err(Error::unknown(
                 "runc create failed: container with given ID already exists",
             )));
         }
-        let target = &record.spec.pid_namespace_of;
-        let joined = if target.is_empty() {
-            None
-        } else {
-            match world.namespace_of(target) {
-                Ok(owner) => Some(owner),
-                Err(error) => return Flow::Done(Err(error)),
-            }
+        let joined = match world.joined_namespaces(pod, &record.spec.pid_namespace_of) {
+            Ok(joined) => joined,
+            Err(error) => return Flow::Done(Err(error)),
         };
+        if world.plans.get(&name).is_some_and(|plan| plan.executable_missing) {
+            let text = "exec: \"app\": executable file not found in $PATH";
+            return Flow::Done(Err(Error::unknown(format!(
+                "runc create failed: unable to start container process: {text}"
+            ))));
+        }
         let pid = world.new_process(&id, name);
         if let Some(process) = world.processes.get_mut(&pid) {
             process.joined = joined;
@@ -391,14 +496,16 @@ async fn create_locked(
     })?;
     let copy_ctx = ctx.with_timeout(sim.now(), COPY_TIMEOUT);
     let io = request.io.clone();
+    let own = call.clone();
     let copied = sim.call(Op::IoCopy, Symbol::EMPTY, Some(&copy_ctx), move |world| {
-        Flow::Done(world.open_copies(&io, pid))
+        Flow::Done(own.check().and_then(|()| world.open_copies(&io, pid)))
     });
     copied.await.map_err(|error: Error| match error.code {
         Code::Unknown if error.message.starts_with("failed to start io pipe copy") => error,
         // The class of a context that ended, too, comes through.
-        code => Error { code, ..copy_failed(&request.io.stdout, &error.message) },
+        code => Error { code, ..copy_failed("w/o fifo", &request.io.stdout, &error.message) },
     })?;
+    call.check()?;
     sim.with_world(|world| {
         // The daemon's cleanup may have been there first.
         let exit = world.exit_of(pid);
@@ -407,7 +514,7 @@ async fn create_locked(
             pid,
             io: request.io.clone(),
             exit,
-            starting: false,
+            busy: false,
             lost: false,
         };
         if let Some(shim) = world.shim_mut(pod) {
@@ -429,7 +536,6 @@ pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Resul
     if let Some(word) = word {
         return Err(Error::unknown(format!("cannot start a {word} process")));
     }
-    sim.with_world(|world| world.set_starting(pod, &id, true));
     let (up, container) = (ctx.clone(), id.clone());
     let started = sim.call(Op::RuntimeStart, Symbol::EMPTY, Some(&ctx), move |world| {
         if let Some(error) = time_is_up(Op::RuntimeStart, &up, world.now) {
@@ -452,7 +558,6 @@ pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Resul
         Flow::Done(Ok(()))
     });
     let started: Result<(), Error> = started.await;
-    sim.with_world(|world| world.set_starting(pod, &id, false));
     started
         .map_err(|error| Error::unknown(format!("OCI runtime start failed: {}", error.message)))?;
     sim.with_world(|world| {

@@ -1,14 +1,16 @@
 //! containerd's task service (spec section 2.7): each call of the service, step by step.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::time::Duration;
 
 use shakedown_cri::ports::{Code, Context, CreateTask, Error, Exit, IoPaths, TaskInfo, TaskStatus};
 use shakedown_cri::quirks::Quirk;
 use shakedown_cri::store::LinuxResources;
 
-use super::{WaitKey, World, shim};
-use crate::turnstile::{Flow, Op, Sim, Symbol};
+use super::shim::{self, CreateCall};
+use super::{WaitKey, World};
+use crate::turnstile::{Call, Flow, Op, Sim, Symbol};
 
 /// `io.containerd.timeout.task.state`
 const STATE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -17,20 +19,42 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// `io.containerd.timeout.shim.cleanup`
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(5);
 const RUNTIME_PATH_UNRESOLVED: &str = "failed to resolve runtime path";
+const SANDBOX_UNKNOWN: &str = "can't find sandbox";
 /// The annotation that groups a pod's containers in one shim.
 const SANDBOX_ID: &str = "io.kubernetes.cri.sandbox-id";
 
-/// The tasks that the daemon knows: container id to the pod's number.
+/// How the daemon came by its connection to the shim of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It launched the shim, or took it up as it came up.
+    Own,
+    /// The container joined the shim of its pod.
+    Joined,
+}
+
+/// A task that the daemon knows.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    pod: u32,
+    origin: Origin,
+}
+
+/// The tasks that the daemon knows, by container id.
 #[derive(Clone, Debug, Default)]
-pub struct TaskTable(BTreeMap<String, u32>);
+pub struct TaskTable(BTreeMap<String, Entry>);
 
 impl TaskTable {
-    pub fn pod(&self, id: &str) -> Option<u32> {
+    fn get(&self, id: &str) -> Option<Entry> {
         self.0.get(id).copied()
     }
 
-    pub fn insert(&mut self, id: &str, pod: u32) {
-        self.0.insert(id.to_owned(), pod);
+    /// The number of the pod.
+    pub fn pod(&self, id: &str) -> Option<u32> {
+        self.get(id).map(|entry| entry.pod)
+    }
+
+    pub fn insert(&mut self, id: &str, pod: u32, origin: Origin) {
+        self.0.insert(id.to_owned(), Entry { pod, origin });
     }
 
     pub fn remove(&mut self, id: &str) {
@@ -63,10 +87,14 @@ impl World {
 
 impl World {
     /// A container joins its pod's shim: by running the shim's binary once more, which finds the one
-    /// that is there, or by connecting to it.
-    fn join_shim(&self, ctx: &Context, binary: &str) -> Result<(), Error> {
+    /// that is there, or by connecting to that of the pause task.
+    fn join_shim(&self, ctx: &Context, pod: u32, binary: &str) -> Result<(), Error> {
         if !self.quirks.has(Quirk::ShimLaunchedPerContainer) {
-            return Ok(());
+            let sandbox = self.shims.get(pod as usize).map_or("", |shim| &*shim.sandbox);
+            return match self.tasks.get(sandbox) {
+                Some(_) => Ok(()),
+                None => Err(Error::unknown(format!("{SANDBOX_UNKNOWN} {sandbox}"))),
+            };
         }
         if !binary.is_empty() && !self.fs.exists(binary) {
             return Err(Error::unknown(format!(
@@ -83,7 +111,8 @@ impl World {
 
     /// How the shim manager words that a container could not join its pod's shim.
     fn joining_failed(&self, pod: u32, error: Error) -> Error {
-        let error = if error.message.starts_with(RUNTIME_PATH_UNRESOLVED) {
+        let texts = [RUNTIME_PATH_UNRESOLVED, SANDBOX_UNKNOWN];
+        let error = if texts.iter().any(|text| error.message.starts_with(text)) {
             error
         } else if self.quirks.has(Quirk::ShimLaunchedPerContainer) {
             error.wrap("start failed")
@@ -101,18 +130,33 @@ struct Peer {
     sim: Sim,
     pod: u32,
     id: String,
+    origin: Origin,
 }
 
 impl Peer {
     fn of(sim: &Sim, id: &str) -> Result<Peer, Error> {
-        let pod = sim.with_world(|world| world.tasks.pod(id)).ok_or_else(|| no_task(id))?;
-        Ok(Peer { sim: sim.clone(), pod, id: id.to_owned() })
+        let entry = sim.with_world(|world| world.tasks.get(id)).ok_or_else(|| no_task(id))?;
+        let Entry { pod, origin } = entry;
+        Ok(Peer { sim: sim.clone(), pod, id: id.to_owned(), origin })
     }
 
-    /// What a request about the init process has to wait for.
-    fn gate(&self) -> impl FnMut(&mut World) -> Option<WaitKey> + 'static {
-        let (pod, id) = (self.pod, self.id.clone());
-        move |world| world.init_busy(pod, &id)
+    /// A request about the init process, which holds its lock while the shim serves it.
+    fn locked<T, Fut>(
+        &self,
+        op: Op,
+        ctx: &Context,
+        handler: impl FnOnce() -> Fut + 'static,
+    ) -> Call<Result<T, Error>>
+    where
+        T: std::hash::Hash + 'static,
+        Fut: Future<Output = Result<T, Error>> + 'static,
+    {
+        let (sim, pod, id) = (self.sim.clone(), self.pod, self.id.clone());
+        let waiting = self.id.clone();
+        let gate = move |world: &mut World| world.init_busy(pod, &waiting);
+        self.sim.serve(op, Symbol::EMPTY, Some(ctx), gate, move || {
+            shim::locked(sim, pod, id, handler())
+        })
     }
 
     /// Notes that a call found the connection closed.
@@ -120,7 +164,9 @@ impl Peer {
         if let Err(error) = &result
             && is_closed(error)
         {
-            self.sim.with_world(|world| world.shim_connection_lost(self.pod, &self.id));
+            self.sim.with_world(|world| {
+                world.shim_connection_lost(self.pod, &self.id, self.origin);
+            });
         }
         result
     }
@@ -128,14 +174,12 @@ impl Peer {
     /// A closed connection counts as NotFound here.
     async fn state(&self, ctx: &Context) -> Result<TaskInfo, Error> {
         let (pod, id) = (self.pod, self.id.clone());
-        let ctx = ctx.with_timeout(self.sim.now(), STATE_TIMEOUT);
-        let call =
-            self.sim.call(Op::ShimState, Symbol::EMPTY, Some(&ctx), move |world| {
-                match world.init_busy(pod, &id) {
-                    Some(key) => Flow::Wait(key),
-                    None => Flow::Done(world.shim_state(pod, &id)),
-                }
-            });
+        let call = self.sim.call(Op::ShimState, Symbol::EMPTY, Some(ctx), move |world| match world
+            .init_busy(pod, &id)
+        {
+            Some(key) => Flow::Wait(key),
+            None => Flow::Done(world.shim_state(pod, &id)),
+        });
         self.checked(call.await).map_err(|error| match is_closed(&error) {
             true if self.sim.with_world(|world| world.gives_up_shims()) => {
                 Error::bare(Code::NotFound)
@@ -175,10 +219,7 @@ impl Peer {
 
     async fn delete(&self, ctx: &Context) -> Result<Exit, Error> {
         let (sim, up, pod, id) = (self.sim.clone(), ctx.clone(), self.pod, self.id.clone());
-        let gate = self.gate();
-        let call = self.sim.serve(Op::ShimDelete, Symbol::EMPTY, Some(ctx), gate, move || {
-            shim::delete(sim, up, pod, id)
-        });
+        let call = self.locked(Op::ShimDelete, ctx, move || shim::delete(sim, up, pod, id));
         self.checked(call.await)
     }
 
@@ -187,7 +228,7 @@ impl Peer {
     /// something is left, to be deleted by whoever asks again.
     async fn connection_closed(&self) -> Result<(), Error> {
         let (sim, pod, id) = (&self.sim, self.pod, self.id.clone());
-        if sim.with_world(|world| world.quirks.has(Quirk::DeadShimNotCleaned)) {
+        if !sim.with_world(|world| world.cleans_up_after(self.origin)) {
             return Ok(());
         }
         let ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
@@ -209,9 +250,13 @@ impl Peer {
 
     /// Lets go of the shim.
     async fn shut_down(&self, ctx: &Context) {
-        let call = self
-            .sim
-            .call(Op::ShimShutdown, Symbol::EMPTY, Some(ctx), |_| Flow::Done(Ok::<(), Error>(())));
+        let pod = self.pod;
+        let call = self.sim.call(Op::ShimShutdown, Symbol::EMPTY, Some(ctx), move |world| {
+            match world.shim_busy(pod) {
+                Some(key) => Flow::Wait(key),
+                None => Flow::Done(Ok::<(), Error>(())),
+            }
+        });
         // What fails here is only logged by the real daemon.
         let _ = call.await;
     }
@@ -251,7 +296,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
     }
     let binary = request.runtime_path.clone();
     let joined = sim.call(Op::ShimConnect, Symbol::EMPTY, Some(&ctx), move |world| {
-        Flow::Done(world.join_shim(&up, &binary))
+        Flow::Done(world.join_shim(&up, pod, &binary))
     });
     if let Err(error) = joined.await {
         return Err(sim.with_world(|world| {
@@ -260,30 +305,37 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
         }));
     }
     sim.with_world(|world| {
-        world.tasks.insert(&id, pod);
+        world.tasks.insert(&id, pod, Origin::Joined);
         world.changed.runtime = true;
     });
-    let peer = Peer { sim: sim.clone(), pod, id: id.clone() };
+    let peer = Peer { sim: sim.clone(), pod, id: id.clone(), origin: Origin::Joined };
+    let call = CreateCall::sent();
     let created = {
-        let (sim, up, request) = (sim.clone(), ctx.clone(), request.clone());
-        let gate = move |world: &mut World| world.shim_busy(pod);
-        let name = Symbol::of(&id);
+        let (sim, up, taken, call) = (sim.clone(), ctx.clone(), call.clone(), call.clone());
+        let gate = move |world: &mut World| {
+            taken.taken();
+            world.shim_busy(pod)
+        };
         peer.sim.serve(Op::ShimCreate, Symbol::EMPTY, Some(&ctx), gate, move || {
-            shim::create(sim, up, pod, request, name, record)
+            shim::create(sim, up, call, pod, request, record)
         })
     };
     if let Err(error) = created.await {
-        clean_up_failed_create(&peer).await;
+        clean_up_failed_create(&peer, &call).await;
         return Err(error.wrap("failed to create shim task"));
     }
+    // No class is mapped to what fails now.
     let registered = sim
         .call(Op::MetricsRegister, Symbol::EMPTY, Some(&ctx), |_| Flow::Done(Ok::<(), Error>(())));
-    registered.await.map_err(|error| error.wrap("monitor task"))?;
-    peer.pid(&ctx).await.map_err(|error| error.wrap("failed to get task pid"))
+    registered.await.map_err(|error| Error::unknown(error.wrap("monitor task").message))?;
+    peer.pid(&ctx)
+        .await
+        .map_err(|error| Error::unknown(error.wrap("failed to get task pid").message))
 }
 
-/// After a failed create: out of the table, then the shim's own delete, with a fresh budget.
-async fn clean_up_failed_create(peer: &Peer) {
+/// After a failed create: out of the table, then the shim's own delete, with a fresh budget. When that
+/// fails the connection is closed, which ends a creation that is still under way.
+async fn clean_up_failed_create(peer: &Peer, call: &CreateCall) {
     let (sim, id) = (&peer.sim, &peer.id);
     sim.with_world(|world| {
         world.tasks.remove(id);
@@ -296,12 +348,15 @@ async fn clean_up_failed_create(peer: &Peer) {
         ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
     }
     peer.shut_down(&ctx).await;
-    if deleted.is_err() && peer.connection_closed().await.is_err() {
-        sim.with_world(|world| {
-            world.tasks.insert(id, peer.pod);
-            world.changed.runtime = true;
-        });
-        return;
+    if deleted.is_err() {
+        sim.with_world(|world| world.creation_cut_off(peer.pod, id, call));
+        if peer.connection_closed().await.is_err() {
+            sim.with_world(|world| {
+                world.tasks.insert(id, peer.pod, peer.origin);
+                world.changed.runtime = true;
+            });
+            return;
+        }
     }
     peer.remove_bundle();
 }
@@ -327,7 +382,7 @@ pub(crate) async fn reload(sim: &Sim) {
         }
         if let Ok(Some(pod)) = loaded {
             sim.with_world(|world| {
-                world.tasks.insert(&id, pod);
+                world.tasks.insert(&id, pod, Origin::Own);
                 world.changed.runtime = true;
             });
             continue;
@@ -344,6 +399,7 @@ pub(crate) async fn reload(sim: &Sim) {
 
 pub(super) async fn get(sim: Sim, ctx: Context, id: String) -> Result<TaskInfo, Error> {
     let peer = Peer::of(&sim, &id)?;
+    let ctx = ctx.with_timeout(sim.now(), STATE_TIMEOUT);
     match peer.state(&ctx).await {
         Ok(info) => Ok(info),
         Err(error) if error.code == Code::NotFound => Err(error),
@@ -362,12 +418,8 @@ pub(super) async fn get(sim: Sim, ctx: Context, id: String) -> Result<TaskInfo, 
 
 pub(super) async fn start(sim: Sim, ctx: Context, id: String) -> Result<u32, Error> {
     let peer = Peer::of(&sim, &id)?;
-    let (up, pod, container) = (ctx.clone(), peer.pod, id.clone());
-    let gate = peer.gate();
-    let of_shim = sim.clone();
-    let call = sim.serve(Op::ShimStart, Symbol::EMPTY, Some(&ctx), gate, move || {
-        shim::start(of_shim, up, pod, container)
-    });
+    let (up, pod) = (ctx.clone(), peer.pod);
+    let call = peer.locked(Op::ShimStart, &ctx, move || shim::start(sim, up, pod, id));
     peer.checked(call.await)?;
     peer.state(&ctx).await.map(|info| info.pid)
 }
@@ -381,11 +433,7 @@ pub(super) async fn kill(
 ) -> Result<(), Error> {
     let peer = Peer::of(&sim, &id)?;
     let (up, pod) = (ctx.clone(), peer.pod);
-    let gate = peer.gate();
-    let of_shim = sim.clone();
-    let call = sim.serve(Op::ShimKill, Symbol::EMPTY, Some(&ctx), gate, move || {
-        shim::kill(of_shim, up, pod, id, signal, all)
-    });
+    let call = peer.locked(Op::ShimKill, &ctx, move || shim::kill(sim, up, pod, id, signal, all));
     peer.checked(call.await)
 }
 
@@ -397,11 +445,7 @@ pub(super) async fn update(
 ) -> Result<(), Error> {
     let peer = Peer::of(&sim, &id)?;
     let (up, pod) = (ctx.clone(), peer.pod);
-    let gate = peer.gate();
-    let of_shim = sim.clone();
-    let call = sim.serve(Op::ShimUpdate, Symbol::EMPTY, Some(&ctx), gate, move || {
-        shim::update(of_shim, up, pod, id, resources)
-    });
+    let call = peer.locked(Op::ShimUpdate, &ctx, move || shim::update(sim, up, pod, id, resources));
     peer.checked(call.await)
 }
 
