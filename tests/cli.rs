@@ -297,6 +297,15 @@ fn what_cannot_be_read_is_named() {
     insta::assert_snapshot!(all);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_nowhere_and_a_path_that_a_terminal_would_obey_are_refused() {
+    let link = Here::with(&[("plain.toml", PLAIN)]);
+    std::os::unix::fs::symlink("gone.toml", link.path().join("link.toml")).unwrap();
+    let escape = Here::with(&[("a\u{1b}[31m.toml", PLAIN)]);
+    insta::assert_snapshot!(format!("{}{}", link.run(&["run", "."]), escape.run(&["run", "."])));
+}
+
 #[test]
 fn a_wrong_file_is_pointed_into() {
     let typos = PLAIN.replace("do = \"start\"", "do = \"strat\"").replace("tags", "tag");
@@ -534,6 +543,29 @@ fn what_is_blessed_passes() {
     let file = |name: &str| fs::read_to_string(here.path().join(name)).unwrap();
     assert!(file("create-fails.toml").contains("# What goes wrong."));
     insta::assert_snapshot!("blessed_panic", file("nri-absent.toml"));
+}
+
+#[cfg(unix)]
+#[test]
+fn blessing_puts_the_file_in_its_place_as_a_whole() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let said = format!(
+        "{PLAIN}\n[[crash]]\nwhen = \"start-1/task.start(web)#2.reply\"\n\n[[expect]]\nnot-applied = [\"start-1/task.start(web)#2.reply\"]\n"
+    );
+    let here = Here::with(&[("file.toml", &said)]);
+    let (file, link) = (here.path().join("file.toml"), here.path().join("link.toml"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("file.toml", &link).unwrap();
+    let output = here.output(&["bless", "link.toml", "--yes"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(fs::read_dir(here.path()).unwrap().count(), 2, "nothing is left beside it");
+    assert!(
+        fs::read_to_string(&file)
+            .unwrap()
+            .contains("not-applied = [\"start-1/task.start(web)#2.reply\"]")
+    );
 }
 
 #[test]

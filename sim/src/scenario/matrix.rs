@@ -20,7 +20,8 @@ pub struct Case {
     /// `stem[code=not-found,moment=…]`; the stem alone for a scenario without a matrix.
     pub name: String,
     pub values: Values,
-    /// With every placeholder filled in and no matrix. Filters are kept.
+    /// With every placeholder filled in and no matrix, and of the expectations and expected violations
+    /// those that are about the case. Filters are kept.
     pub scenario: Scenario,
 }
 
@@ -54,6 +55,8 @@ type Values = Vec<(String, String)>;
 #[derive(Clone, Debug)]
 pub struct Expansion<'s> {
     scenario: &'s Scenario,
+    /// The scenario without its matrix, expectations and expected violations.
+    bare: Scenario,
     axes: Vec<ResolvedAxis>,
     /// The values of each case, the last axis running fastest.
     cases: Vec<Values>,
@@ -116,7 +119,13 @@ pub fn expand<'s>(
             }
         }
     }
-    Ok(Expansion { scenario, axes, cases })
+    let bare = Scenario {
+        matrix: Vec::new(),
+        expects: Vec::new(),
+        violations: Vec::new(),
+        ..scenario.clone()
+    };
+    Ok(Expansion { scenario, bare, axes, cases })
 }
 
 /// One combination, by its number among all.
@@ -164,8 +173,12 @@ impl<'s> Expansion<'s> {
 
     pub fn case(&self, index: usize) -> Case {
         let values = self.cases[index].clone();
-        let mut scenario = self.scenario.clone();
-        scenario.matrix.clear();
+        let mut scenario = self.bare.clone();
+        let fits = |filter: &Filter| filter.fits(&values, &self.axes);
+        let expects = self.scenario.expects.iter().filter(|entry| fits(&entry.filter));
+        scenario.expects = expects.cloned().collect();
+        let violations = self.scenario.violations.iter().filter(|entry| fits(&entry.filter));
+        scenario.violations = violations.cloned().collect();
         fill_in(&mut scenario, &values);
         Case { name: case_name(&scenario.name, &values), values, scenario }
     }
@@ -398,9 +411,12 @@ impl Filter {
     ) -> bool {
         let profile_matches =
             self.profiles.is_empty() || self.profiles.iter().any(|name| name == profile);
-        profile_matches
-            && (self.cases.is_empty()
-                || self.cases.iter().any(|pattern| pattern.matches(values, axes)))
+        profile_matches && self.fits(values, axes)
+    }
+
+    /// The same in whatever profile.
+    fn fits(&self, values: &[(String, String)], axes: &[ResolvedAxis]) -> bool {
+        self.cases.is_empty() || self.cases.iter().any(|pattern| pattern.matches(values, axes))
     }
 
     /// What of the patterns fits no case: values that the axis does not have, and ranges that run

@@ -1,7 +1,9 @@
 //! What a file would have to expect for its runs to pass.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
+use rustc_hash::FxHashMap;
 use shakedown_cri::ports::Code;
 use shakedown_cri::quirks::{Profile, Quirk, Quirks};
 
@@ -28,14 +30,14 @@ pub struct Blessed {
 }
 
 /// Why an invariant broke, as the file says or is to say.
-#[derive(Clone, PartialEq)]
+#[derive(Debug)]
 struct Explained {
     invariant: Id,
     cause: Cause,
     because: Because,
 }
 
-#[derive(Clone, PartialEq)]
+#[derive(Debug)]
 enum Because {
     Known(String),
     /// Nobody looked at it yet.
@@ -49,49 +51,78 @@ struct Group<T> {
     cases: Vec<BTreeSet<usize>>,
 }
 
-fn add<T: PartialEq>(
-    groups: &mut Vec<Group<T>>,
-    what: T,
-    profile: usize,
-    case: usize,
+/// Groups in the order of their first case.
+struct Groups<T> {
+    list: Vec<Group<T>>,
+    /// Their numbers, by what they are as a text.
+    known: FxHashMap<String, usize>,
     profiles: usize,
-) {
-    let index = groups.iter().position(|group| group.what == what).unwrap_or_else(|| {
-        groups.push(Group { what, cases: vec![BTreeSet::new(); profiles] });
-        groups.len() - 1
-    });
-    groups[index].cases[profile].insert(case);
+}
+
+impl<T: fmt::Debug> Groups<T> {
+    fn new(profiles: usize) -> Self {
+        Groups { list: Vec::new(), known: FxHashMap::default(), profiles }
+    }
+
+    fn add(&mut self, what: T, profile: usize, case: usize) {
+        let index = *self.known.entry(format!("{what:?}")).or_insert_with(|| {
+            self.list.push(Group { what, cases: vec![BTreeSet::new(); self.profiles] });
+            self.list.len() - 1
+        });
+        self.list[index].cases[profile].insert(case);
+    }
 }
 
 /// Makes one of what came out in versions that put the class behind an error's text and what came out
 /// in others, where nothing else differs.
-fn merge_classes(facts: &mut Vec<Group<Expect>>, of_profiles: &[Cases<'_>]) {
-    let mut first = 0;
-    while first < facts.len() {
-        let alike = (0..facts.len()).find_map(|other| {
-            let (with, without) = (&facts[first], &facts[other]);
-            let of = |group: &Group<Expect>, has: bool| {
-                group.cases.iter().zip(of_profiles).all(|(cases, of_profile)| {
-                    let quirks = of_profile.profile.quirks;
-                    cases.is_empty() || quirks.has(Quirk::ClassBehindErrorText) == has
-                })
-            };
-            let fit = other != first && of(with, true) && of(without, false);
-            Some((other, fit.then(|| with_classes(&with.what, &without.what)).flatten()?))
+fn merge_classes(facts: Vec<Group<Expect>>, of_profiles: &[Cases<'_>]) -> Vec<Group<Expect>> {
+    let of = |group: &Group<Expect>, has: bool| {
+        group.cases.iter().zip(of_profiles).all(|(cases, of_profile)| {
+            let quirks = of_profile.profile.quirks;
+            cases.is_empty() || quirks.has(Quirk::ClassBehindErrorText) == has
+        })
+    };
+    let merged_of = |a: &Group<Expect>, b: &Group<Expect>| {
+        let fit = of(a, true) && of(b, false);
+        fit.then(|| with_classes(&a.what, &b.what)).flatten()
+    };
+    let mut merged: Vec<Group<Expect>> = Vec::new();
+    let mut alike: FxHashMap<String, Vec<usize>> = FxHashMap::default();
+    for group in facts {
+        let candidates = alike.entry(without_classes(&group.what)).or_default();
+        let found = candidates.iter().find_map(|index| {
+            let other = &merged[*index];
+            Some((*index, merged_of(other, &group).or_else(|| merged_of(&group, other))?))
         });
-        match alike {
-            Some((other, what)) => {
-                let merged = facts.remove(other);
-                first -= usize::from(other < first);
-                let group = &mut facts[first];
-                group.what = what;
-                for (cases, more) in group.cases.iter_mut().zip(merged.cases) {
+        match found {
+            Some((index, what)) => {
+                merged[index].what = what;
+                for (cases, more) in merged[index].cases.iter_mut().zip(group.cases) {
                     cases.extend(more);
                 }
             }
-            None => first += 1,
+            None => {
+                candidates.push(merged.len());
+                merged.push(group);
+            }
         }
     }
+    merged
+}
+
+/// An expectation as a text, without the classes at the end of its messages.
+fn without_classes(expect: &Expect) -> String {
+    let mut bare = expect.clone();
+    for message in messages(&mut bare) {
+        *message = in_version(message, Quirks::NONE).into_owned();
+        let class = |text: &str| Code::ALL.iter().find(|code| text.ends_with(code.text())).copied();
+        while let Some(code) = class(message)
+            && let Some(rest) = message.strip_suffix(code.text()).and_then(|m| m.strip_suffix(": "))
+        {
+            *message = rest.to_owned();
+        }
+    }
+    format!("{bare:?}")
 }
 
 /// `with`, its messages marked where `without` lacks the class; `None` when more than that differs.
@@ -129,14 +160,13 @@ const TO_BE_CHECKED: &str = "to be checked: ";
 /// When a case cannot be run.
 pub fn bless(source: &Source, of_profiles: &[Cases<'_>]) -> Result<Blessed, RunFailure> {
     let mut notes = Vec::new();
-    let mut facts: Vec<Group<Expect>> = Vec::new();
-    let mut broken: Vec<Group<Explained>> = Vec::new();
+    let mut facts = Groups::new(of_profiles.len());
+    let mut broken = Groups::new(of_profiles.len());
     let mut first_words: Vec<(Id, String)> = Vec::new();
-    let count = of_profiles.len();
     for (profile, cases) in of_profiles.iter().enumerate() {
         for index in 0..cases.len() {
             let ran = cases.run(index, false)?;
-            add(&mut facts, expectation(&ran, &mut notes), profile, index, count);
+            facts.add(expectation(&ran, &mut notes), profile, index);
             let names = Names::new(&ran.plan);
             for finding in ran.outcome.judgement.violated() {
                 let words = finding.violations.first().map(|v| names.text(&v.what));
@@ -146,7 +176,7 @@ pub fn bless(source: &Source, of_profiles: &[Cases<'_>]) -> Result<Blessed, RunF
                         if !first_words.iter().any(|(id, _)| *id == finding.id) {
                             first_words.push((finding.id, words));
                         }
-                        add(&mut broken, explained, profile, index, count);
+                        broken.add(explained, profile, index);
                     }
                     None => notes.push(format!(
                         "{} {} is violated in {} ({}), and no quirk of the profile is known to \
@@ -157,12 +187,14 @@ pub fn bless(source: &Source, of_profiles: &[Cases<'_>]) -> Result<Blessed, RunF
             }
         }
     }
-    merge_classes(&mut facts, of_profiles);
+    let facts = merge_classes(facts.list, of_profiles);
+    let mut broken = broken.list;
+    let numbers: Vec<Vec<usize>> = of_profiles.iter().map(combinations_of).collect();
     let mut scenario = source.scenario.clone();
     let profiles: Vec<&'static Profile> = of_profiles.iter().map(|cases| cases.profile).collect();
     scenario.expects = kept_expects(&scenario, &profiles);
     for group in &facts {
-        for filter in filters(&group.cases, of_profiles, |_| true) {
+        for filter in filters(&group.cases, of_profiles, &numbers, |_| true) {
             scenario.expects.push(Expect { filter, ..group.what.clone() });
         }
     }
@@ -185,7 +217,9 @@ pub fn bless(source: &Source, of_profiles: &[Cases<'_>]) -> Result<Blessed, RunF
             cause: group.what.cause.clone(),
             because,
         };
-        for filter in filters(&group.cases, of_profiles, |profile| entry.is_about(profile)) {
+        for filter in
+            filters(&group.cases, of_profiles, &numbers, |profile| entry.is_about(profile))
+        {
             scenario.violations.push(ExpectedViolation { filter, ..entry.clone() });
         }
     }
@@ -357,32 +391,39 @@ fn explain(ran: &Ran, source: &Source, cases: &Cases<'_>, invariant: Id) -> Opti
     Some(Explained { invariant, cause, because: Because::New })
 }
 
+/// The combination of values that each case is, as a number among all, the last axis running fastest.
+fn combinations_of(cases: &Cases<'_>) -> Vec<usize> {
+    let positions: Vec<FxHashMap<&str, usize>> = (cases.axes().iter())
+        .map(|axis| axis.values.iter().enumerate().map(|(at, value)| (&**value, at)).collect())
+        .collect();
+    let number = |case| {
+        positions.iter().zip(cases.values(case)).fold(0, |number, (positions, (_, value))| {
+            number * positions.len() + positions[&**value]
+        })
+    };
+    (0..cases.len()).map(number).collect()
+}
+
 /// Filters that fit exactly these cases of these profiles. Profiles with equal cases share one; it
 /// names none when it has all versions that an entry without names is `about`.
 fn filters(
     cases: &[BTreeSet<usize>],
     of_profiles: &[Cases<'_>],
+    numbers: &[Vec<usize>],
     about: impl Fn(&Profile) -> bool,
 ) -> Vec<Filter> {
     let mut filters: Vec<Filter> = Vec::new();
-    for (set, of_profile) in cases.iter().zip(of_profiles) {
+    for ((set, of_profile), numbers) in cases.iter().zip(of_profiles).zip(numbers) {
         if set.is_empty() {
             continue;
         }
-        let all: BTreeSet<usize> = (0..of_profile.len()).collect();
-        let patterns = if *set == all {
+        let patterns = if set.len() == of_profile.len() {
             Vec::new()
         } else {
             let axes = of_profile.axes();
             let mut combinations = vec![None; axes.iter().map(|axis| axis.values.len()).product()];
-            for case in all {
-                let number =
-                    axes.iter().zip(of_profile.values(case)).fold(0, |number, (axis, of)| {
-                        let at = axis.values.iter().position(|value| *value == of.1);
-                        number * axis.values.len() + at.expect("a case has values of its axes")
-                    });
-                combinations[number] = Some(set.contains(&case));
-            }
+            numbers.iter().for_each(|number| combinations[*number] = Some(false));
+            set.iter().for_each(|case| combinations[numbers[*case]] = Some(true));
             patterns(axes, &combinations)
         };
         let name = of_profile.profile.name.to_owned();

@@ -11,6 +11,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::report::plain;
+
 /// A scenario file and how it is called.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Found {
@@ -39,16 +41,17 @@ impl fmt::Display for CollectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CollectError::Io { path, error } => {
-                write!(f, "cannot read {}: {}", path.display(), io_text(error))
+                write!(f, "cannot read {}: {}", shown(path), io_text(error))
             }
             CollectError::NotAFile(path) => {
-                write!(f, "cannot read {}: neither a file nor a directory", path.display())
+                write!(f, "cannot read {}: neither a file nor a directory", shown(path))
             }
             CollectError::NotText(path) => {
-                write!(f, "cannot read {}: the path is not UTF-8", path.display())
+                let path = shown(path);
+                write!(f, "cannot read {path}: the path is not UTF-8, or has control characters")
             }
             CollectError::TooDeep(path) => {
-                let path = path.display();
+                let path = shown(path);
                 write!(f, "cannot read {path}: more than {DEPTH_MAX} directories deep")
             }
             CollectError::TooMany => write!(f, "more than {FILES_MAX} scenario files"),
@@ -57,6 +60,11 @@ impl fmt::Display for CollectError {
 }
 
 impl std::error::Error for CollectError {}
+
+/// A path as it is shown to people: with nothing in it that a terminal obeys.
+pub(super) fn shown(path: &Path) -> String {
+    plain(&path.to_string_lossy())
+}
 
 /// An error of the system without its number, which differs between systems.
 pub(super) fn io_text(error: &io::Error) -> String {
@@ -109,8 +117,9 @@ pub fn collect(paths: &[PathBuf]) -> Result<Vec<Found>, CollectError> {
 }
 
 fn label(short: &Path, path: &Path) -> Result<String, CollectError> {
-    // The whole path is shown too.
-    path.to_str().ok_or_else(|| CollectError::NotText(path.to_owned()))?;
+    // The whole path is shown too, as it is.
+    let text = path.to_str().filter(|text| !text.contains(char::is_control));
+    text.ok_or_else(|| CollectError::NotText(path.to_owned()))?;
     let label = short.to_str().unwrap_or_default();
     Ok(label.strip_suffix(".toml").unwrap_or(label).to_owned())
 }
@@ -136,7 +145,9 @@ fn walk(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Collec
             if files.len() >= FILES_MAX {
                 return Err(CollectError::TooMany);
             }
-            if path.is_file() {
+            // A link that leads nowhere is a mistake, not nothing.
+            let about = fs::metadata(&path);
+            if about.map_err(|error| CollectError::Io { path: path.clone(), error })?.is_file() {
                 files.push(path);
             }
         }

@@ -7,15 +7,22 @@ use crate::scenario::{Scenario, print};
 /// The arrays of tables that are replaced.
 const ARRAYS: [&str; 2] = ["expect", "violation"];
 
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
 /// Behind the last table of any file.
 const END: isize = 1 << 32;
 
 /// `text` with the expectations and expected violations of `scenario`, at its end. Comments
-/// elsewhere stay, as do those above the first entry of each kind.
+/// elsewhere stay, as do those above the first entry of each kind, a byte order mark, and the line ends
+/// that the first line has.
 ///
 /// # Errors
 /// When `text` is not TOML.
 pub fn rewrite(text: &str, scenario: &Scenario) -> Result<String, TomlError> {
+    let (mark, text) = match text.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) => (BYTE_ORDER_MARK, rest),
+        None => ("", text),
+    };
     let mut document: DocumentMut = text.parse()?;
     let mut printed: DocumentMut = print(scenario).parse()?;
     for key in ARRAYS {
@@ -29,7 +36,11 @@ pub fn rewrite(text: &str, scenario: &Scenario) -> Result<String, TomlError> {
         }
         document.insert(key, item);
     }
-    Ok(document.to_string())
+    let mut rewritten = document.to_string().replace("\r\n", "\n");
+    if text.split_inclusive('\n').next().is_some_and(|line| line.ends_with("\r\n")) {
+        rewritten = rewritten.replace('\n', "\r\n");
+    }
+    Ok(format!("{mark}{rewritten}"))
 }
 
 fn comment_above(item: &Item) -> Option<String> {
@@ -88,5 +99,17 @@ container = "web"
         for kept in ["# A file.", "# the title", "# What is", "# The container.", "# The end."] {
             assert!(after.contains(kept), "{kept} is gone:\n{after}");
         }
+    }
+
+    #[test]
+    fn marks_and_line_ends_stay() {
+        let scenario = parse("t.toml", BEFORE).unwrap();
+        let crlf = format!("\u{feff}{}", BEFORE.replace('\n', "\r\n"));
+        let after = rewrite(&crlf, &scenario).unwrap();
+        assert_eq!(
+            after,
+            format!("\u{feff}{}", rewrite(BEFORE, &scenario).unwrap().replace('\n', "\r\n"))
+        );
+        assert_eq!(parse("t.toml", &after).unwrap(), scenario);
     }
 }

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::collect::{Found, io_text};
+use super::collect::{Found, io_text, shown};
 use crate::scenario::{Diagnostic, Scenario, Vocabulary, limits, parse_bytes};
 use crate::turnstile::Op;
 use crate::world::fs::PendingKind;
@@ -45,7 +45,7 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LoadError::Io { path, error } => {
-                write!(f, "cannot read {}: {}", path.display(), io_text(error))
+                write!(f, "cannot read {}: {}", shown(path), io_text(error))
             }
             LoadError::Wrong { diagnostics, .. } => {
                 for (i, diagnostic) in diagnostics.iter().enumerate() {
