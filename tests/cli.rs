@@ -253,6 +253,8 @@ fn help_teaches() {
     insta::assert_snapshot!("help_bless", here.run(&["bless", "--help"]));
     insta::assert_snapshot!("help_check_determinism", here.run(&["check-determinism", "--help"]));
     insta::assert_snapshot!("help_explore", here.run(&["explore", "--help"]));
+    insta::assert_snapshot!("help_check", here.run(&["check", "--help"]));
+    insta::assert_snapshot!("help_shrink", here.run(&["shrink", "--help"]));
 }
 
 #[test]
@@ -648,8 +650,16 @@ fn what_a_search_finds_can_be_run() {
 #[test]
 fn a_search_that_is_interrupted_loses_nothing() {
     let here = Here::with(&[("plain.toml", PLAIN)]);
-    let mut command =
-        here.command(&["explore", "plain.toml", "--time", "10m", "--profile", "1.7.24"]);
+    let mut command = here.command(&[
+        "explore",
+        "plain.toml",
+        "--time",
+        "10m",
+        "--profile",
+        "1.7.24",
+        "--seed",
+        "5",
+    ]);
     let search = command.stdout(Stdio::piped()).spawn().unwrap();
     while !here.path().join("failures").exists() {
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -657,6 +667,60 @@ fn a_search_that_is_interrupted_loses_nothing() {
     let pid = rustix::process::Pid::from_child(&search);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let output = search.wait_with_output().unwrap();
-    assert!(matches!(output.status.code(), Some(1 | 2)));
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{output:?}");
     assert!(text(&output.stdout).contains(" runs, interrupted, "), "{}", text(&output.stdout));
+}
+
+/// A certificate says what was tried, and that it was all.
+#[test]
+fn a_check_ends_in_a_certificate() {
+    let here = Here::with(&[("plain.toml", PLAIN)]);
+    let output =
+        here.output(&["check", "plain.toml", "--faults", "0", "--delays", "1", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let certificate = &document["certificates"][0];
+    assert_eq!(certificate["complete"], true);
+    assert_eq!(certificate["cut"], 0);
+    assert_eq!(certificate["merged"], 0);
+    assert_eq!(certificate["plans"], 1);
+    assert!(certificate["runs"].as_u64() > Some(1_000), "{certificate}");
+    assert!(certificate["violations"].as_array().unwrap().is_empty());
+    let wrong = here.run(&["check", "plain.toml", "--shard", "4/3"]);
+    assert!(wrong.contains("which part, and of how many"), "{wrong}");
+}
+
+/// What somebody wrote is made as small as what a search found.
+#[test]
+fn a_hand_written_file_is_made_small() {
+    let plain = PLAIN.split("[[expect]]").next().unwrap();
+    let more = r#"[[call]]
+do = "status"
+container = "web"
+at = "10s"
+
+[[fault]]
+at = "start-1/record.info(web)#1"
+kind = "delay"
+by = "2s"
+
+[[fault]]
+at = "start-1/task.create(web)#1"
+kind = "error"
+code = "unavailable"
+effect = "done"
+"#;
+    let here = Here::with(&[("lost.toml", &format!("{plain}{more}"))]);
+    insta::assert_snapshot!(
+        "shrink",
+        here.run(&["shrink", "lost.toml", "--profile", "1.7.24", "--invariant", "I6"])
+    );
+    let file = "failures/i6-start-task-create-1-7-24.toml";
+    insta::assert_snapshot!("shrunk", fs::read_to_string(here.path().join(file)).unwrap());
+    let replay = here.run(&["run", file, "--profile", "1.7.24"]);
+    assert!(replay.contains("I6 always-removable is violated"), "{replay}");
+    insta::assert_snapshot!(
+        "shrink_nothing",
+        here.run(&["shrink", "lost.toml", "--profile", "hardened"])
+    );
 }

@@ -13,10 +13,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use shakedown_cri::quirks::Profile;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::output::{BAD, DIM, Failure as Ended, GOOD, Output};
+use super::output::{BAD, Failure as Ended, GOOD, Output};
 use super::search::{self, thousands};
 use super::{failures, select};
-use crate::explore::{self, Bound, Failure, Findings, Settings};
+use crate::explore::{self, Bound, Findings, News, Progress, Settings};
 use crate::suite::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -72,6 +72,7 @@ pub struct Args {
 /// What was found in one profile.
 struct Found {
     profile: &'static Profile,
+    progress: Progress,
     findings: Findings,
 }
 
@@ -91,22 +92,22 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
         let scenarios = search::undecided_cases(&sources, profile)?;
         let settings = Settings { profile, seed, bound, runs, time: args.time, jobs };
         let bar = progress(runs, args.time);
-        let mut news = |findings: &Findings, failure: Option<&Failure>| -> Result<(), Ended> {
-            match failure {
-                Some(failure) => {
+        let tell = |news: News<'_>| -> Result<(), Ended> {
+            match news {
+                News::Found(failure) => {
                     let path = failures::write(failure)?;
-                    bar.suspend(|| told(output, failure, &path))
+                    bar.suspend(|| search::told(output, failure, &path))
                 }
-                None => {
-                    show(&bar, findings, runs);
+                News::Round(progress, signatures) => {
+                    show(&bar, progress, signatures, runs);
                     Ok(())
                 }
             }
         };
-        let findings = explore::hunt(&scenarios, &settings, &stop, &mut news)?;
+        let (progress, findings) = explore::hunt(&scenarios, &settings, &stop, tell)?;
         bar.finish_and_clear();
-        let interrupted = findings.interrupted;
-        all.push(Found { profile, findings });
+        let interrupted = progress.interrupted;
+        all.push(Found { profile, progress, findings });
         if interrupted {
             break;
         }
@@ -137,45 +138,33 @@ fn progress(runs: Option<u64>, time: Option<Duration>) -> ProgressBar {
     ProgressBar::new(length).with_style(style)
 }
 
-fn show(bar: &ProgressBar, findings: &Findings, runs: Option<u64>) {
-    bar.set_position(runs.map_or_else(|| findings.took.as_secs(), |_| findings.runs));
+fn show(bar: &ProgressBar, progress: &Progress, signatures: usize, runs: Option<u64>) {
+    bar.set_position(runs.map_or_else(|| progress.took.as_secs(), |_| progress.runs));
     bar.set_message(format!(
-        "{} runs, {} a second, {} signatures, {} sites × kinds",
-        thousands(findings.runs),
-        thousands(rate(findings)),
-        findings.failures.len(),
-        thousands(findings.covered.strikes.len() as u64)
+        "{} runs, {} a second, {signatures} signatures, {} sites × kinds",
+        thousands(progress.runs),
+        thousands(rate(progress)),
+        thousands(progress.covered.strikes.len() as u64)
     ));
 }
 
-fn rate(findings: &Findings) -> u64 {
-    (findings.runs as f64 / findings.took.as_secs_f64().max(0.001)) as u64
-}
-
-fn told(output: &mut Output, failure: &Failure, path: &str) -> Result<(), Ended> {
-    let also: Vec<String> = failure.also.iter().map(|broken| format!(" {broken}")).collect();
-    output.line(format_args!(
-        "{BAD}found{BAD:#} {}{DIM}{}{DIM:#}\n      {}\n      {path}",
-        failure.signature,
-        if also.is_empty() { String::new() } else { format!("  with{}", also.concat()) },
-        failure.symptom.what
-    ))?;
-    output.flush()
+fn rate(progress: &Progress) -> u64 {
+    (progress.runs as f64 / progress.took.as_secs_f64().max(0.001)) as u64
 }
 
 fn summary(output: &mut Output, all: &[Found]) -> Result<(), Ended> {
-    for Found { profile, findings } in all {
+    for Found { profile, progress, findings } in all {
         let style = if findings.failures.is_empty() { GOOD } else { BAD };
-        let cut = if findings.interrupted { ", interrupted" } else { "" };
+        let cut = if progress.interrupted { ", interrupted" } else { "" };
         output.line(format_args!(
             "\n{}: {} runs{cut}, {} a second, {} moments; {} sites × kinds struck, {} turns taken; \
              {style}{} signatures{style:#}",
             profile.name,
-            thousands(findings.runs),
-            thousands(rate(findings)),
-            thousands(findings.moments),
-            thousands(findings.covered.strikes.len() as u64),
-            thousands(findings.covered.turns.len() as u64),
+            thousands(progress.runs),
+            thousands(rate(progress)),
+            thousands(progress.moments),
+            thousands(progress.covered.strikes.len() as u64),
+            thousands(progress.covered.turns.len() as u64),
             findings.failures.len()
         ))?;
         for (failure, runs) in &findings.failures {

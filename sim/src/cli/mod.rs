@@ -1,6 +1,7 @@
 //! The command line: one command a file.
 
 mod bless;
+mod check;
 mod check_determinism;
 mod diff;
 mod explain;
@@ -11,6 +12,7 @@ mod quirks;
 mod run;
 mod search;
 mod select;
+mod shrink;
 mod sites;
 mod watchdog;
 
@@ -52,6 +54,8 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Explore(explore::Args),
+    Check(check::Args),
+    Shrink(shrink::Args),
     Sites(sites::Args),
     Quirks(quirks::Args),
     Explain(explain::Args),
@@ -77,6 +81,8 @@ pub fn main() -> process::ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args, &mut output),
         Command::Explore(args) => explore::run(&args, &mut output),
+        Command::Check(args) => check::run(&args, &mut output),
+        Command::Shrink(args) => shrink::run(&args, &mut output),
         Command::Sites(args) => sites::run(&args, &mut output),
         Command::Quirks(args) => quirks::run(&args, &mut output),
         Command::Explain(args) => explain::run(&args, &mut output),

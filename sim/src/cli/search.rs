@@ -10,9 +10,9 @@ use shakedown_cri::quirks::Profile;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::output::Failure;
+use super::output::{BAD, DIM, Failure, Output};
 use super::select;
-use crate::explore::undecided;
+use crate::explore::{self, undecided};
 use crate::scenario::{Scenario, duration, print};
 use crate::suite::{ExitCode, Runner, Source};
 
@@ -78,4 +78,19 @@ pub fn thousands(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// Tells of what was found, and where it is kept.
+///
+/// # Errors
+/// When standard output cannot be written to.
+pub fn told(output: &mut Output, failure: &explore::Failure, path: &str) -> Result<(), Failure> {
+    let also: Vec<String> = failure.also.iter().map(|broken| format!(" {broken}")).collect();
+    output.line(format_args!(
+        "{BAD}found{BAD:#} {}{DIM}{}{DIM:#}\n      {}\n      {path}",
+        failure.signature,
+        if also.is_empty() { String::new() } else { format!("  with{}", also.concat()) },
+        failure.symptom.what
+    ))?;
+    output.flush()
 }

@@ -42,7 +42,7 @@ pub fn turn(before: Site, then: Site) -> u64 {
 }
 
 /// What one run did.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Covered {
     pub strikes: Seen,
     pub turns: Seen,

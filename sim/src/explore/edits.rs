@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::oracle::duration_text;
 use crate::scenario::{
     Action, CrashKind, Effect, FaultKind, InitialState, PidMode, Process, Scenario, When, World,
 };
@@ -237,7 +238,11 @@ fn shorter(than: Duration) -> impl Iterator<Item = Duration> {
 }
 
 fn text(duration: Duration) -> String {
-    format!("with {}", crate::oracle::duration_text(duration))
+    format!("with {}", duration_text(duration))
+}
+
+fn at_text(at: Duration) -> String {
+    format!("at {}", duration_text(at))
 }
 
 fn earlier_times(edits: &mut Edits<'_>) {
@@ -267,16 +272,24 @@ fn earlier_times(edits: &mut Edits<'_>) {
     };
     for (index, occurrence) in edits.scenario.occurrences.iter().enumerate() {
         for at in times(&occurrence.when) {
-            edits.edit("occurrence", index, Some("at"), text(at), |s| {
+            edits.edit("occurrence", index, Some("at"), at_text(at), |s| {
                 s.occurrences[index].when = When::At(at);
             });
         }
     }
     for (index, crash) in edits.scenario.crashes.iter().enumerate() {
         for at in times(&crash.when) {
-            edits.edit("crash", index, Some("at"), text(at), |s| {
+            edits.edit("crash", index, Some("at"), at_text(at), |s| {
                 s.crashes[index].when = When::At(at);
             });
+        }
+        // A crash that may come at any time is no matter of a moment.
+        if let When::Moment(_) = crash.when {
+            for at in [Duration::ZERO, Duration::from_secs(1)] {
+                edits.edit("crash", index, Some("when"), at_text(at), |s| {
+                    s.crashes[index].when = When::At(at);
+                });
+            }
         }
         if let Some(down) = crash.down {
             for down in shorter(down).filter(|down| *down >= Duration::from_secs(1)) {
@@ -288,7 +301,7 @@ fn earlier_times(edits: &mut Edits<'_>) {
     }
     for (index, call) in edits.scenario.calls.iter().enumerate() {
         for at in times(&call.when) {
-            edits.edit("call", index, Some("at"), text(at), |s| {
+            edits.edit("call", index, Some("at"), at_text(at), |s| {
                 s.calls[index].when = When::At(at);
             });
         }

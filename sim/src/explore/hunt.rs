@@ -25,9 +25,10 @@ use super::attempt::{Attempts, plan};
 use super::coverage::{Covered, Seen};
 use super::decisions::Entries;
 use super::failure::Failure;
+use super::ledger::{Findings, Ledger};
 use super::search::{Log, Search};
 use super::strategy::{Bound, Kind};
-use super::symptom::{Broken, Signature, Symptom};
+use super::symptom::Symptom;
 use crate::run::Plan;
 use crate::scenario::Scenario;
 
@@ -47,24 +48,24 @@ pub struct Settings {
     pub jobs: usize,
 }
 
-/// What a search brought so far.
-#[derive(Debug, Default)]
-pub struct Findings {
+/// What a search did so far, beside what it found.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
     pub runs: u64,
     pub moments: u64,
     /// Real time.
     pub took: Duration,
-    /// Each with the number of runs that showed it.
-    pub failures: Vec<(Failure, u64)>,
     pub covered: Covered,
-    /// Promises of the harness that did not hold, each once.
-    pub broken: Vec<String>,
     /// It was stopped before its runs or its time were used up.
     pub interrupted: bool,
 }
 
-/// Is told of each failure as it is found, and at the end of each round.
-pub type News<'a, E> = dyn FnMut(&Findings, Option<&Failure>) -> Result<(), E> + 'a;
+/// Something to tell while a search goes on.
+pub enum News<'a> {
+    Found(&'a Failure),
+    /// The end of a round, and how many signatures there are.
+    Round(&'a Progress, usize),
+}
 
 /// Numbers of runs, and what was covered before them.
 struct Round {
@@ -77,26 +78,28 @@ struct Report {
     run: u64,
     moments: u64,
     covered: Covered,
-    symptoms: Vec<Symptom>,
-    /// Of a run with symptoms: the tidy ones, and the exact ones.
-    entries: [Entries; 2],
+    /// Each with the decisions, the tidy ones and the exact ones.
+    symptoms: Vec<(Symptom, [Entries; 2])>,
 }
 
 /// Searches scenarios without decisions.
 ///
 /// # Errors
-/// The first error of `news`.
+/// The first error of `tell`.
 pub fn hunt<E>(
     scenarios: &[Scenario],
     settings: &Settings,
     stop: &AtomicBool,
-    news: &mut News<'_, E>,
-) -> Result<Findings, E> {
+    mut tell: impl FnMut(News<'_>) -> Result<(), E>,
+) -> Result<(Progress, Findings), E> {
     let began = Instant::now();
-    let attempts = Attempts::new(settings.profile);
-    let mut hunt =
-        Hunt { scenarios, attempts, undisturbed: Vec::new(), found: Findings::default() };
-    hunt.try_undisturbed(news)?;
+    let mut ledger = Ledger::new(Attempts::new(settings.profile));
+    let mut progress = Progress::default();
+    for scenario in scenarios {
+        if let Some(failure) = ledger.undisturbed(scenario) {
+            tell(News::Found(failure))?;
+        }
+    }
     thread::scope(|scope| {
         let (reports, results) = channel();
         let workers: Vec<Sender<Round>> = (0..settings.jobs.max(1) as u64)
@@ -109,16 +112,16 @@ pub fn hunt<E>(
             .collect();
         let mut seen = Arc::new(Seen::default());
         loop {
-            hunt.found.took = began.elapsed();
-            let left = settings.runs.map_or(ROUND, |runs| (runs - hunt.found.runs).min(ROUND));
-            if left == 0 || settings.time.is_some_and(|time| hunt.found.took >= time) {
+            progress.took = began.elapsed();
+            let left = settings.runs.map_or(ROUND, |runs| (runs - progress.runs).min(ROUND));
+            if left == 0 || settings.time.is_some_and(|time| progress.took >= time) {
                 break;
             }
             if stop.load(Ordering::Relaxed) {
-                hunt.found.interrupted = true;
+                progress.interrupted = true;
                 break;
             }
-            let runs = hunt.found.runs..hunt.found.runs + left;
+            let runs = progress.runs..progress.runs + left;
             for worker in &workers {
                 let round = Round { runs: runs.clone(), seen: seen.clone() };
                 worker.send(round).expect("a worker lives as long as it gets rounds");
@@ -127,14 +130,23 @@ pub fn hunt<E>(
             let mut of_round: Vec<Report> = each.collect();
             of_round.sort_unstable_by_key(|report| report.run);
             let covered = Arc::make_mut(&mut seen);
-            for report in &of_round {
+            for report in of_round {
+                progress.runs += 1;
+                progress.moments += report.moments;
                 covered.extend(report.covered.strikes.iter().chain(&report.covered.turns));
+                progress.covered.merge(report.covered);
+                let number = assignment(report.run, scenarios.len()).0;
+                for (symptom, entries) in &report.symptoms {
+                    let decided = entries.each_ref().map(|e| e.put_into(&scenarios[number]));
+                    if let Some(failure) = ledger.take(number, symptom, &decided, 1) {
+                        tell(News::Found(failure))?;
+                    }
+                }
             }
-            hunt.take(of_round, news)?;
-            hunt.found.took = began.elapsed();
-            news(&hunt.found, None)?;
+            progress.took = began.elapsed();
+            tell(News::Round(&progress, ledger.findings.failures.len()))?;
         }
-        Ok(hunt.found)
+        Ok((progress, ledger.findings))
     })
 }
 
@@ -190,86 +202,11 @@ fn make(
         Ok(outcome) => (outcome.recording.moments, Symptom::all(&outcome), Some(outcome.recording)),
         Err(broken) => (0, vec![broken], None),
     };
-    let entries = match &symptoms[..] {
-        [] => Default::default(),
-        _ => {
-            let recording = recording.unwrap_or_default();
-            [true, false].map(|tidy| Entries::of(&decisions.script(&recording, tidy)))
-        }
+    let recording = recording.unwrap_or_default();
+    let with_decisions = |symptom| {
+        let tidy = [true, false];
+        (symptom, tidy.map(|tidy| Entries::of(&decisions.script(&recording, tidy))))
     };
-    Report { run, moments, covered, symptoms, entries }
-}
-
-struct Hunt<'a> {
-    scenarios: &'a [Scenario],
-    attempts: Attempts,
-    /// What breaks in each scenario by itself: no finding of a search that disturbs it.
-    undisturbed: Vec<Vec<Broken>>,
-    found: Findings,
-}
-
-impl Hunt<'_> {
-    fn try_undisturbed<E>(&mut self, news: &mut News<'_, E>) -> Result<(), E> {
-        for scenario in self.scenarios {
-            let symptoms = plan(scenario).map(|p| self.attempts.symptoms(&p).0).unwrap_or_default();
-            if let Some(first) = symptoms.first() {
-                self.shrink(std::slice::from_ref(scenario), first, news)?;
-            }
-            self.undisturbed.push(symptoms.iter().map(|symptom| symptom.broken).collect());
-        }
-        Ok(())
-    }
-
-    fn take<E>(&mut self, reports: Vec<Report>, news: &mut News<'_, E>) -> Result<(), E> {
-        for report in reports {
-            self.found.runs += 1;
-            self.found.moments += report.moments;
-            self.found.covered.merge(report.covered);
-            let target = assignment(report.run, self.scenarios.len()).0;
-            if report.symptoms.is_empty() {
-                continue;
-            }
-            let scenarios = report.entries.map(|e| e.put_into(&self.scenarios[target]));
-            for symptom in &report.symptoms {
-                if self.undisturbed[target].contains(&symptom.broken) {
-                    continue;
-                }
-                let signature = Signature::new(symptom.broken, &scenarios[1]);
-                if !self.count(&signature) {
-                    self.shrink(&scenarios, symptom, news)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts a run towards the failure that explains it, if one does.
-    fn count(&mut self, signature: &Signature) -> bool {
-        let known = self.found.failures.iter_mut().find(|(failure, _)| {
-            failure.signatures().any(|known| signature.is_explained_by(&known))
-        });
-        known.map(|(_, runs)| *runs += 1).is_some()
-    }
-
-    fn shrink<E>(
-        &mut self,
-        scenarios: &[Scenario],
-        symptom: &Symptom,
-        news: &mut News<'_, E>,
-    ) -> Result<(), E> {
-        match Failure::new(&self.attempts, scenarios, symptom) {
-            Ok(failure) => {
-                if !self.count(&failure.signature) {
-                    news(&self.found, Some(&failure))?;
-                    self.found.failures.push((failure, 1));
-                }
-            }
-            Err(broken) => {
-                if !self.found.broken.contains(&broken) {
-                    self.found.broken.push(broken);
-                }
-            }
-        }
-        Ok(())
-    }
+    let symptoms = symptoms.into_iter().map(with_decisions).collect();
+    Report { run, moments, covered, symptoms }
 }

@@ -4,13 +4,16 @@
 //! it decided. That is a scenario file again: it is made as small as it can be, and replays bit for bit.
 
 mod attempt;
+mod check;
 mod coverage;
 mod decisions;
 mod delay_bounded;
 mod edits;
+mod exhaustive;
 mod failure;
 mod guided;
 mod hunt;
+mod ledger;
 mod pct;
 mod search;
 mod shrink;
@@ -19,10 +22,13 @@ mod swarm;
 mod symptom;
 mod uniform;
 
-pub use attempt::Attempts;
+pub use attempt::{Attempts, plan};
+pub use check::{Certificate, Checking, check};
 pub use decisions::{Decisions, Entries, undecided};
+pub use exhaustive::{can_strike, universe};
 pub use failure::Failure;
-pub use hunt::{Findings, News, Settings, hunt};
+pub use hunt::{News, Progress, Settings, hunt};
+pub use ledger::Findings;
 pub use search::{Log, Search};
 pub use strategy::{Bound, Kind};
 pub use symptom::{Broken, Signature, Symptom};

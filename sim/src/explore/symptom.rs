@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use super::decisions::Entries;
 use crate::invariants::Id;
 use crate::run::Outcome;
-use crate::scenario::{CrashKind, Scenario, When};
+use crate::scenario::{Crash, CrashKind, Fault, Hold, Scenario, When};
 use crate::suite::{ExitCode, root_of};
 use crate::turnstile::{Moment, Site, Stop};
 
@@ -131,7 +132,13 @@ pub struct Signature {
 
 impl Signature {
     pub fn new(broken: Broken, scenario: &Scenario) -> Self {
-        Signature { broken, struck: phases(scenario) }
+        let struck = phases(&scenario.faults, &scenario.holds, &scenario.crashes);
+        Signature { broken, struck }
+    }
+
+    /// Of decisions in a scenario that has none.
+    pub fn of_entries(broken: Broken, entries: &Entries) -> Self {
+        Signature { broken, struck: phases(&entries.faults, &entries.holds, &entries.crashes) }
     }
 
     /// Whether what is known breaks the same for less.
@@ -140,13 +147,13 @@ impl Signature {
     }
 }
 
-/// The phases that a scenario's decisions strike.
-fn phases(scenario: &Scenario) -> Vec<String> {
+/// The phases that decisions strike.
+fn phases(faults: &[Fault], holds: &[Hold], crashes: &[Crash]) -> Vec<String> {
     let site = |text: &str| Site::parse(text);
     let moment = |text: &str| Moment::parse(text).map(|moment| moment.site);
-    let faults = scenario.faults.iter().filter_map(|fault| Some(struck(site(&fault.at)?, "")));
-    let holds = scenario.holds.iter().filter_map(|hold| Some(struck(moment(&hold.what)?, "held")));
-    let crashes = scenario.crashes.iter().filter_map(|crash| {
+    let faults = faults.iter().filter_map(|fault| Some(struck(site(&fault.at)?, "")));
+    let holds = holds.iter().filter_map(|hold| Some(struck(moment(&hold.what)?, "held")));
+    let crashes = crashes.iter().filter_map(|crash| {
         let how = match crash.kind {
             CrashKind::Daemon => "killed",
             CrashKind::Power => "power lost",
