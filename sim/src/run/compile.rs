@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use shakedown_cri::config::{Config, RuntimeConfig};
 use shakedown_cri::cri::{
     ContainerConfig, LinuxConfig, NamespaceMode, NamespaceOptions, SandboxConfig,
 };
@@ -41,6 +42,8 @@ pub struct SandboxPlan {
     pub state: file::SandboxState,
     pub runtime_handler: String,
     pub config: SandboxConfig,
+    /// containerd's record of the pause container.
+    record: Rc<Record>,
 }
 
 /// A container of the plan.
@@ -147,7 +150,6 @@ pub struct OccurrencePlan {
 pub struct Plan {
     pub case: String,
     pub bound: Duration,
-    pub max_log_line: u32,
     pub script: Script,
     /// Spans of the script's faults, holds and crashes.
     pub fault_spans: Vec<std::ops::Range<usize>>,
@@ -160,9 +162,10 @@ pub struct Plan {
     pub clocks: Vec<ClockPlan>,
     pub occurrences: Vec<OccurrencePlan>,
     pub runtimes: Vec<String>,
-    /// The configured binary of the default runtime; empty: none.
-    pub runtime_path: String,
     pub roots: Roots,
+    /// How the daemon is configured.
+    pub config: Config,
+    images: Vec<Image>,
     world: file::World,
 }
 
@@ -282,9 +285,9 @@ impl Plan {
         for sandbox in &sandboxes {
             Symbol::alias(&sandbox.id, Symbol::of(&sandbox.name));
         }
-        for image in &world.images {
-            let id = format!("sha256:{}", container_id("", &image.name));
-            Symbol::alias(&id, Symbol::of(&image.name));
+        let images: Vec<Image> = world.images.iter().map(image).collect();
+        for image in &images {
+            Symbol::alias(&image.id, Symbol::of(&image.tags[0]));
         }
         for container in &world.containers {
             Symbol::alias(&ids[&*container.name], Symbol::of(&container.name));
@@ -354,10 +357,10 @@ impl Plan {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let roots = Roots::default();
         Ok(Plan {
             case: case.name.clone(),
             bound: world.bound,
-            max_log_line: world.max_log_line,
             script,
             fault_spans,
             hold_spans,
@@ -369,8 +372,9 @@ impl Plan {
             clocks,
             occurrences,
             runtimes: world.runtimes.clone(),
-            runtime_path: world.runtime_path.clone(),
-            roots: Roots::default(),
+            config: config(world, &roots),
+            roots,
+            images,
             world: world.clone(),
         })
     }
@@ -448,14 +452,7 @@ impl Plan {
             }
         }
         world.wall_clock.changes = self.clocks.iter().map(|clock| (clock.change, false)).collect();
-        for image in &self.world.images {
-            world.metadata.images.push(Image {
-                id: format!("sha256:{}", container_id("", &image.name)),
-                tags: vec![image.name.clone()],
-                digests: vec![format!("{}@sha256:{}", image.name, container_id("", &image.name))],
-                stop_signal: image.stop_signal.clone(),
-            });
-        }
+        world.metadata.images.clone_from(&self.images);
         world.nri.mode = match self.world.nri {
             Some(file::NriConfig::Enabled) => NriMode::Enabled,
             Some(file::NriConfig::Disabled) => NriMode::Disabled,
@@ -514,9 +511,9 @@ impl Plan {
     pub fn add_pods(&self, world: &mut World) {
         for (number, sandbox) in self.sandboxes.iter().enumerate() {
             let number = u32::try_from(number).expect("few sandboxes");
-            world.add_pod(Shim::new(number, &sandbox.id), pause_record(sandbox));
+            world.add_pod(Shim::new(number, &sandbox.id), sandbox.record.clone());
             for parent in [&self.roots.root, &self.roots.state] {
-                let dir = format!("{parent}/sandboxes/{}", sandbox.id);
+                let dir = [&**parent, "/sandboxes/", &sandbox.id].concat();
                 world.fs.make_dir_all(&dir, 0o755).expect("an empty node has room for a pod");
             }
             if !sandbox.config.log_directory.is_empty() {
@@ -603,17 +600,41 @@ fn path_error(path: &file::PathEntry, error: &FsError) -> RunError {
     RunError { span: path.span.0.clone(), message }
 }
 
+fn image(image: &file::Image) -> Image {
+    let id = format!("sha256:{}", container_id("", &image.name));
+    Image {
+        digests: vec![format!("{}@{id}", image.name)],
+        id,
+        tags: vec![image.name.clone()],
+        stop_signal: image.stop_signal.clone(),
+    }
+}
+
+fn config(world: &file::World, roots: &Roots) -> Config {
+    let mut config = Config {
+        root_dir: roots.root.clone(),
+        state_dir: roots.state.clone(),
+        max_container_log_line_size: i64::from(world.max_log_line),
+        ..Config::default()
+    };
+    if let Some(runtime) = config.runtimes.get_mut(&config.default_runtime) {
+        runtime.path.clone_from(&world.runtime_path);
+    }
+    for handler in &world.runtimes {
+        let kind = format!("io.containerd.{handler}.v2");
+        config.runtimes.insert(handler.clone(), RuntimeConfig { kind, path: String::new() });
+    }
+    config
+}
+
 fn sandbox_plan(sandbox: &file::Sandbox) -> SandboxPlan {
     let mut annotations = Vec::new();
     if sandbox.untrusted {
         let key = "io.kubernetes.cri.untrusted-workload";
         annotations.push((key.to_owned(), "true".to_owned()));
     }
-    SandboxPlan {
-        name: sandbox.name.clone(),
+    let meta = SandboxMetadata {
         id: container_id("", &format!("sandbox {}", sandbox.name)),
-        state: sandbox.state,
-        runtime_handler: sandbox.runtime_handler.clone(),
         config: SandboxConfig {
             name: sandbox.name.clone(),
             namespace: "default".to_owned(),
@@ -624,33 +645,33 @@ fn sandbox_plan(sandbox: &file::Sandbox) -> SandboxPlan {
             namespaces: namespaces(sandbox),
             privileged: false,
         },
-    }
+        runtime_handler: sandbox.runtime_handler.clone(),
+    };
+    let record = Rc::new(pause_record(sandbox.state, &meta));
+    let SandboxMetadata { id, config, runtime_handler } = meta;
+    let (name, state) = (sandbox.name.clone(), sandbox.state);
+    SandboxPlan { name, id, state, runtime_handler, config, record }
 }
 
 /// The record of a sandbox's pause container.
-fn pause_record(sandbox: &SandboxPlan) -> Record {
-    let extensions = match sandbox.state {
+fn pause_record(state: file::SandboxState, meta: &SandboxMetadata) -> Record {
+    let extensions = match state {
         // What a daemon that comes up cannot load is gone for it.
         file::SandboxState::Gone => Vec::new(),
         file::SandboxState::Ready | file::SandboxState::NotReady => {
-            let meta = SandboxMetadata {
-                id: sandbox.id.clone(),
-                config: sandbox.config.clone(),
-                runtime_handler: sandbox.runtime_handler.clone(),
-            };
             let content = String::from_utf8_lossy(&meta.encode()).into_owned();
             vec![(SandboxMetadata::EXTENSION.to_owned(), content)]
         }
     };
     Record {
-        id: sandbox.id.clone(),
+        id: meta.id.clone(),
         labels: vec![("io.cri-containerd.kind".to_owned(), "sandbox".to_owned())],
         image: "pause".to_owned(),
         runtime: "io.containerd.runc.v2".to_owned(),
         snapshotter: "overlayfs".to_owned(),
-        snapshot_key: sandbox.id.clone(),
+        snapshot_key: meta.id.clone(),
         spec: Spec {
-            annotations: vec![("io.kubernetes.cri.sandbox-id".to_owned(), sandbox.id.clone())],
+            annotations: vec![("io.kubernetes.cri.sandbox-id".to_owned(), meta.id.clone())],
             ..Spec::default()
         },
         extensions,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use shakedown_cri::Service;
-use shakedown_cri::config::{Config, RuntimeConfig};
+use shakedown_cri::config::Config;
 use shakedown_cri::cri::{
     ContainerEvent, ContainerState, RuntimeService, Sandbox, SandboxConfig, SandboxState,
 };
@@ -84,21 +84,8 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
         }
     }
     let sim = Sim::new(world, plan.script.clone(), oracle, options.menus.clone(), options.limits);
-    let mut config = Config {
-        root_dir: plan.roots.root.clone(),
-        state_dir: plan.roots.state.clone(),
-        max_container_log_line_size: i64::from(plan.max_log_line),
-        ..Config::default()
-    };
-    if let Some(runtime) = config.runtimes.get_mut(&config.default_runtime) {
-        runtime.path.clone_from(&plan.runtime_path);
-    }
-    for handler in &plan.runtimes {
-        let kind = format!("io.containerd.{handler}.v2");
-        config.runtimes.insert(handler.clone(), RuntimeConfig { kind, path: String::new() });
-    }
-    let (make, quirks) = (options.service.clone(), options.profile.quirks);
-    let make = move |ports| make(ports, config.clone(), quirks);
+    let (make, quirks, of_plan) = (options.service.clone(), options.profile.quirks, plan.clone());
+    let make = move |ports| make(ports, of_plan.config.clone(), quirks);
     let daemon = Daemon::new(&sim, plan.clone(), Box::new(make));
     sim.set_daemon(daemon.hooks());
     let conductor = Conductor {

@@ -25,12 +25,12 @@ impl InitState {
 
 impl World {
     /// A pod as RunPodSandbox leaves it: record, snapshot, a shim, and a pause process that runs.
-    pub fn add_pod(&mut self, shim: Shim, record: Record) {
+    pub fn add_pod(&mut self, shim: Shim, record: Rc<Record>) {
         let (number, id) = (shim.number, shim.sandbox.clone());
         self.shims.push(shim);
         self.pods.insert(id.clone(), number);
         self.metadata.snapshots.insert(id.clone(), record.image.clone());
-        self.metadata.records.insert(id.clone(), Rc::new(record));
+        self.metadata.records.insert(id.clone(), record);
         let pid = self.new_process(&id, Symbol::of(&id));
         self.start_process(pid);
         self.runtime.insert(id.clone(), pid);
