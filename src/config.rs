@@ -84,18 +84,18 @@ impl Default for Config {
 
 impl Config {
     pub(crate) fn container_root_dir(&self, id: &str) -> String {
-        format!("{}/containers/{id}", self.root_dir)
+        [&*self.root_dir, "/containers/", id].concat()
     }
 
     pub(crate) fn volatile_container_root_dir(&self, id: &str) -> String {
-        format!("{}/containers/{id}", self.state_dir)
+        [&*self.state_dir, "/containers/", id].concat()
     }
 
     pub(crate) fn sandbox_root_dir(&self, id: &str) -> String {
-        format!("{}/sandboxes/{id}", self.root_dir)
+        [&*self.root_dir, "/sandboxes/", id].concat()
     }
 
     pub(crate) fn volatile_sandbox_root_dir(&self, id: &str) -> String {
-        format!("{}/sandboxes/{id}", self.state_dir)
+        [&*self.state_dir, "/sandboxes/", id].concat()
     }
 }

@@ -128,11 +128,12 @@ impl<P: Ports> ContainerIo<P> {
         let root = Self::base(volatile_root);
         ports.fs().make_dir_all(&root, 0o700).await?;
         let dir = ports.fs().make_temp_dir(&root).await?;
+        let path = |stream| [&*dir, "/", id, stream].concat();
         let paths = IoPaths {
             terminal: tty,
-            stdin: if stdin { format!("{dir}/{id}-stdin") } else { String::new() },
-            stdout: format!("{dir}/{id}-stdout"),
-            stderr: format!("{dir}/{id}-stderr"),
+            stdin: if stdin { path("-stdin") } else { String::new() },
+            stdout: path("-stdout"),
+            stderr: path("-stderr"),
         };
         Self::open(ports, id, dir, paths, false).await
     }

@@ -515,7 +515,7 @@ impl<P: Ports> StatusStorage<P> {
             Err(error) if !error.is(Errno::ENOENT) => Err(Error::from(error)),
             _ => Ok(()),
         };
-        let aside = format!("{}.del-status", self.root);
+        let aside = [&*self.root, ".del-status"].concat();
         gone_is_fine(self.ports.fs().rename(&status_path(&self.root), &aside).await)?;
         gone_is_fine(self.ports.fs().remove_file(&aside).await)
     }
@@ -598,7 +598,7 @@ fn stale_path(root: &str) -> String {
 }
 
 fn status_path(root: &str) -> String {
-    format!("{root}/status")
+    [root, "/status"].concat()
 }
 
 async fn checkpoint<P: Ports>(
@@ -625,14 +625,14 @@ async fn checkpoint<P: Ports>(
 /// Replaces `parent/name` atomically by a file of mode 0600. The temporary file stays behind on
 /// every error. The directory is not synced: until it is, a power failure may bring the old content back.
 async fn replace_file<F: Fs>(fs: &F, parent: &str, name: &str, data: &[u8]) -> Result<(), Error> {
-    let (file, temp) = fs.create_temp(parent, &format!(".tmp-{name}")).await?;
+    let (file, temp) = fs.create_temp(parent, &[".tmp-", name].concat()).await?;
     if let Err(error) = fill(fs, &file, &temp, data).await {
         // The first error is the one to tell.
         let _ = fs.close(file).await;
         return Err(error);
     }
     fs.close(file).await?;
-    fs.rename(&temp, &format!("{parent}/{name}")).await?;
+    fs.rename(&temp, &[parent, "/", name].concat()).await?;
     Ok(())
 }
 
