@@ -64,7 +64,8 @@ impl<P: Ports> Service<P> {
         };
         let result = self.create_steps(ctx, sandbox_id, config, &mut rollback).await;
         if result.is_err() {
-            self.undo_create(&mut rollback).await;
+            // Boxed, so that it takes no room in the futures of the creations that succeed.
+            Box::pin(self.undo_create(&mut rollback)).await;
             self.undo_create_later(rollback);
         }
         result

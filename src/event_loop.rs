@@ -130,7 +130,8 @@ impl<P: Ports> Service<P> {
     /// One attempt at an event, with a budget of its own.
     async fn handle_event(&self, event: &Event) -> Result<(), Error> {
         match event {
-            Event::TaskExit(exit) => self.handle_exit_again(exit).await,
+            // Boxed, so that it takes no room in the futures of the tasks that wait for an event.
+            Event::TaskExit(exit) => Box::pin(self.handle_exit_again(exit)).await,
             Event::TaskOom { container_id } => self.handle_oom(container_id).await,
         }
     }

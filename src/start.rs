@@ -65,7 +65,8 @@ impl<P: Ports> Service<P> {
                 self.ports.metrics().observe(metrics::CONTAINER_START, &info.runtime, elapsed);
                 false
             }
-            Err(error) => self.roll_back(&container, rollback, error).await,
+            // Boxed, so that it takes no room in the futures of the starts that succeed.
+            Err(error) => Box::pin(self.roll_back(&container, rollback, error)).await,
         };
         // R1b
         if let Err(error) = container.status.reset_starting().await {

@@ -1,6 +1,9 @@
 //! NRI (spec section 7), in three layers: the adapter here, which shows plugins the service's
 //! containers and pods; the NRI service in [`local`], one call at a time, with a state for each
 //! container; the sequence of plugins in [`adaptation`].
+//!
+//! What the adapter awaits of the NRI service is boxed, so that it takes no room in the futures of
+//! calls that no plugin hears of.
 
 mod adaptation;
 mod local;
@@ -51,7 +54,7 @@ impl<P: Ports> Service<P> {
         container: &Container<P>,
     ) -> Result<(), Error> {
         let views = self.nri_views(Some(sandbox), container).await;
-        self.nri_relay_start(ctx, views).await
+        Box::pin(self.nri_relay_start(ctx, views)).await
     }
 
     pub(crate) async fn nri_post_start_container(
@@ -61,7 +64,7 @@ impl<P: Ports> Service<P> {
         container: &Container<P>,
     ) -> Result<(), Error> {
         let views = self.nri_views(Some(sandbox), container).await;
-        self.nri_relay_post_start(ctx, views).await
+        Box::pin(self.nri_relay_post_start(ctx, views)).await
     }
 
     /// `sandbox` may be gone.
@@ -72,7 +75,7 @@ impl<P: Ports> Service<P> {
         container: &Container<P>,
     ) -> Result<(), Error> {
         let views = self.nri_stop_views(sandbox, container).await;
-        self.nri_relay_stop(ctx, views).await
+        Box::pin(self.nri_relay_stop(ctx, views)).await
     }
 
     /// `sandbox` may be gone.
@@ -83,7 +86,7 @@ impl<P: Ports> Service<P> {
         container: &Container<P>,
     ) -> Result<(), Error> {
         let views = self.nri_views(sandbox, container).await;
-        self.nri_relay_remove(ctx, views).await
+        Box::pin(self.nri_relay_remove(ctx, views)).await
     }
 
     /// The hook of the exit handler: tells plugins Stop in the background, so that the handler
@@ -113,7 +116,7 @@ impl<P: Ports> Service<P> {
         let view = view_of(record, &record.spec, 0);
         let sandbox = self.sandboxes.get(&view.pod_id).await?;
         let views = self.with_pod(Some(&sandbox), view).await;
-        self.nri_relay_create(ctx, views, &mut record.spec).await
+        Box::pin(self.nri_relay_create(ctx, views, &mut record.spec)).await
     }
 
     pub(crate) async fn nri_post_create_container(
@@ -123,7 +126,7 @@ impl<P: Ports> Service<P> {
         container: &Container<P>,
     ) -> Result<(), Error> {
         let views = self.nri_views(Some(sandbox), container).await;
-        self.nri_relay_post_create(ctx, views).await
+        Box::pin(self.nri_relay_post_create(ctx, views)).await
     }
 
     /// Stop and Remove for a container whose creation failed. Errors are only logged.
