@@ -127,7 +127,7 @@ fn violations(outcome: &Outcome) -> Vec<String> {
 /// The faults of a run as a scenario would write them down.
 fn script_of(outcome: &Outcome) -> Script {
     let of = |entry: &RecordingEntry| match entry {
-        RecordingEntry::Fault { site, fault, .. } => Some((*site, fault.clone())),
+        RecordingEntry::Fault { site, fault, .. } => Some((*site, (**fault).clone())),
         _ => None,
     };
     Script {

@@ -5,14 +5,15 @@ use rustc_hash::FxHashSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::oracle::{DelayOf, Effect, Fault};
-use crate::turnstile::Site;
+use crate::turnstile::{Site, Symbol};
 
 /// A set of points.
 pub type Seen = FxHashSet<u64>;
 
 /// The site, however often it was reached before.
 fn place(site: Site) -> [u64; 3] {
-    [site.actor.text_hash(), site.op as u64, site.subject.text_hash()]
+    let [actor, subject] = Symbol::text_hashes([site.actor, site.subject]);
+    [actor, site.op as u64, subject]
 }
 
 fn point(words: &[u64]) -> u64 {

@@ -1,7 +1,7 @@
 //! I4: the status says what happened, in memory and on disk.
 
 use serde::Deserialize;
-use shakedown_cri::cri::{ContainerState, Peek};
+use shakedown_cri::cri::{ContainerState, Peek, same_text};
 
 use super::judge::{CallFact, Kind, View};
 use super::{Id, Invariant, Notes, Watch};
@@ -45,8 +45,8 @@ impl Checkpoint {
             ("started at", self.started_at == peek.started_at),
             ("finished at", self.finished_at == peek.finished_at),
             ("exit code", self.exit_code == peek.exit_code),
-            ("reason", self.reason_told() == peek.reason),
-            ("message", self.message == peek.message),
+            ("reason", same_text(self.reason_told(), &peek.reason)),
+            ("message", same_text(&self.message, &peek.message)),
         ];
         fields.into_iter().find(|(_, same)| !same).map(|(name, _)| name)
     }

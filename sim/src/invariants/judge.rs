@@ -26,6 +26,8 @@ pub struct Subject {
     pub peek: Option<Peek>,
     /// What it was before the moment, as far as it was known last.
     pub before: Option<Peek>,
+    /// The last moment that was looked at changed it: until the next one, the two above differ.
+    has_changed: bool,
     /// The process was started during the setup, with success.
     pub started_in_setup: bool,
     /// And it had ended, which the status said.
@@ -40,6 +42,7 @@ impl Subject {
             sandbox_id: plan.sandbox_id.clone(),
             peek: None,
             before: None,
+            has_changed: false,
             started_in_setup: false,
             exited_in_setup: false,
         }
@@ -389,9 +392,11 @@ impl Judge {
                     if old.is_some() {
                         subject.before = old;
                     }
+                    subject.has_changed = true;
                     changed = true;
-                } else if subject.peek.is_some() && subject.before != subject.peek {
+                } else if subject.has_changed && subject.peek.is_some() {
                     subject.before.clone_from(&subject.peek);
+                    subject.has_changed = false;
                 }
             }
         }

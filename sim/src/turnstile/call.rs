@@ -163,13 +163,44 @@ pub(super) trait Pending {
     fn run(&self, world: &mut World, entry: EntryId, site: Site) -> Ran;
     fn fail(&self, failure: &Failure, site: Site);
     /// Hash and error text of what the call brought so far.
-    fn brought(&self) -> (u64, Option<String>);
+    fn brought(&self) -> (u64, Option<Rc<str>>);
     fn deliver(&self);
+}
+
+/// What a call brought so far. Effect and reply both tell of it in the recording.
+struct Brought<T> {
+    out: T,
+    digest: u64,
+    error: Option<Rc<str>>,
+}
+
+/// Where a call's effect or failure leaves what it brings.
+struct Slot<T>(RefCell<Option<Brought<T>>>);
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Slot(RefCell::new(None))
+    }
+}
+
+impl<T: Payload> Slot<T> {
+    fn put(&self, out: T) {
+        let (digest, error) = (out.digest(), out.error().map(Rc::from));
+        *self.0.borrow_mut() = Some(Brought { out, digest, error });
+    }
+
+    fn take(&self) -> Option<T> {
+        self.0.borrow_mut().take().map(|brought| brought.out)
+    }
+
+    fn brought(&self) -> (u64, Option<Rc<str>>) {
+        self.0.borrow().as_ref().map_or((0, None), |b| (b.digest, b.error.clone()))
+    }
 }
 
 /// What the future and the turnstile share.
 pub(super) struct CallCell<T, F> {
-    out: RefCell<Option<T>>,
+    out: Slot<T>,
     delivered: Cell<bool>,
     effect: RefCell<F>,
 }
@@ -178,7 +209,7 @@ impl<T: Payload, F: FnMut(&mut World) -> Flow<T>> Pending for CallCell<T, F> {
     fn run(&self, world: &mut World, _: EntryId, _: Site) -> Ran {
         match (self.effect.borrow_mut())(world) {
             Flow::Done(out) => {
-                *self.out.borrow_mut() = Some(out);
+                self.out.put(out);
                 Ran::Done
             }
             Flow::Wait(key) => Ran::Wait(key),
@@ -186,11 +217,11 @@ impl<T: Payload, F: FnMut(&mut World) -> Flow<T>> Pending for CallCell<T, F> {
     }
 
     fn fail(&self, failure: &Failure, site: Site) {
-        *self.out.borrow_mut() = Some(T::failed(failure, site));
+        self.out.put(T::failed(failure, site));
     }
 
-    fn brought(&self) -> (u64, Option<String>) {
-        self.out.borrow().as_ref().map_or((0, None), |out| (out.digest(), out.error()))
+    fn brought(&self) -> (u64, Option<Rc<str>>) {
+        self.out.brought()
     }
 
     fn deliver(&self) {
@@ -200,7 +231,7 @@ impl<T: Payload, F: FnMut(&mut World) -> Flow<T>> Pending for CallCell<T, F> {
 
 /// A call that containerd serves in several steps: a handler with calls of its own.
 pub(super) struct ServeCell<T, G, H> {
-    out: Rc<RefCell<Option<T>>>,
+    out: Rc<Slot<T>>,
     delivered: Cell<bool>,
     handler: Cell<Option<H>>,
     gate: RefCell<G>,
@@ -224,17 +255,17 @@ where
             let result = handler().await;
             // A reply that was decided already (a lost one) stays what it is.
             if sim.served(entry) {
-                *out.borrow_mut() = Some(result);
+                out.put(result);
             }
         }))
     }
 
     fn fail(&self, failure: &Failure, site: Site) {
-        *self.out.borrow_mut() = Some(T::failed(failure, site));
+        self.out.put(T::failed(failure, site));
     }
 
-    fn brought(&self) -> (u64, Option<String>) {
-        self.out.borrow().as_ref().map_or((0, None), |out| (out.digest(), out.error()))
+    fn brought(&self) -> (u64, Option<Rc<str>>) {
+        self.out.brought()
     }
 
     fn deliver(&self) {
@@ -251,7 +282,7 @@ trait Outcome<T>: Pending {
 
 impl<T: Payload, F: FnMut(&mut World) -> Flow<T>> Outcome<T> for CallCell<T, F> {
     fn take(&self) -> Option<T> {
-        if self.delivered.get() { self.out.borrow_mut().take() } else { None }
+        if self.delivered.get() { self.out.take() } else { None }
     }
 
     fn at_once(&self, sim: &Sim, _: &mut TaskContext<'_>) -> Option<T> {
@@ -270,7 +301,7 @@ where
     Fut: Future<Output = T> + 'static,
 {
     fn take(&self) -> Option<T> {
-        if self.delivered.get() { self.out.borrow_mut().take() } else { None }
+        if self.delivered.get() { self.out.take() } else { None }
     }
 
     fn at_once(&self, sim: &Sim, cx: &mut TaskContext<'_>) -> Option<T> {
@@ -343,7 +374,7 @@ impl Sim {
         effect: impl FnMut(&mut World) -> Flow<T> + 'static,
     ) -> Call<T> {
         let cell = CallCell {
-            out: RefCell::new(None),
+            out: Slot::default(),
             delivered: Cell::new(false),
             effect: RefCell::new(effect),
         };
@@ -361,7 +392,7 @@ impl Sim {
         handler: impl FnOnce() -> Fut + 'static,
     ) -> Call<T> {
         let cell = ServeCell {
-            out: Rc::new(RefCell::new(None)),
+            out: Rc::default(),
             delivered: Cell::new(false),
             handler: Cell::new(Some(handler)),
             gate: RefCell::new(gate),

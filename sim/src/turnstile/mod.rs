@@ -2,6 +2,7 @@
 //! moves, unless it is admitted here.
 
 mod call;
+mod line;
 mod names;
 mod recording;
 mod site;
@@ -31,19 +32,14 @@ use crate::oracle::{
     Choice, Crash, CrashAt, CrashKind, DelayOf, Effect, Fault, Menu, Menus, Oracle, Script,
     ScriptedCrash,
 };
-use crate::world::{FIRST_BOOT, Occurrence, WaitKey, World};
+use crate::world::{FIRST_BOOT, Occurrence, World};
 use call::{Pending, Ran};
+pub use line::EntryId;
+pub(crate) use line::end_for;
+use line::{Change, Line, Parked, What};
 
 /// No time: what waits for something that may never happen.
 const NEVER: u64 = u64::MAX;
-
-/// Identifies a parked call within a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EntryId(u64);
-
-impl EntryId {
-    const NONE: EntryId = EntryId(u64::MAX);
-}
 
 /// Identifies a task within a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,75 +100,6 @@ impl Due<'_> {
             Some(Moment { site: parked.site, stage })
         })
     }
-}
-
-enum What {
-    /// A port call; its stage says what is next.
-    Call {
-        pending: Rc<dyn Pending>,
-        abandons: bool,
-    },
-    /// A lock, an item, a signal, a time.
-    Single {
-        pending: Rc<dyn Pending>,
-    },
-    /// The first poll of a new task.
-    Spawn {
-        task: TaskId,
-    },
-    Occurrence(Occurrence),
-    /// A call of the scenario begins.
-    Begin {
-        call: usize,
-    },
-    Cancel {
-        call: usize,
-    },
-    /// The call was answered.
-    Done,
-    /// The time of the script's crash with this number came.
-    Crash {
-        crash: usize,
-    },
-    /// The daemon is started.
-    Restart,
-    /// The daemon serves.
-    Up,
-    Woken {
-        task: TaskId,
-    },
-}
-
-struct Parked {
-    id: EntryId,
-    site: Site,
-    stage: Stage,
-    due: u64,
-    /// Parked at; an abandon is never due earlier.
-    since: u64,
-    /// Work of a call that waited for a moment: it goes before other work that is due.
-    urgent: bool,
-    /// Order of parking.
-    order: u64,
-    task: Option<TaskId>,
-    ctx: Option<Context>,
-    what: What,
-    fault: Option<Fault>,
-    /// How long the reply takes once it is there, nanoseconds.
-    reply_delay: u64,
-    wait: Option<WaitKey>,
-    /// Nobody awaits it any more; its effect still happens.
-    orphan: bool,
-    /// Set aside: the stage that is, and whether it survives jumps of time.
-    held: Option<(Stage, bool)>,
-    /// The stages that the oracle was asked whether to set them aside, a bit for each: once, although an
-    /// effect that has to wait comes to its turn again.
-    asked: u8,
-    /// The context ended while nothing of the call itself was due: the caller goes on before anything
-    /// else happens.
-    prompt: bool,
-    /// Never delivered: an unended hang.
-    hangs: bool,
 }
 
 struct Task {
@@ -241,7 +168,7 @@ pub enum Fate {
 }
 
 struct Core {
-    parked: Vec<Parked>,
+    parked: Line,
     next_entry: u64,
     tasks: Vec<Task>,
     counts: FxHashMap<(Symbol, Op, Symbol), u32>,
@@ -322,14 +249,6 @@ struct Shared {
 #[derive(Clone)]
 pub struct Sim(Rc<Shared>);
 
-/// What goes first at one time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    PromptAbandon,
-    Main,
-    Abandon,
-}
-
 enum Step {
     Poll(TaskId),
     Stop,
@@ -358,7 +277,7 @@ impl Sim {
         let foreign =
             Arc::new(Foreign { any: AtomicBool::new(false), woken: Mutex::new(Vec::new()) });
         let core = Core {
-            parked: Vec::with_capacity(64),
+            parked: Line::with_capacity(64),
             next_entry: 0,
             tasks: Vec::with_capacity(64),
             counts: FxHashMap::with_capacity_and_hasher(256, FxBuildHasher),
@@ -518,8 +437,8 @@ impl Sim {
     pub fn restart(&self) {
         let now = self.0.now.get();
         let mut core = self.0.core.borrow_mut();
-        match core.parked.iter_mut().find(|p| matches!(p.what, What::Restart)) {
-            Some(parked) => parked.due = now,
+        match core.parked.iter().position(|p| matches!(p.what, What::Restart)) {
+            Some(at) => core.parked.change(at).due = now,
             None => core.park_restart(now, now),
         }
     }
@@ -653,12 +572,11 @@ impl Sim {
         if core.closed {
             return;
         }
-        if let Some(at) = core.parked.iter().position(|p| p.id == id) {
-            let parked = &mut core.parked[at];
-            if parked.is_on_its_way() {
-                parked.orphan = true;
+        if let Some(at) = core.parked.find(id) {
+            if core.parked[at].is_on_its_way() {
+                core.parked.change(at).orphan = true;
             } else {
-                core.unpark(at);
+                core.drop_parked(at);
             }
         }
     }
@@ -668,18 +586,17 @@ impl Sim {
     fn served(&self, id: EntryId) -> bool {
         let now = self.0.now.get();
         let mut core = self.0.core.borrow_mut();
-        let Some(at) = core.parked.iter().position(|p| p.id == id) else { return false };
-        let parked = &mut core.parked[at];
-        if parked.orphan {
-            core.unpark(at);
+        let Some(at) = core.parked.find(id) else { return false };
+        if core.parked[at].orphan {
+            core.drop_parked(at);
             return false;
         }
+        let mut parked = core.parked.change(at);
         if parked.stage != Stage::Reply {
             return false;
         }
-        let fault = parked.fault.clone();
         parked.due = now.saturating_add(parked.reply_delay);
-        match fault {
+        match parked.fault.as_deref().cloned() {
             Some(Fault::Hang { .. } | Fault::HangForever { .. }) => {
                 parked.due = NEVER;
                 parked.hangs = true;
@@ -692,6 +609,7 @@ impl Sim {
                     pending.fail(&failure, parked.site);
                     return false;
                 }
+                drop(parked);
                 core.end_after_effect(at, &fault, now);
                 true
             }
@@ -752,7 +670,8 @@ impl Sim {
             core.tasks.iter_mut().filter_map(|task| task.future.take()).collect()
         };
         drop(futures);
-        let parked = std::mem::take(&mut self.0.core.borrow_mut().parked);
+        let line = Line::with_capacity(0);
+        let parked = std::mem::replace(&mut self.0.core.borrow_mut().parked, line);
         drop(parked);
         self.0.core.borrow_mut().daemon = None;
         self.0.observer.borrow_mut().take();
@@ -818,7 +737,9 @@ impl Sim {
             let mut core = self.0.core.borrow_mut();
             let outer = core.current.replace(task);
             let task = &mut core.tasks[task.0];
-            (outer, task.future.take(), task.waker.clone())
+            // Lent rather than cloned, which would count with atomics.
+            let waker = std::mem::replace(&mut task.waker, Waker::noop().clone());
+            (outer, task.future.take(), waker)
         };
         let Some(mut future) = future else {
             self.0.core.borrow_mut().current = outer;
@@ -828,6 +749,7 @@ impl Sim {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
         let mut core = self.0.core.borrow_mut();
         core.current = outer;
+        core.tasks[task.0].waker = waker;
         match polled {
             Ok(Poll::Pending) => core.tasks[task.0].future = Some(future),
             Ok(Poll::Ready(())) => {
@@ -863,7 +785,7 @@ impl Sim {
             let now = self.0.now.get();
             let first = match replies.take().filter(|_| !core.stirred) {
                 Some(at) => Some((at, Stage::Reply, now)),
-                None => core.pick(),
+                None => core.parked.next(),
             };
             let Some((at, stage, due)) = first else { return false };
             if core.parked[at].id != entry || due > now {
@@ -909,7 +831,7 @@ impl Sim {
                 self.take_foreign(&mut core);
             }
             let now = self.0.now.get();
-            let Some((at, stage, due)) = core.pick() else {
+            let Some((at, stage, due)) = core.parked.next() else {
                 if core.release_held(now, true, "nothing else was left to happen") {
                     continue;
                 }
@@ -954,17 +876,18 @@ impl Sim {
                 };
                 let pending = pending.clone();
                 let mut world = self.0.world.borrow_mut();
-                let fault = core.parked[at].fault.as_ref();
+                let fault = core.parked[at].fault.as_deref();
                 world.short_write = fault == Some(&Fault::ShortWrite);
                 world.sync_lost = fault == Some(&Fault::Lost);
                 match pending.run(&mut world, id, site) {
                     Ran::Wait(key) => {
-                        let parked = &mut core.parked[at];
+                        let mut parked = core.parked.change(at);
                         if parked.retry_due() <= now {
                             parked.ctx = None;
                         }
                         parked.due = NEVER;
                         parked.wait = Some(key);
+                        drop(parked);
                         core.take_from(&mut world, now);
                         None
                     }
@@ -972,14 +895,16 @@ impl Sim {
                         core.after_effect(at, now);
                         core.take_from(&mut world, now);
                         let (payload, error) = pending.brought();
-                        core.happened(moment, payload, error.as_deref(), now, world.digest());
+                        core.happened(moment, payload, error, now, world.digest());
                         None
                     }
                     Ran::Serve(handler) => {
                         let digest = world.digest();
                         drop(world);
-                        core.parked[at].stage = Stage::Reply;
-                        core.parked[at].due = NEVER;
+                        let mut parked = core.parked.change(at);
+                        parked.stage = Stage::Reply;
+                        parked.due = NEVER;
+                        drop(parked);
                         let actor = handler_actor(site);
                         let task = core.new_task(actor, core.client_of(at), core.boot, handler);
                         core.happened(moment, 0, None, now, digest);
@@ -988,15 +913,16 @@ impl Sim {
                 }
             }
             Stage::Reply => {
-                let parked = core.unpark(at);
-                let What::Call { pending, .. } = &parked.what else {
+                let Parked { what: What::Call { pending, .. }, task, .. } = &core.parked[at] else {
                     unreachable!("only calls have replies")
                 };
+                let (pending, task) = (pending.clone(), *task);
+                core.drop_parked(at);
                 pending.deliver();
                 let (payload, error) = pending.brought();
                 let digest = self.0.world.borrow().digest();
-                core.happened(moment, payload, error.as_deref(), now, digest);
-                parked.task
+                core.happened(moment, payload, error, now, digest);
+                task
             }
             Stage::Abandon => {
                 let ctx = core.parked[at].ctx.as_ref();
@@ -1011,7 +937,7 @@ impl Sim {
                 pending.fail(&failure, site);
                 pending.deliver();
                 let (payload, error) = pending.brought();
-                let parked = &mut core.parked[at];
+                let mut parked = core.parked.change(at);
                 // The runtime's process is killed when the time of its request is up.
                 let lands = parked.is_on_its_way()
                     && !(code == Code::DeadlineExceeded && site.op.layer() == Layer::Shim);
@@ -1023,11 +949,13 @@ impl Sim {
                         // The handler goes on; its answer goes nowhere.
                         parked.ctx = None;
                     }
+                    drop(parked);
                 } else {
-                    core.unpark(at);
+                    drop(parked);
+                    core.drop_parked(at);
                 }
                 let digest = self.0.world.borrow().digest();
-                core.happened(moment, payload, error.as_deref(), now, digest);
+                core.happened(moment, payload, error, now, digest);
                 task
             }
             Stage::Only => self.admit_single(core, at, moment, now),
@@ -1041,18 +969,20 @@ impl Sim {
             let id = core.parked[at].id;
             match pending.run(&mut world, id, moment.site) {
                 Ran::Wait(key) => {
-                    let parked = &mut core.parked[at];
+                    let mut parked = core.parked.change(at);
                     parked.due = NEVER;
                     parked.wait = Some(key);
+                    drop(parked);
                     core.take_from(&mut world, now);
                     return None;
                 }
                 Ran::Done => {
                     core.take_from(&mut world, now);
-                    let parked = core.unpark(at);
+                    let task = core.parked[at].task;
+                    core.drop_parked(at);
                     pending.deliver();
                     core.happened(moment, 0, None, now, world.digest());
-                    return parked.task;
+                    return task;
                 }
                 Ran::Serve(_) => unreachable!("a single moment has no handler"),
             }
@@ -1065,7 +995,8 @@ impl Sim {
                 core.tasks[task.0].future.is_some().then_some(task)
             }
             What::Occurrence(occurrence) => {
-                let occurred = world.occur(occurrence, parked.fault == Some(Fault::Lost));
+                let occurred =
+                    world.occur(occurrence, parked.fault.as_deref() == Some(&Fault::Lost));
                 core.take_from(&mut world, now);
                 if let Occurrence::Placed(number) = occurrence {
                     core.fault_until(now);
@@ -1074,7 +1005,7 @@ impl Sim {
                         Err(why) => Fate::Refused(why.clone()),
                     };
                 }
-                let error = occurred.as_ref().err().map(String::as_str);
+                let error = occurred.as_ref().err().map(|why| Rc::from(&**why));
                 let payload = occurred.as_ref().copied().unwrap_or_default();
                 core.happened(moment, payload, error, now, world.digest());
                 None
@@ -1169,85 +1100,11 @@ fn failure_of(fault: &Fault) -> Option<Failure> {
     }
 }
 
-/// When the context ends for a call, as far as is known now. A shim is told the deadline of a request,
-/// but not that it was cancelled (spec section 1.4).
-pub(crate) fn end_for(op: Op, ctx: &Context) -> Option<(Instant, Code)> {
-    if op.layer() != Layer::Shim {
-        return ctx.end();
-    }
-    let struck = ctx.cancel_token().and_then(CancelToken::ended);
-    let struck = struck.filter(|(_, code)| *code == Code::DeadlineExceeded);
-    let known = ctx.deadline().map(|at| (at, Code::DeadlineExceeded));
-    [struck, known].into_iter().flatten().min_by_key(|(at, _)| *at)
-}
-
 /// As what the client's context ends by a fault.
 fn code_of(fault: &Fault) -> Code {
     match fault {
         Fault::Deadline { .. } => Code::DeadlineExceeded,
         _ => Code::Cancelled,
-    }
-}
-
-impl Parked {
-    /// When its abandon is due.
-    fn abandon_due(&self) -> u64 {
-        let abandons = !self.orphan
-            && match &self.what {
-                What::Call { abandons, .. } => {
-                    *abandons || matches!(self.fault, Some(Fault::Hang { .. })) && self.hangs
-                }
-                What::Single { .. } => self.site.op.can_abandon(),
-                _ => false,
-            }
-            && !matches!(self.fault, Some(Fault::HangForever { .. }));
-        if !abandons {
-            return NEVER;
-        }
-        match self.ctx.as_ref().and_then(|ctx| end_for(self.site.op, ctx)) {
-            Some((at, _)) => at.0.max(self.since),
-            None => NEVER,
-        }
-    }
-
-    /// When its effect, its reply or its one moment is due. Setting an abandon aside keeps no reply up.
-    fn main_due(&self) -> u64 {
-        match self.held {
-            Some((stage, _)) if stage != Stage::Abandon => NEVER,
-            _ => self.due,
-        }
-    }
-
-    /// Its effect was just admitted, and its reply is due.
-    fn replies(&self, now: u64) -> bool {
-        self.stage == Stage::Reply && self.main_due() <= now
-    }
-
-    fn earliest(&self) -> u64 {
-        let abandon = match self.held {
-            Some((Stage::Abandon, _)) => NEVER,
-            _ => self.abandon_due(),
-        };
-        self.main_due().min(abandon).min(self.retry_due())
-    }
-
-    /// When a read of a pipe is tried once more because its context ended: that closes a pipe which
-    /// nobody has opened on the other side, and leaves others alone.
-    fn retry_due(&self) -> u64 {
-        if self.site.op != Op::PipeRead || self.wait.is_none() || self.held.is_some() {
-            return NEVER;
-        }
-        let end = self.ctx.as_ref().and_then(Context::end);
-        end.map_or(NEVER, |(at, _)| at.0.max(self.since))
-    }
-
-    /// The request was made and will have its effect, whoever waits for it: it is only slow, or waits
-    /// for the shim's lock.
-    fn is_on_its_way(&self) -> bool {
-        let waits = self.wait.is_some() && !self.site.op.waits();
-        matches!(self.what, What::Call { .. })
-            && self.stage == Stage::Effect
-            && (self.due != NEVER || waits)
     }
 }
 
@@ -1308,7 +1165,7 @@ impl Core {
         self.parked[at].task.and_then(|task| self.tasks[task.0].client)
     }
 
-    fn park(&mut self, site: Site, stage: Stage, due: u64, now: u64, what: What) -> &mut Parked {
+    fn park(&mut self, site: Site, stage: Stage, due: u64, now: u64, what: What) -> Change<'_> {
         let id = EntryId(self.next_entry);
         self.next_entry += 1;
         self.stirred = true;
@@ -1319,7 +1176,6 @@ impl Core {
             due,
             since: now,
             urgent: self.is_urgent(),
-            order: id.0,
             task: self.current,
             ctx: None,
             what,
@@ -1331,8 +1187,7 @@ impl Core {
             asked: 0,
             prompt: false,
             hangs: false,
-        });
-        self.parked.last_mut().expect("just pushed")
+        })
     }
 
     /// `due`: for a sleep, when it ends; NEVER for everything else.
@@ -1350,12 +1205,12 @@ impl Core {
         if op.is_single() {
             let due = if op == Op::Sleep { due } else { now };
             let fault = if op == Op::Lock { self.decide(site, None, now).pop() } else { None };
-            let parked = self.park(site, Stage::Only, due, now, What::Single { pending });
+            let mut parked = self.park(site, Stage::Only, due, now, What::Single { pending });
             parked.ctx = ctx.filter(Context::can_end);
             if fault.is_some() {
                 parked.due = NEVER;
                 parked.hangs = true;
-                parked.fault = fault;
+                parked.fault = fault.map(Box::new);
             }
             return parked.id;
         }
@@ -1369,12 +1224,13 @@ impl Core {
         let dead = op.asks_shim()
             && ctx.as_ref().and_then(Context::end).is_some_and(|(at, _)| at.0 <= now);
         let what = What::Call { pending, abandons: op.can_abandon() };
-        let parked = self.park(site, Stage::Effect, now, now, what);
+        let mut parked = self.park(site, Stage::Effect, now, now, what);
         parked.ctx = ctx.filter(Context::can_end);
         let id = parked.id;
         if dead {
-            parked.fault = Some(Fault::Hang { effect: Effect::Done });
+            parked.fault = Some(Box::new(Fault::Hang { effect: Effect::Done }));
         }
+        drop(parked);
         if !faults.is_empty() {
             self.strike(id, faults, now);
         }
@@ -1383,7 +1239,8 @@ impl Core {
 
     /// Lets a call that was just made meet its faults: delays, and one of another kind.
     fn strike(&mut self, id: EntryId, faults: Vec<Fault>, now: u64) {
-        let Some(parked) = self.parked.iter_mut().find(|p| p.id == id) else { return };
+        let Some(at) = self.parked.find(id) else { return };
+        let mut parked = self.parked.change(at);
         let site = parked.site;
         let mut main = None;
         let mut refused = Vec::new();
@@ -1406,6 +1263,7 @@ impl Core {
             }
         }
         let (due, reply_delay) = (parked.due, parked.reply_delay);
+        drop(parked);
         let Some(main) = main else { return };
         let (kind, hangs) =
             (main.kind(), matches!(main, Fault::Hang { .. } | Fault::HangForever { .. }));
@@ -1430,11 +1288,12 @@ impl Core {
     }
 
     fn strike_main(&mut self, id: EntryId, fault: &Fault, due: u64, reply_delay: u64, now: u64) {
-        let Some(parked) = self.parked.iter_mut().find(|p| p.id == id) else { return };
+        let Some(at) = self.parked.find(id) else { return };
+        let mut parked = self.parked.change(at);
         let site = parked.site;
         let What::Call { pending, abandons } = &parked.what else { return };
         let (pending, abandons) = (pending.clone(), *abandons);
-        parked.fault = Some(fault.clone());
+        parked.fault = Some(Box::new(fault.clone()));
         // What a plugin answers, or leaves unanswered, it has heard.
         let heard = site.op.layer() == Layer::Nri;
         match fault {
@@ -1456,10 +1315,12 @@ impl Core {
             }
             Fault::Error { effect: Effect::Late(by), .. }
             | Fault::ConnectionClosed { effect: Effect::Late(by) } => {
+                drop(parked);
                 let at = due.saturating_add(nanos(*by));
                 self.late_effect(id, at, failure_of(fault), now.saturating_add(reply_delay));
             }
             Fault::Cancel { effect } | Fault::Deadline { effect } => {
+                drop(parked);
                 let code = code_of(fault);
                 let Some(call) = self.current.and_then(|task| self.tasks[task.0].client) else {
                     let why = format!(
@@ -1489,21 +1350,22 @@ impl Core {
     /// The client's context ended while the call `id` is awaited, which ends the await if the call
     /// looks at that context.
     fn end_here(&mut self, id: EntryId, effect: Effect, code: Code, fault: &Fault, now: u64) {
-        let Some(parked) = self.parked.iter_mut().find(|p| p.id == id) else { return };
-        if parked.abandon_due() > now {
+        let Some(at) = self.parked.find(id) else { return };
+        if self.parked[at].abandon_due() > now {
             if matches!(effect, Effect::Late(_)) {
+                let site = self.parked[at].site;
                 let why = format!(
                     "`{}` does not look at the client's context here, so it ends as always",
-                    parked.site.op.name()
+                    site.op.name()
                 );
-                let site = parked.site;
                 self.refuse_fault(site, fault, why);
             }
             return;
         }
+        let mut parked = self.parked.change(at);
         match effect {
             Effect::None => {
-                parked.fault = Some(Fault::Hang { effect });
+                parked.fault = Some(Box::new(Fault::Hang { effect }));
                 parked.stage = Stage::Reply;
                 parked.due = NEVER;
                 parked.hangs = true;
@@ -1511,9 +1373,10 @@ impl Core {
             }
             // The effect goes first; the reply never comes, so the abandon ends the await.
             Effect::Done => {
-                parked.fault = Some(Fault::Hang { effect });
+                parked.fault = Some(Box::new(Fault::Hang { effect }));
             }
             Effect::Late(by) => {
+                drop(parked);
                 let at = now.saturating_add(nanos(by));
                 self.late_effect(id, at, Some(Failure::Context(code)), now);
             }
@@ -1527,7 +1390,7 @@ impl Core {
             && let Some(call) = self.client_of(at)
         {
             self.cancel(call, code_of(fault), now);
-            let parked = &mut self.parked[at];
+            let mut parked = self.parked.change(at);
             if parked.abandon_due() <= now {
                 parked.due = NEVER;
                 parked.hangs = true;
@@ -1537,7 +1400,7 @@ impl Core {
 
     /// Splits a call: the caller gets the failure at `reply_at`, the effect happens at `at`.
     fn late_effect(&mut self, id: EntryId, at: u64, failure: Option<Failure>, reply_at: u64) {
-        let Some(index) = self.parked.iter().position(|p| p.id == id) else { return };
+        let Some(index) = self.parked.find(id) else { return };
         let (site, task) = (self.parked[index].site, self.parked[index].task);
         let What::Call { pending, abandons } = &self.parked[index].what else { return };
         let (pending, abandons) = (pending.clone(), *abandons);
@@ -1545,14 +1408,14 @@ impl Core {
             pending.fail(failure, site);
         }
         // The effect keeps the entry, so that a handler's answer finds it; the reply is a new one.
-        let effect = &mut self.parked[index];
+        let mut effect = self.parked.change(index);
         effect.due = at;
         effect.orphan = true;
         effect.task = None;
         effect.what = What::Call { pending: Rc::new(EffectOnly(pending.clone())), abandons };
+        drop(effect);
         let what = What::Call { pending, abandons: false };
-        let reply = self.park(site, Stage::Reply, reply_at, reply_at, what);
-        reply.task = task;
+        self.park(site, Stage::Reply, reply_at, reply_at, what).task = task;
     }
 
     /// Asks the oracle which faults a call meets. A scenario may have several for one site: the rest
@@ -1603,15 +1466,15 @@ impl Core {
 
     /// What an effect leaves to be done.
     fn after_effect(&mut self, at: usize, now: u64) {
-        let parked = &mut self.parked[at];
-        if parked.orphan {
-            self.unpark(at);
+        if self.parked[at].orphan {
+            self.drop_parked(at);
             return;
         }
+        let mut parked = self.parked.change(at);
         parked.stage = Stage::Reply;
         parked.wait = None;
         parked.due = now.saturating_add(parked.reply_delay);
-        match parked.fault.clone() {
+        match parked.fault.as_deref().cloned() {
             Some(Fault::Hang { .. } | Fault::HangForever { .. }) => {
                 parked.due = NEVER;
                 parked.hangs = true;
@@ -1622,54 +1485,10 @@ impl Core {
                 {
                     pending.fail(&failure, parked.site);
                 }
+                drop(parked);
                 self.end_after_effect(at, &fault, now);
             }
             None => {}
-        }
-    }
-
-    /// The next moment: index, stage and time. Ordered by due time, replies before abandons (except
-    /// where there is none to wait for), then urgency, actor and order of parking.
-    fn pick(&self) -> Option<(usize, Stage, u64)> {
-        let mut best: Option<(u64, Rank, usize)> = None;
-        for (i, parked) in self.parked.iter().enumerate() {
-            let due = parked.main_due();
-            if due != NEVER {
-                self.prefer(&mut best, (due, Rank::Main, i));
-            }
-            if parked.ctx.is_some() {
-                let due = parked.abandon_due();
-                let held = matches!(parked.held, Some((Stage::Abandon, _)));
-                if due != NEVER && !held {
-                    let rank = if parked.prompt { Rank::PromptAbandon } else { Rank::Abandon };
-                    self.prefer(&mut best, (due, rank, i));
-                }
-                let due = parked.retry_due();
-                if due != NEVER {
-                    self.prefer(&mut best, (due, Rank::Main, i));
-                }
-            }
-        }
-        best.map(|(due, rank, i)| {
-            (i, if rank == Rank::Main { self.parked[i].stage } else { Stage::Abandon }, due)
-        })
-    }
-
-    /// Keeps the earlier of two candidates: due time, rank, index.
-    fn prefer(&self, best: &mut Option<(u64, Rank, usize)>, new: (u64, Rank, usize)) {
-        let earlier = best.is_none_or(|(due, rank, other)| {
-            let by_time = (new.0, new.1).cmp(&(due, rank));
-            by_time
-                .then_with(|| {
-                    let (new, other) = (&self.parked[new.2], &self.parked[other]);
-                    let by_urgency = other.urgent.cmp(&new.urgent);
-                    let by_actor = || new.site.actor.cmp_text(other.site.actor);
-                    by_urgency.then_with(by_actor).then(new.order.cmp(&other.order))
-                })
-                .is_lt()
-        });
-        if earlier {
-            *best = Some(new);
         }
     }
 
@@ -1683,11 +1502,13 @@ impl Core {
         let moment = Moment { site: self.parked[at].site, stage };
         let due = Due { parked: &self.parked, at, now };
         let option = self.oracle.choose(&Choice::Hold { moment, due });
-        self.parked[at].asked |= bit(stage);
+        let mut parked = self.parked.change(at);
+        parked.asked |= bit(stage);
         if option == 0 {
             return false;
         }
-        self.parked[at].held = Some((stage, option == 2));
+        parked.held = Some((stage, option == 2));
+        drop(parked);
         self.any_held = true;
         self.recording.held(now, moment);
         true
@@ -1701,7 +1522,7 @@ impl Core {
                 && (across_time || !across)
             {
                 let moment = Moment { site: self.parked[i].site, stage };
-                self.parked[i].held = None;
+                self.parked.change(i).held = None;
                 self.stirred = true;
                 self.recording.let_go(now, moment, why);
                 self.set_hold_fate(moment, Fate::Refused(format!("it was let go early: {why}")));
@@ -1719,15 +1540,23 @@ impl Core {
         }
     }
 
-    /// Takes an entry out. A moment of it that was set aside will not happen any more.
+    /// Takes an entry out.
     fn unpark(&mut self, at: usize) -> Parked {
-        let parked = self.parked.swap_remove(at);
-        if let Some((stage, _)) = parked.held {
-            let why = "it was overtaken: its call ended otherwise while it was set aside";
-            let moment = Moment { site: parked.site, stage };
-            self.set_hold_fate(moment, Fate::Refused(why.to_owned()));
-        }
-        parked
+        self.overtake(at);
+        self.parked.take(at)
+    }
+
+    /// Takes an entry out of which nothing is needed any more.
+    fn drop_parked(&mut self, at: usize) {
+        self.overtake(at);
+        self.parked.remove(at);
+    }
+
+    /// A moment of the entry that was set aside will not happen any more.
+    fn overtake(&mut self, at: usize) {
+        let Parked { site, held: Some((stage, _)), .. } = self.parked[at] else { return };
+        let why = "it was overtaken: its call ended otherwise while it was set aside";
+        self.set_hold_fate(Moment { site, stage }, Fate::Refused(why.to_owned()));
     }
 
     /// Takes out all entries for which `of` says yes.
@@ -1735,7 +1564,7 @@ impl Core {
         let mut at = 0;
         while at < self.parked.len() {
             if of(&self.parked[at]) {
-                self.unpark(at);
+                self.drop_parked(at);
             } else {
                 at += 1;
             }
@@ -1752,7 +1581,7 @@ impl Core {
             let moment = Moment { site: self.parked[i].site, stage };
             let due = Due { parked: &self.parked, at: i, now };
             if self.oracle.choose(&Choice::Keep { moment, after, due }) == 0 {
-                self.parked[i].held = None;
+                self.parked.change(i).held = None;
                 self.stirred = true;
                 self.recording.let_go(now, moment, Recording::IN_TIME);
                 self.set_hold_fate(moment, Fate::Applied);
@@ -1768,12 +1597,7 @@ impl Core {
         }
         self.stirred = true;
         for key in outbox.woken.drain(..) {
-            for parked in &mut self.parked {
-                if parked.wait == Some(key) {
-                    parked.wait = None;
-                    parked.due = now;
-                }
-            }
+            self.parked.wake(key, now);
         }
         for occurrence in outbox.cancelled.drain(..) {
             self.unpark_all(|p| matches!(&p.what, What::Occurrence(o) if *o == occurrence));
@@ -1792,25 +1616,33 @@ impl Core {
         occurrence: Occurrence,
         due: u64,
         now: u64,
-    ) -> &mut Parked {
+    ) -> Change<'_> {
         let site = self.count(actor, op, Symbol::EMPTY);
         let faults = if op.can_get_lost() { self.decide(site, None, now) } else { Vec::new() };
-        let task = self.current.take();
+        // Nobody's work.
+        let current = self.current.take();
         self.park(site, Stage::Only, due, now, What::Occurrence(occurrence));
-        self.current = task;
-        let parked = self.parked.last_mut().expect("just parked");
+        self.current = current;
+        let mut parked = self.parked.change(self.parked.len() - 1);
         for fault in faults {
             match fault {
                 Fault::Delay { by, .. } => parked.due = parked.due.saturating_add(nanos(by)),
-                fault => parked.fault = Some(fault),
+                fault => parked.fault = Some(Box::new(fault)),
             }
         }
         parked
     }
 
-    fn happened(&mut self, moment: Moment, payload: u64, error: Option<&str>, at: u64, world: u64) {
-        let happened = Happened { at, moment, payload, error: error.map(Rc::from) };
-        self.recording.moment(happened.clone(), world);
+    fn happened(
+        &mut self,
+        moment: Moment,
+        payload: u64,
+        error: Option<Rc<str>>,
+        at: u64,
+        world: u64,
+    ) {
+        let happened = Happened { at, moment, payload, error };
+        self.recording.moment(&happened, world);
         self.unfinished = Some(happened);
     }
 
@@ -1849,7 +1681,7 @@ impl Core {
         self.unpark_all(|p| matches!(p.what, What::Cancel { call } if call == index));
         let actor = self.calls[index].name;
         let site = Site { actor, op: Op::Done, subject: Symbol::EMPTY, count: 1 };
-        let parked = self.park(site, Stage::Only, now, now, What::Done);
+        let mut parked = self.park(site, Stage::Only, now, now, What::Done);
         parked.urgent = true;
         parked.task = None;
     }
@@ -1984,14 +1816,14 @@ impl Core {
         futures
     }
 
-    fn park_cancel(&mut self, index: usize, due: u64, now: u64) -> &mut Parked {
+    fn park_cancel(&mut self, index: usize, due: u64, now: u64) -> Change<'_> {
         let site = Site {
             actor: self.calls[index].name,
             op: Op::Cancel,
             subject: Symbol::EMPTY,
             count: 1,
         };
-        let parked = self.park(site, Stage::Only, due, now, What::Cancel { call: index });
+        let mut parked = self.park(site, Stage::Only, due, now, What::Cancel { call: index });
         parked.task = None;
         parked
     }
@@ -2003,8 +1835,9 @@ impl Core {
             call.cancelled = Some((now, code));
         }
         call.token.end(Instant(now), code);
-        for parked in &mut self.parked {
-            if parked.ctx.is_some() && parked.main_due() > now && parked.abandon_due() <= now {
+        for at in 0..self.parked.len() {
+            let mut parked = self.parked.change(at);
+            if parked.main_due() > now && parked.abandon_due() <= now {
                 parked.prompt = true;
             }
         }
@@ -2072,7 +1905,7 @@ impl Pending for EffectOnly {
 
     fn fail(&self, _: &Failure, _: Site) {}
 
-    fn brought(&self) -> (u64, Option<String>) {
+    fn brought(&self) -> (u64, Option<Rc<str>>) {
         (0, None)
     }
 

@@ -44,7 +44,7 @@ thread_local! {
     static TABLE: RefCell<Table> = RefCell::new(Table {
         texts: vec![Text::new(Rc::from(""))],
         printed: [(Rc::from(""), Symbol(0))].into_iter().collect(),
-        aliases: [(Rc::from(""), Symbol(0))].into_iter().collect(),
+        aliases: FxHashMap::default(),
     });
 }
 
@@ -59,6 +59,9 @@ impl Symbol {
 
     /// As [`Symbol::of`]; a text that was never seen becomes an alias of what `print` makes of it.
     pub fn of_or(text: &str, print: impl FnOnce(&str) -> String) -> Symbol {
+        if text.is_empty() {
+            return Symbol::EMPTY;
+        }
         let known = TABLE.with_borrow(|table| table.aliases.get(text).copied());
         known.unwrap_or_else(|| {
             let printed = print(text);
@@ -77,9 +80,9 @@ impl Symbol {
         TABLE.with_borrow(|table| table.texts[self.0 as usize].text.clone())
     }
 
-    /// A hash of the text that is the same in every process.
-    pub fn text_hash(self) -> u64 {
-        TABLE.with_borrow(|table| table.texts[self.0 as usize].hash)
+    /// Hashes of the texts that are the same in every process.
+    pub fn text_hashes<const N: usize>(symbols: [Symbol; N]) -> [u64; N] {
+        TABLE.with_borrow(|table| symbols.map(|symbol| table.texts[symbol.0 as usize].hash))
     }
 
     /// The order of the texts.

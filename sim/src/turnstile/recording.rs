@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::names::Symbol;
 use super::site::{Moment, Site, Stage};
 use crate::oracle::Fault;
 
@@ -38,7 +39,8 @@ pub enum Entry {
     Fault {
         at: u64,
         site: Site,
-        fault: Fault,
+        /// Rare, and larger than all the rest.
+        fault: Box<Fault>,
     },
     /// A moment was set aside.
     Held {
@@ -86,79 +88,87 @@ pub struct Recording {
     /// The digest after each entry that is part of it; only when asked for.
     pub marks: Option<Vec<u128>>,
     digest: Xxh3,
+    /// What is still to enter the digest: many small pieces cost less together than each alone.
+    pending: Vec<u8>,
 }
+
+/// As many bytes enter the digest together.
+const PENDING_MAX: usize = 4096;
 
 impl Default for Recording {
     fn default() -> Self {
         Recording {
-            entries: Vec::with_capacity(1024),
+            entries: Vec::with_capacity(512),
             moments: 0,
             calls: None,
             marks: None,
             digest: Xxh3::new(),
+            pending: Vec::with_capacity(PENDING_MAX),
         }
     }
 }
 
 fn site_words(site: &Site) -> [u64; 3] {
-    [
-        site.actor.text_hash(),
-        site.subject.text_hash(),
-        u64::from(site.op as u8) << 32 | u64::from(site.count),
-    ]
+    let [actor, subject] = Symbol::text_hashes([site.actor, site.subject]);
+    [actor, subject, u64::from(site.op as u8) << 32 | u64::from(site.count)]
 }
 
 impl Recording {
     /// Why a moment that was set aside goes again when it was meant to.
     pub const IN_TIME: &str = "its time came";
 
-    fn mix(&mut self, words: &[u64]) {
-        let mut bytes = [0; 64];
-        for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
-            chunk.copy_from_slice(&word.to_le_bytes());
+    fn mix_bytes(&mut self, bytes: &[u8]) {
+        if self.pending.len() + bytes.len() > PENDING_MAX {
+            self.digest.update(&self.pending);
+            self.pending.clear();
         }
-        self.digest.update(&bytes[..words.len() * 8]);
+        self.pending.extend_from_slice(bytes);
+    }
+
+    fn mix<const N: usize>(&mut self, words: [u64; N]) {
+        self.mix_bytes(words.map(u64::to_le_bytes).as_flattened());
     }
 
     /// An entry that is in the digest already.
     fn push(&mut self, entry: Entry) {
         self.entries.push(entry);
-        if let Some(marks) = &mut self.marks {
-            marks.push(self.digest.digest128());
+        if self.marks.is_some() {
+            let digest = self.digest();
+            self.marks.iter_mut().for_each(|marks| marks.push(digest));
         }
     }
 
     /// `world`: the digest of the file system after the moment.
-    pub fn moment(&mut self, happened: Happened, world: u64) {
+    pub fn moment(&mut self, happened: &Happened, world: u64) {
         let [actor, subject, op] = site_words(&happened.moment.site);
         let stage = happened.moment.stage as u64;
         let failed = u64::from(happened.error.is_some());
-        self.mix(&[happened.at, actor, subject, op, stage << 8 | failed, happened.payload, world]);
+        self.mix([happened.at, actor, subject, op, stage << 8 | failed, happened.payload, world]);
         self.moments += 1;
-        self.push(Entry::Moment(happened));
+        self.push(Entry::Moment(happened.clone()));
     }
 
     pub fn fault(&mut self, at: u64, site: Site, fault: Fault) {
         let [actor, subject, op] = site_words(&site);
-        self.mix(&[at, actor, subject, op, 1 << 16]);
-        self.digest.update(fault.to_string().as_bytes());
-        self.push(Entry::Fault { at, site, fault });
+        self.mix([at, actor, subject, op, 1 << 16]);
+        self.mix_bytes(fault.to_string().as_bytes());
+        self.push(Entry::Fault { at, site, fault: Box::new(fault) });
     }
 
     pub fn held(&mut self, at: u64, moment: Moment) {
         let [actor, subject, op] = site_words(&moment.site);
-        self.mix(&[at, actor, subject, op, 2 << 16 | moment.stage as u64]);
+        self.mix([at, actor, subject, op, 2 << 16 | moment.stage as u64]);
         self.push(Entry::Held { at, moment });
     }
 
     pub fn let_go(&mut self, at: u64, moment: Moment, why: &'static str) {
         let [actor, subject, op] = site_words(&moment.site);
-        self.mix(&[at, actor, subject, op, 3 << 16 | moment.stage as u64]);
+        self.mix([at, actor, subject, op, 3 << 16 | moment.stage as u64]);
         self.push(Entry::LetGo { at, moment, why });
     }
 
     pub fn phase(&mut self, at: u64, name: &'static str) {
-        self.digest.update(name.as_bytes());
+        self.mix_bytes(name.as_bytes());
         self.push(Entry::Phase { at, name });
     }
 
@@ -169,12 +179,13 @@ impl Recording {
     /// The digest so far, with `rest` (such as the final report) behind it.
     pub fn digest_with(&self, rest: &[u8]) -> u128 {
         let mut digest = self.digest.clone();
+        digest.update(&self.pending);
         digest.update(rest);
         digest.digest128()
     }
 
     pub fn digest(&self) -> u128 {
-        self.digest.digest128()
+        self.digest_with(&[])
     }
 
     /// The moments in order.

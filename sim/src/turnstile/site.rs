@@ -66,6 +66,7 @@ macro_rules! operations {
                 match self { $(Op::$op => $name,)* }
             }
 
+            #[inline]
             pub const fn layer(self) -> Layer {
                 match self { $(Op::$op => Layer::$layer,)* }
             }

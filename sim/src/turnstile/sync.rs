@@ -51,8 +51,8 @@ impl<F: FnMut() -> bool> Pending for SingleCell<F> {
         }
     }
 
-    fn brought(&self) -> (u64, Option<String>) {
-        (0, self.failed.get().map(|code| code.text().to_owned()))
+    fn brought(&self) -> (u64, Option<Rc<str>>) {
+        (0, self.failed.get().map(|code| Rc::from(code.text())))
     }
 
     fn deliver(&self) {
@@ -137,12 +137,7 @@ impl Sim {
     fn notify(&self, key: WaitKey) {
         let now = self.0.now.get();
         let Ok(mut core) = self.0.core.try_borrow_mut() else { return };
-        for parked in &mut core.parked {
-            if parked.wait == Some(key) {
-                parked.wait = None;
-                parked.due = now;
-            }
-        }
+        core.parked.wake(key, now);
     }
 
     fn new_key(&self) -> WaitKey {
@@ -263,7 +258,7 @@ impl<T> Pending for Place<T> {
     /// Without a context the wait cannot fail.
     fn fail(&self, _: &Failure, _: Site) {}
 
-    fn brought(&self) -> (u64, Option<String>) {
+    fn brought(&self) -> (u64, Option<Rc<str>>) {
         (0, None)
     }
 

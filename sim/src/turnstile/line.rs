@@ -1,0 +1,341 @@
+//! What is parked, and which of its moments comes next.
+
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+
+use shakedown_cri::ports::{CancelToken, Code, Context, Instant};
+
+use super::call::Pending;
+use super::site::{Layer, Op, Site, Stage};
+use super::{NEVER, TaskId};
+use crate::oracle::Fault;
+use crate::world::{Occurrence, WaitKey};
+
+/// Identifies a parked call within a run. Later ones are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntryId(pub(super) u64);
+
+impl EntryId {
+    pub(super) const NONE: EntryId = EntryId(u64::MAX);
+}
+
+pub(super) enum What {
+    /// A port call; its stage says what is next.
+    Call {
+        pending: Rc<dyn Pending>,
+        abandons: bool,
+    },
+    /// A lock, an item, a signal, a time.
+    Single {
+        pending: Rc<dyn Pending>,
+    },
+    /// The first poll of a new task.
+    Spawn {
+        task: TaskId,
+    },
+    Occurrence(Occurrence),
+    /// A call of the scenario begins.
+    Begin {
+        call: usize,
+    },
+    Cancel {
+        call: usize,
+    },
+    /// The call was answered.
+    Done,
+    /// The time of the script's crash with this number came.
+    Crash {
+        crash: usize,
+    },
+    /// The daemon is started.
+    Restart,
+    /// The daemon serves.
+    Up,
+    Woken {
+        task: TaskId,
+    },
+}
+
+pub(super) struct Parked {
+    /// Also the order of parking.
+    pub id: EntryId,
+    pub site: Site,
+    pub stage: Stage,
+    pub due: u64,
+    /// Parked at; an abandon is never due earlier.
+    pub since: u64,
+    /// Work of a call that waited for a moment: it goes before other work that is due.
+    pub urgent: bool,
+    pub task: Option<TaskId>,
+    pub ctx: Option<Context>,
+    pub what: What,
+    /// Few have one, and all are moved about.
+    pub fault: Option<Box<Fault>>,
+    /// How long the reply takes once it is there, nanoseconds.
+    pub reply_delay: u64,
+    pub wait: Option<WaitKey>,
+    /// Nobody awaits it any more; its effect still happens.
+    pub orphan: bool,
+    /// Set aside: the stage that is, and whether it survives jumps of time.
+    pub held: Option<(Stage, bool)>,
+    /// The stages that the oracle was asked whether to set them aside, a bit for each: once, although an
+    /// effect that has to wait comes to its turn again.
+    pub asked: u8,
+    /// The context ended while nothing of the call itself was due: the caller goes on before anything
+    /// else happens.
+    pub prompt: bool,
+    /// Never delivered: an unended hang.
+    pub hangs: bool,
+}
+
+/// When the context ends for a call, as far as is known now. A shim is told the deadline of a request,
+/// but not that it was cancelled (spec section 1.4).
+pub(crate) fn end_for(op: Op, ctx: &Context) -> Option<(Instant, Code)> {
+    if op.layer() != Layer::Shim {
+        return ctx.end();
+    }
+    let struck = ctx.cancel_token().and_then(CancelToken::ended);
+    let struck = struck.filter(|(_, code)| *code == Code::DeadlineExceeded);
+    let known = ctx.deadline().map(|at| (at, Code::DeadlineExceeded));
+    [struck, known].into_iter().flatten().min_by_key(|(at, _)| *at)
+}
+
+impl Parked {
+    /// Whether the end of its context would end the await.
+    fn abandons(&self) -> bool {
+        let looks = match &self.what {
+            What::Call { abandons, .. } => {
+                *abandons || self.hangs && matches!(self.fault.as_deref(), Some(Fault::Hang { .. }))
+            }
+            What::Single { .. } => self.site.op.can_abandon(),
+            _ => false,
+        };
+        looks
+            && self.ctx.is_some()
+            && !self.orphan
+            && !matches!(self.fault.as_deref(), Some(Fault::HangForever { .. }))
+    }
+
+    /// When its abandon is due.
+    pub fn abandon_due(&self) -> u64 {
+        if !self.abandons() {
+            return NEVER;
+        }
+        match self.ctx.as_ref().and_then(|ctx| end_for(self.site.op, ctx)) {
+            Some((at, _)) => at.0.max(self.since),
+            None => NEVER,
+        }
+    }
+
+    /// When its effect, its reply or its one moment is due. Setting an abandon aside keeps no reply up.
+    pub fn main_due(&self) -> u64 {
+        match self.held {
+            Some((stage, _)) if stage != Stage::Abandon => NEVER,
+            _ => self.due,
+        }
+    }
+
+    /// Its effect was just admitted, and its reply is due.
+    pub fn replies(&self, now: u64) -> bool {
+        self.stage == Stage::Reply && self.main_due() <= now
+    }
+
+    fn holds_abandon(&self) -> bool {
+        matches!(self.held, Some((Stage::Abandon, _)))
+    }
+
+    pub fn earliest(&self) -> u64 {
+        let abandon = if self.holds_abandon() { NEVER } else { self.abandon_due() };
+        self.main_due().min(abandon).min(self.retry_due())
+    }
+
+    /// Whether the end of its context would have a read of a pipe tried once more: that closes a pipe
+    /// which nobody has opened on the other side, and leaves others alone.
+    fn retries(&self) -> bool {
+        self.site.op == Op::PipeRead
+            && self.wait.is_some()
+            && self.held.is_none()
+            && self.ctx.is_some()
+    }
+
+    /// When it is tried once more because its context ended.
+    pub fn retry_due(&self) -> u64 {
+        if !self.retries() {
+            return NEVER;
+        }
+        let end = self.ctx.as_ref().and_then(Context::end);
+        end.map_or(NEVER, |(at, _)| at.0.max(self.since))
+    }
+
+    /// The request was made and will have its effect, whoever waits for it: it is only slow, or waits
+    /// for the shim's lock.
+    pub fn is_on_its_way(&self) -> bool {
+        let waits = self.wait.is_some() && !self.site.op.waits();
+        matches!(self.what, What::Call { .. })
+            && self.stage == Stage::Effect
+            && (self.due != NEVER || waits)
+    }
+
+    fn key(&self) -> Key {
+        Key { due: self.main_due(), ends: self.abandons() || self.retries() }
+    }
+}
+
+/// What of an entry is looked at each time that the next moment is sought.
+#[derive(Clone, Copy)]
+struct Key {
+    /// See [`Parked::main_due`].
+    due: u64,
+    /// The end of its context means something to it.
+    ends: bool,
+}
+
+/// What goes first at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    PromptAbandon,
+    Main,
+    Abandon,
+}
+
+/// A moment that could come next.
+#[derive(Clone, Copy)]
+struct Candidate {
+    due: u64,
+    rank: Rank,
+    at: usize,
+}
+
+/// All that is parked. Most of it waits for something that may never happen, so what decides about
+/// the next moment is kept beside the entries, densely.
+pub(super) struct Line {
+    parked: Vec<Parked>,
+    /// Of each entry.
+    keys: Vec<Key>,
+}
+
+/// A change of an entry, which takes effect on the order when it is dropped.
+pub(super) struct Change<'a> {
+    parked: &'a mut Parked,
+    key: &'a mut Key,
+}
+
+impl Deref for Change<'_> {
+    type Target = Parked;
+
+    fn deref(&self) -> &Parked {
+        self.parked
+    }
+}
+
+impl DerefMut for Change<'_> {
+    fn deref_mut(&mut self) -> &mut Parked {
+        self.parked
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        *self.key = self.parked.key();
+    }
+}
+
+impl Deref for Line {
+    type Target = [Parked];
+
+    fn deref(&self) -> &[Parked] {
+        &self.parked
+    }
+}
+
+impl Line {
+    pub fn with_capacity(capacity: usize) -> Self {
+        Line { parked: Vec::with_capacity(capacity), keys: Vec::with_capacity(capacity) }
+    }
+
+    #[inline]
+    pub fn push(&mut self, parked: Parked) -> Change<'_> {
+        // The change notes it.
+        self.keys.push(Key { due: NEVER, ends: false });
+        self.parked.push(parked);
+        self.change(self.parked.len() - 1)
+    }
+
+    /// Takes an entry out; the last one comes in its place.
+    pub fn take(&mut self, at: usize) -> Parked {
+        self.keys.swap_remove(at);
+        self.parked.swap_remove(at)
+    }
+
+    /// As [`Line::take`], and drops it. Most often it is the last one, and then nothing is moved.
+    pub fn remove(&mut self, at: usize) {
+        self.keys.swap_remove(at);
+        let last = self.parked.len() - 1;
+        if at != last {
+            self.parked.swap(at, last);
+        }
+        self.parked.truncate(last);
+    }
+
+    pub fn change(&mut self, at: usize) -> Change<'_> {
+        Change { parked: &mut self.parked[at], key: &mut self.keys[at] }
+    }
+
+    pub fn find(&self, id: EntryId) -> Option<usize> {
+        self.parked.iter().position(|parked| parked.id == id)
+    }
+
+    /// Whoever waits for `key` may try again.
+    pub fn wake(&mut self, key: WaitKey, now: u64) {
+        for (parked, cached) in self.parked.iter_mut().zip(&mut self.keys) {
+            if parked.wait == Some(key) {
+                parked.wait = None;
+                parked.due = now;
+                *cached = parked.key();
+            }
+        }
+    }
+
+    /// The next moment: index, stage and time. Ordered by due time, replies before abandons (except
+    /// where there is none to wait for), then urgency, actor and order of parking.
+    pub fn next(&self) -> Option<(usize, Stage, u64)> {
+        let mut first = Candidate { due: NEVER, rank: Rank::Main, at: 0 };
+        for (at, key) in self.keys.iter().enumerate() {
+            self.prefer(&mut first, Candidate { due: key.due, rank: Rank::Main, at });
+            if key.ends {
+                let parked = &self.parked[at];
+                if !parked.holds_abandon() {
+                    let rank = if parked.prompt { Rank::PromptAbandon } else { Rank::Abandon };
+                    self.prefer(&mut first, Candidate { due: parked.abandon_due(), rank, at });
+                }
+                let due = parked.retry_due();
+                self.prefer(&mut first, Candidate { due, rank: Rank::Main, at });
+            }
+        }
+        let Candidate { due, rank, at } = first;
+        let stage = if rank == Rank::Main { self.parked.get(at)?.stage } else { Stage::Abandon };
+        (due != NEVER).then_some((at, stage, due))
+    }
+
+    /// Puts the new candidate in the place of the first one if it comes before that, and ever.
+    #[inline]
+    fn prefer(&self, first: &mut Candidate, new: Candidate) {
+        if new.due < first.due
+            || new.due == first.due && new.due != NEVER && self.goes_before(new, *first)
+        {
+            *first = new;
+        }
+    }
+
+    /// The order of what is due at the same time.
+    fn goes_before(&self, new: Candidate, old: Candidate) -> bool {
+        let by_rank = new.rank.cmp(&old.rank);
+        let by_name = by_rank.then_with(|| {
+            let (new, old) = (&self.parked[new.at], &self.parked[old.at]);
+            let by_urgency = old.urgent.cmp(&new.urgent);
+            let by_actor = || new.site.actor.cmp_text(old.site.actor);
+            by_urgency.then_with(by_actor).then(new.id.cmp(&old.id))
+        });
+        by_name.is_lt()
+    }
+}
