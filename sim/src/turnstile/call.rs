@@ -338,7 +338,8 @@ impl<T: Payload> Future for Call<T> {
                 return Poll::Ready(out);
             }
             let cell: Rc<dyn Pending> = self.cell.clone();
-            let entry = self.sim.park_call(self.op, self.subject, self.ctx.clone(), cell);
+            let ctx = self.ctx.take();
+            let entry = self.sim.park_call(self.op, self.subject, ctx, cell);
             self.entry = Some(entry);
             if !self.sim.goes_on(entry) {
                 return Poll::Pending;

@@ -196,7 +196,10 @@ impl<T> LockState<T> {
         } else {
             self.readers.set(self.readers.get() - 1);
         }
-        self.sim.notify(self.key);
+        // Whoever waits stands in the queue.
+        if !self.queue.borrow().is_empty() {
+            self.sim.notify(self.key);
+        }
     }
 }
 
