@@ -500,7 +500,7 @@ quirks! {
         id: "failed-cleanup-forgotten", part: World, since: None, fixed: [],
         known: "spec section 2.7", breaks: ["I1", "I16"],
         shown: "start/the-clean-up-of-a-failed-create-fails",
-        what: "what the runtime cannot delete after a create that failed is forgotten",
+        what: "what the runtime cannot delete after a create that failed, or of what a daemon finds as it comes up, is forgotten",
     },
 }
 

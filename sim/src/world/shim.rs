@@ -302,20 +302,26 @@ impl World {
         self.changed.runtime |= self.mounts.remove(id);
     }
 
-    /// The pod whose shim has a process for the container, or an exit that it keeps.
-    pub(super) fn shim_with_process(&self, id: &str) -> Option<u32> {
-        let shim = self.shims.iter().find(|shim| shim.containers.contains_key(id))?;
-        let alive = shim.containers[id].state != InitState::Stopped;
-        (alive || !self.quirks.has(Quirk::ExitedShimReaped)).then_some(shim.number)
+    /// The pod whose shim knows the container.
+    pub(super) fn shim_that_knows(&self, id: &str) -> Option<u32> {
+        self.shims.iter().find(|shim| shim.containers.contains_key(id)).map(|shim| shim.number)
     }
 
-    /// What is left of a container whose shim the daemon could not take up, or did not want to.
+    /// The pod whose shim has a process for the container, or an exit that it keeps.
+    pub(super) fn shim_with_process(&self, id: &str) -> Option<u32> {
+        let keeps = |state: InitState| {
+            state != InitState::Stopped || !self.quirks.has(Quirk::ExitedShimReaped)
+        };
+        self.shim_that_knows(id).filter(|_| self.task_state(id).is_some_and(keeps))
+    }
+
+    /// The runtime deletes by force what is left of a container whose shim does not answer, or does not
+    /// know it.
     pub(super) fn clean_up_leaked(&mut self, id: &str) {
         self.runtime_delete(id);
         for shim in &mut self.shims {
             shim.containers.remove(id);
         }
-        self.remove_bundle(id);
         self.changed.runtime = true;
     }
 

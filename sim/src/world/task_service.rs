@@ -109,6 +109,11 @@ impl World {
         }
     }
 
+    /// Whether the daemon does not try again to delete what the runtime could not.
+    fn forgets_failed_cleanups(&self) -> bool {
+        self.quirks.has(Quirk::FailedCleanupForgotten)
+    }
+
     /// How the shim manager words that a container could not join its pod's shim.
     fn joining_failed(&self, pod: u32, error: Error) -> Error {
         let texts = [RUNTIME_PATH_UNRESOLVED, SANDBOX_UNKNOWN];
@@ -244,7 +249,7 @@ impl Peer {
             if deleted.is_ok() {
                 world.forget_container(pod, &id);
             }
-            if world.quirks.has(Quirk::FailedCleanupForgotten) { Ok(()) } else { deleted }
+            if world.forgets_failed_cleanups() { Ok(()) } else { deleted }
         })
     }
 
@@ -387,14 +392,49 @@ pub(crate) async fn reload(sim: &Sim) {
             });
             continue;
         }
-        let ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
-        let deleted = sim.call(Op::ShimDelete, name, Some(&ctx), move |world| {
-            world.clean_up_leaked(&id);
+        let answers = loaded.is_ok();
+        let clean_up = async || {
+            let ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
+            let (of_handler, up, id) = (sim.clone(), ctx.clone(), id.clone());
+            let call = sim.serve(
+                Op::ShimDelete,
+                name,
+                Some(&ctx),
+                |_| None,
+                move || delete_leaked(of_handler, up, id, answers),
+            );
+            call.await
+        };
+        // What fails here is only logged by the real daemon.
+        if clean_up().await.is_err() && !sim.with_world(|world| world.forgets_failed_cleanups()) {
+            let _ = clean_up().await;
+        }
+    }
+}
+
+/// What is left of a container without a process is deleted: by its shim, or, if that does not answer or
+/// does not know it, by the runtime, by force. When this fails in the shim, or in the runtime of a shim
+/// that does not answer, the bundle stays.
+async fn delete_leaked(sim: Sim, ctx: Context, id: String, answers: bool) -> Result<(), Error> {
+    let (pod, forgets) = sim.with_world(|world| {
+        (world.shim_that_knows(&id).filter(|_| answers), world.forgets_failed_cleanups())
+    });
+    if let Some(pod) = pod {
+        let delete = shim::delete(sim.clone(), ctx, pod, id.clone());
+        shim::locked(sim.clone(), pod, id.clone(), delete).await?;
+    } else {
+        let container = id.clone();
+        let deleted = sim.call(Op::RuntimeDelete, Symbol::EMPTY, Some(&ctx), move |world| {
+            world.clean_up_leaked(&container);
             Flow::Done(Ok::<(), Error>(()))
         });
-        // What fails here is only logged by the real daemon.
-        let _ = deleted.await;
+        let deleted = deleted.await;
+        if !(answers && forgets) {
+            deleted?;
+        }
     }
+    sim.with_world(|world| world.remove_bundle(&id));
+    Ok(())
 }
 
 pub(super) async fn get(sim: Sim, ctx: Context, id: String) -> Result<TaskInfo, Error> {
