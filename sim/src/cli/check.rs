@@ -1,5 +1,6 @@
 //! `shakedown check`
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -51,7 +52,7 @@ pub struct Args {
     delays: u32,
     /// How many threads [default: as many as there are cores]. The result is the same for any number.
     #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
+    jobs: Option<NonZeroUsize>,
     /// Only the i-th of n parts. The parts are disjoint, and all of them are the whole.
     #[arg(long, value_name = "I/N", value_parser = shard, default_value = "1/1",
           hide_default_value = true)]

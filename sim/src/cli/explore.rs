@@ -6,6 +6,7 @@
 )]
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub struct Args {
     profile: Vec<String>,
     /// How many runs for each version [default: 20000, or as many as there is --time for].
     #[arg(long, value_name = "N")]
-    runs: Option<u64>,
+    runs: Option<NonZeroU64>,
     /// How long to search each version, as `30s` or `10m`.
     #[arg(long, value_parser = search::time)]
     time: Option<Duration>,
@@ -60,7 +61,7 @@ pub struct Args {
     seed: Option<u64>,
     /// How many threads [default: as many as there are cores]. The result is the same for any number.
     #[arg(long, value_name = "N")]
-    jobs: Option<usize>,
+    jobs: Option<NonZeroUsize>,
     /// How many faults a run may have, crashes among them.
     #[arg(long, value_name = "N", default_value_t = 2)]
     faults: u32,
@@ -82,7 +83,7 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
     let seed = args.seed.unwrap_or_else(fresh_seed);
     let jobs = search::jobs(args.jobs);
     let bound = Bound { faults: args.faults, delays: args.delays };
-    let runs = args.runs.or(args.time.is_none().then_some(RUNS));
+    let runs = args.runs.map(NonZeroU64::get).or(args.time.is_none().then_some(RUNS));
     output.line(format_args!(
         "seed {seed}, at most {} faults and {} delays a run, {jobs} jobs",
         bound.faults, bound.delays

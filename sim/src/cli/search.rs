@@ -1,6 +1,7 @@
 //! What the commands that search have in common.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -55,8 +56,8 @@ pub fn stop_on_signal() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 /// As many as the machine can run at once.
-pub fn jobs(asked: Option<usize>) -> usize {
-    asked.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from))
+pub fn jobs(asked: Option<NonZeroUsize>) -> usize {
+    asked.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
 }
 
 /// For arguments such as `1m30s`.
