@@ -17,9 +17,21 @@ pub(crate) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = T>,
 ) -> Option<T> {
-    match select(pin!(work), pin!(runtime.sleep(limit))).await {
-        Either::Left((out, _)) => Some(out),
-        Either::Right(_) => None,
+    within_or_later(runtime, limit, pin!(work)).await.ok()
+}
+
+/// As [`within`], but work that takes longer comes back, and can go on.
+///
+/// # Errors
+/// The work that is still under way.
+pub(crate) async fn within_or_later<F: Future + Unpin>(
+    runtime: &impl Runtime,
+    limit: Duration,
+    work: F,
+) -> Result<F::Output, F> {
+    match select(work, pin!(runtime.sleep(limit))).await {
+        Either::Left((out, _)) => Ok(out),
+        Either::Right((_, work)) => Err(work),
     }
 }
 
@@ -28,12 +40,14 @@ pub(crate) async fn within<T>(
 pub struct Bounded<P: Ports> {
     ports: P,
     fs: BoundedFs<P>,
+    patient_fs: BoundedFs<P>,
 }
 
 impl<P: Ports> Bounded<P> {
     pub fn new(ports: P, quirks: Quirks) -> Self {
         let limit = (!quirks.has(Quirk::DiskUnbounded)).then_some(DISK_TIMEOUT);
-        Bounded { fs: BoundedFs { ports: ports.clone(), limit }, ports }
+        let fs = |limit| BoundedFs { ports: ports.clone(), limit };
+        Bounded { fs: fs(limit), patient_fs: fs(None), ports }
     }
 }
 
@@ -56,6 +70,10 @@ impl<P: Ports> Ports for Bounded<P> {
 
     fn fs(&self) -> &BoundedFs<P> {
         &self.fs
+    }
+
+    fn patient_fs(&self) -> &BoundedFs<P> {
+        &self.patient_fs
     }
 
     fn containerd(&self) -> &P::Containerd {

@@ -10,6 +10,8 @@ pub const DEFER_TIMEOUT: Duration = Duration::from_secs(60);
 pub const HANDLE_EVENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Budget of taking up one container or sandbox (spec section 0.4, `loadContainerTimeout`).
 pub const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much longer a change that the disk did not make in time may come, and still be put right.
+pub const LATE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Limit of a call whose client set none, without [`Quirk::CallsUnbounded`](crate::quirks::Quirk).
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(100);
 /// Pauses between two attempts at what has to succeed in the end: the first, and the longest.
@@ -20,6 +22,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub fn pauses() -> impl Iterator<Item = Duration> {
     iter::successors(Some(FIRST_PAUSE), |pause| Some((*pause * 2).min(LONGEST_PAUSE)))
 }
+/// How long a recovery asks again for what it cannot learn of one container or sandbox, without
+/// [`Quirk::RecoveryGivesUpOnContainers`](crate::quirks::Quirk).
+pub const RECOVERY_PATIENCE: Duration = Duration::from_secs(45);
 /// How long one step may wait for the disk, without [`Quirk::DiskUnbounded`](crate::quirks::Quirk).
 pub const DISK_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the deletion of a task waits for its output to be logged, without

@@ -164,7 +164,7 @@ impl<P: Ports> Service<P> {
             process_label: String::new(),
         };
 
-        let io = ContainerIo::create(&self.ports, &id, &volatile_dir, tty, stdin)
+        let io = ContainerIo::create(&self.ports, self.quirks, &id, &volatile_dir, tty, stdin)
             .await
             .map_err(|e| e.wrap("failed to create container io"))?;
         let io = Rc::new(io);

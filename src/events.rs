@@ -21,6 +21,8 @@ impl<P: Ports> Service<P> {
         sandbox_id: &str,
         kind: EventKind,
     ) {
+        let limited = self.own_context_below(ctx);
+        let ctx = &limited;
         let sandbox_state = match self.sandbox_state(ctx, sandbox_id).await {
             Ok(state) => Some(state),
             Err(error) if self.quirks.has(Quirk::EventNeedsSandbox) => {

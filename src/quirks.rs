@@ -261,6 +261,12 @@ quirks! {
         shown: "start/the-sandbox-is-not-ready",
         what: "a start that fails before the task's creation keeps the container's pipes",
     },
+    IoClosedAtFailedStart {
+        id: "io-closed-at-failed-start", part: Service, since: None, fixed: [],
+        known: "spec section 2.5", breaks: ["I16"],
+        shown: "start/a-start-fails-whose-process-has-printed",
+        what: "when the task's start fails its pipes are closed, whatever the process has written",
+    },
     FailureStatusNotRetried {
         id: "failure-status-not-retried", part: Service, since: None, fixed: [],
         known: "spec section 1.3", breaks: ["I4", "I7"],

@@ -3,12 +3,14 @@
 use std::rc::Rc;
 
 use crate::client::{Record, Task, WaitChannel};
-use crate::config::{Config, LOAD_TIMEOUT, UNKNOWN_EXIT_CODE, UNKNOWN_EXIT_REASON, pauses};
+use crate::config::{
+    Config, LOAD_TIMEOUT, RECOVERY_PATIENCE, UNKNOWN_EXIT_CODE, UNKNOWN_EXIT_REASON, pauses,
+};
 use crate::cri::{ContainerState, EventKind, SandboxState};
 use crate::io::{ContainerIo, create_loggers};
 use crate::ports::{
     self, Clock, Containerd, Context, Errno, Error, Fs, IoPaths, Name, Ports, Receiver, Runtime,
-    Sender, TaskInfo, TaskStatus,
+    Sender, Signal, TaskInfo, TaskStatus,
 };
 use crate::quirks::Quirk;
 use crate::quote::quote;
@@ -39,8 +41,8 @@ struct Found<P: Ports> {
     io: Option<Rc<ContainerIo<P>>>,
     /// With [`Quirk::ExitMonitorBeforeStore`] it is under way already.
     watch: Option<Watch<P>>,
-    /// A task that can go once its exit is on record.
-    ended: Option<Task<P>>,
+    /// A task that can go once what became of it is on record, and whether it is active till then.
+    ended: Option<(Task<P>, bool)>,
 }
 
 impl<P: Ports> Service<P> {
@@ -69,12 +71,14 @@ impl<P: Ports> Service<P> {
             (&containers, format!("{root_dir}/containers"), "container"),
             (&containers, format!("{state_dir}/containers"), "volatile container"),
         ] {
-            let removed = self.remove_orphans(records, &base).await;
+            let gives_up = self.quirks.has(Quirk::RecoveryGivesUp);
+            let orphans = async |_: &Context| self.remove_orphans(records, &base).await;
+            let removed = self.asked(&self.patience(&ctx), gives_up, orphans).await;
             let removed = removed
                 .map_err(|e| e.wrap(format!("failed to cleanup orphaned {what} directories")));
             match removed {
                 // What stays is in nobody's way, and the next recovery looks again.
-                Err(error) if !self.quirks.has(Quirk::RecoveryGivesUp) => warn!(%error, "going on"),
+                Err(error) if !gives_up => warn!(%error, "going on"),
                 removed => removed?,
             }
         }
@@ -120,7 +124,7 @@ impl<P: Ports> Service<P> {
         &self,
         ctx: &Context,
         gives_up: bool,
-        ask: impl AsyncFn(&Context) -> Result<T, Error>,
+        mut ask: impl AsyncFnMut(&Context) -> Result<T, Error>,
     ) -> Result<T, Error> {
         if gives_up {
             return ask(ctx).await;
@@ -176,7 +180,7 @@ impl<P: Ports> Service<P> {
 
     async fn recover_sandbox(&self, ctx: &Context, record: Record<P>) -> Result<(), Error> {
         let id = record.id().to_owned();
-        let (sandbox, watch) = match self.load_sandbox(ctx, record).await {
+        let (sandbox, watch, known) = match self.load_sandbox(ctx, record).await {
             Ok(loaded) => loaded,
             Err(error) => {
                 error!(%error, "Failed to load sandbox {}", quote(&id));
@@ -184,13 +188,52 @@ impl<P: Ports> Service<P> {
             }
         };
         self.sandboxes
-            .add(sandbox)
+            .add(sandbox.clone())
             .await
             .map_err(|e| e.wrap(format!("failed to add sandbox {} to store", quote(&id))))?;
         if let Some(Watch { pid, exit }) = watch {
             self.start_sandbox_exit_monitor(Context::background(), &id, pid, exit);
         }
+        if !known && !self.quirks.has(Quirk::RecoveryGivesUpOnContainers) {
+            self.learn_later(sandbox);
+        }
         Ok(())
+    }
+
+    /// Goes on asking what became of a sandbox, until that is known or somebody has stopped it.
+    fn learn_later(&self, sandbox: Sandbox<P>) {
+        let id = sandbox.id().to_owned();
+        self.until_done(&id, async move |service| {
+            let mut status = sandbox.status().await;
+            let removed = service.sandboxes.get(sandbox.id()).await.is_err();
+            if removed || status.state != SandboxState::Unknown {
+                return true;
+            }
+            let ctx = service.load_context(&Context::background());
+            let mut watch = None;
+            let record = &sandbox.record;
+            if service.load_sandbox_status(&ctx, record, &mut status, &mut watch).await.is_err() {
+                return false;
+            }
+            let learnt = sandbox.update(|known| match known.state {
+                SandboxState::Unknown => Ok(status),
+                _ => Err(Error::unknown("somebody else has learnt it meanwhile")),
+            });
+            if learnt.await.is_err() {
+                return true;
+            }
+            match watch {
+                Some(Watch { pid, exit }) => {
+                    let ctx = Context::background();
+                    service.start_sandbox_exit_monitor(ctx, sandbox.id(), pid, exit);
+                }
+                None => {
+                    sandbox.stopped.set();
+                    service.stop_containers_of_dead_pods().await;
+                }
+            }
+            true
+        });
     }
 
     async fn recover_container(&self, ctx: &Context, record: Record<P>) -> Result<(), Error> {
@@ -239,17 +282,18 @@ impl<P: Ports> Service<P> {
         let id = record.id();
         for dir in [self.config.container_root_dir(id), self.config.volatile_container_root_dir(id)]
         {
-            let limited = self.load_context(ctx);
-            let removed = self.asked(&limited, false, async |_| self.ensure_remove_all(&dir).await);
+            let patience = self.patience(ctx);
+            let removed =
+                self.asked(&patience, false, async |_| self.ensure_remove_all(&dir).await);
             if let Err(error) = removed.await {
                 warn!(%error, "failed to remove the directory {}", quote(&dir));
                 return false;
             }
         }
         self.send_container_event(ctx, id, &meta.sandbox_id, EventKind::Deleted).await;
-        let limited = self.load_context(ctx);
+        let patience = self.patience(ctx);
         let deleted =
-            self.asked(&limited, false, async |limited| self.delete_record(limited, record).await);
+            self.asked(&patience, false, async |limited| self.delete_record(limited, record).await);
         if let Err(error) = deleted.await {
             error!(%error, "the record of a removed container stays for now");
             self.delete_record_later(record);
@@ -313,18 +357,23 @@ impl<P: Ports> Service<P> {
         }
     }
 
+    /// The whole budget of what is asked for again.
+    fn patience(&self, ctx: &Context) -> Context {
+        ctx.with_timeout(self.ports.clock().now(), RECOVERY_PATIENCE)
+    }
+
     fn load_context(&self, ctx: &Context) -> Context {
         ctx.with_timeout(self.ports.clock().now(), LOAD_TIMEOUT)
     }
 
-    /// Spec section 8.3. With [`Quirk::ExitMonitorBeforeStore`] the exit is watched for already;
+    /// Spec section 8.3, and whether the sandbox's state is known. With [`Quirk::ExitMonitorBeforeStore`] the exit is watched for already;
     /// else it is to be.
     async fn load_sandbox(
         &self,
-        ctx: &Context,
+        whole: &Context,
         record: Record<P>,
-    ) -> Result<(Sandbox<P>, Option<Watch<P>>), Error> {
-        let (extension, ctx) = self.extension(ctx, &record, SandboxMetadata::EXTENSION).await?;
+    ) -> Result<(Sandbox<P>, Option<Watch<P>>, bool), Error> {
+        let (extension, ctx) = self.extension(whole, &record, SandboxMetadata::EXTENSION).await?;
         let meta = SandboxMetadata::decode(extension.as_bytes()).map_err(|e| {
             e.wrap(format!(
                 "failed to unmarshal metadata extension {}",
@@ -339,7 +388,12 @@ impl<P: Ports> Service<P> {
             state: SandboxState::Unknown,
         };
         let mut watch = None;
-        if let Err(error) = self.load_sandbox_status(&ctx, &record, &mut status, &mut watch).await {
+        let gives_up = self.quirks.has(Quirk::RecoveryGivesUpOnContainers);
+        let asked = if gives_up { ctx } else { self.patience(whole) };
+        let load = async |limited: &Context| {
+            self.load_sandbox_status(limited, &record, &mut status, &mut watch).await
+        };
+        if let Err(error) = self.asked(&asked, gives_up, load).await {
             error!(%error, "Failed to load sandbox status for {}", quote(record.id()));
         }
         if self.quirks.has(Quirk::ExitMonitorBeforeStore)
@@ -347,7 +401,8 @@ impl<P: Ports> Service<P> {
         {
             self.start_sandbox_exit_monitor(Context::background(), record.id(), pid, exit);
         }
-        Ok((Sandbox::new(&self.ports, meta, status, record), watch))
+        let known = status.state != SandboxState::Unknown;
+        Ok((Sandbox::new(&self.ports, meta, status, record), watch, known))
     }
 
     async fn load_sandbox_status(
@@ -367,6 +422,11 @@ impl<P: Ports> Service<P> {
                 status.pid = task.pid();
                 *watch = Some(Watch { pid: task.pid(), exit: task.wait(&Context::background()) });
                 SandboxState::Ready
+            }
+            Some((_, TaskInfo { status: TaskStatus::Unknown, .. }))
+                if !self.quirks.has(Quirk::RecoveryGivesUpOnContainers) =>
+            {
+                return Err(Error::unknown("the task of the sandbox does not tell its state"));
             }
             Some((task, _)) => {
                 gone_is_fine(task.delete_with_kill(ctx).await)?;
@@ -391,7 +451,7 @@ impl<P: Ports> Service<P> {
         })?;
         // 2
         let root = self.config.container_root_dir(&id);
-        let stored = self.stored_status(&ctx, &root).await;
+        let stored = self.stored_status(&self.patience(whole), &root).await;
         if !self.quirks.has(Quirk::RecordDeletedFirst)
             && stored.as_ref().is_err_and(Error::is_not_found)
             && record.task(&ctx, None).await.is_err_and(|error| error.is_not_found())
@@ -412,28 +472,44 @@ impl<P: Ports> Service<P> {
         });
         // 3 to 5
         let mut found = Found { status, io: None, watch: None, ended: None };
-        let loaded = self.load_status(&ctx, &record, &meta, &mut found).await;
+        let gives_up = self.quirks.has(Quirk::RecoveryGivesUpOnContainers);
+        let asked = if gives_up { ctx.clone() } else { self.patience(whole) };
+        let load =
+            async |limited: &Context| self.load_status(limited, &record, &meta, &mut found).await;
+        let loaded = self.asked(&asked, gives_up, load).await;
+        let ctx = self.next_budget(whole, ctx);
         let Found { mut status, io, watch, ended } = found;
         // 6
-        if let Err(error) = loaded {
-            error!(%error, "Failed to load container status for {}", quote(&id));
-            status.unknown = true;
+        match loaded {
+            Ok(true) => {}
+            Ok(false) => status.unknown = true,
+            Err(error) => {
+                error!(%error, "Failed to load container status for {}", quote(&id));
+                status.unknown = true;
+            }
         }
         // 7
         let state = status.state();
         let (ports, quirks) = (&self.ports, self.quirks);
-        let (storage, unwritten) = if quirks.has(Quirk::RecoveryGivesUpOnContainers) {
+        let (storage, unwritten) = if gives_up {
             (StatusStorage::store(ports, quirks, &root, &id, status).await?, None)
         } else {
             StatusStorage::restore(ports, quirks, &root, &id, status).await
         };
         let container = Container::new(&self.ports, meta, storage, state, record, io);
         // As long as the exit is not on record the task keeps it.
-        if unwritten.is_none()
-            && let Some(task) = ended
-            && let Err(error) = gone_is_fine(task.delete_with_kill(&ctx).await)
-        {
-            warn!(%error, "the task of container {} stays for now", quote(&id));
+        if let Some((task, active)) = ended {
+            let deleted = match &unwritten {
+                None => gone_is_fine(task.delete_with_kill(&ctx).await),
+                Some(error) => Err(error.clone()),
+            };
+            if let Err(error) = deleted {
+                warn!(%error, "the task of container {} stays for now", quote(&id));
+                let unknown = |status: Status| Ok(Status { unknown: true, ..status });
+                if active && let Err(error) = container.status.update(unknown).await {
+                    error!(%error, "failed to mark container {} as unknown", quote(&id));
+                }
+            }
         }
         if let Some(error) = unwritten {
             warn!(%error, "the status of container {} is not written back yet", quote(&id));
@@ -442,18 +518,22 @@ impl<P: Ports> Service<P> {
         Ok(Some((container, watch)))
     }
 
-    /// Brings the status that was read from the disk up to what became of the task since.
+    /// Brings the status that was read from the disk up to what became of the task since. False when the
+    /// two do not fit.
     async fn load_status(
         &self,
         ctx: &Context,
         record: &Record<P>,
         meta: &Metadata,
         found: &mut Found<P>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let id = record.id();
         let Found { status, io, watch, ended } = found;
         // 3
         let attach = async |paths: IoPaths| {
+            if let Some(attached) = io.as_ref() {
+                return Ok(attached.clone());
+            }
             let attached = self.attach_io(meta, paths).await?;
             *io = Some(attached.clone());
             Ok(attached)
@@ -461,7 +541,8 @@ impl<P: Ports> Service<P> {
         let found = known_task(ctx, record.task_attaching(ctx, attach).await).await?;
         // 4
         let Some((task, info)) = found else {
-            match status.state() {
+            let state = status.state();
+            match state {
                 ContainerState::Created => *io = Some(self.new_io(meta).await?),
                 ContainerState::Running => {
                     status.finished_at = self.ports.clock().wall();
@@ -472,25 +553,23 @@ impl<P: Ports> Service<P> {
                 }
                 ContainerState::Exited | ContainerState::Unknown => {}
             }
-            return Ok(());
+            if state != ContainerState::Created {
+                self.remove_old_pipes(id).await;
+            }
+            return Ok(true);
         };
         // 5
         let state = status.state();
         let unexpected = |word: &str| {
             let state = quote(state.name());
-            Error::unknown(format!("unexpected container state for {word} task: {state}"))
+            error!("unexpected container state for {word} task: {state}");
+            Ok(false)
         };
         match info.status {
             TaskStatus::Created => {
-                gone_is_fine(task.delete_with_kill(ctx).await)?;
-                if state == ContainerState::Exited && !self.quirks.has(Quirk::ExitDeletedFirst) {
-                    // The rollback of its start was cut off.
-                    return Ok(());
-                }
-                if state != ContainerState::Created {
-                    return Err(unexpected("created"));
-                }
-                if !self.quirks.has(Quirk::CutStartForgotten) {
+                let cut =
+                    state == ContainerState::Created && !self.quirks.has(Quirk::CutStartForgotten);
+                if cut {
                     // Its process may have run: nobody can tell a task that was not started from one
                     // whose start was not recorded any more.
                     let at = self.ports.clock().wall();
@@ -498,7 +577,19 @@ impl<P: Ports> Service<P> {
                         reason: UNKNOWN_EXIT_REASON.into(),
                         ..status.clone().exited(ports::Exit { code: UNKNOWN_EXIT_CODE, at })
                     };
-                    return Ok(());
+                }
+                // EXITED: the rollback of its start was cut off.
+                let ends = cut || state == ContainerState::Exited;
+                if ends && !self.quirks.has(Quirk::ExitDeletedFirst) {
+                    *ended = Some((task, true));
+                    return Ok(true);
+                }
+                gone_is_fine(task.delete_with_kill(ctx).await)?;
+                if cut {
+                    return Ok(true);
+                }
+                if state != ContainerState::Created {
+                    return unexpected("created");
                 }
                 if !self.quirks.has(Quirk::AttachedPipesClosed) {
                     *io = Some(self.new_io(meta).await?);
@@ -506,7 +597,7 @@ impl<P: Ports> Service<P> {
             }
             TaskStatus::Running => {
                 match state {
-                    ContainerState::Exited => return Err(unexpected("running")),
+                    ContainerState::Exited => return unexpected("running"),
                     ContainerState::Running => {}
                     // The daemon died between the task's start and the checkpoint.
                     ContainerState::Created | ContainerState::Unknown => {
@@ -525,7 +616,7 @@ impl<P: Ports> Service<P> {
                 if self.quirks.has(Quirk::ExitDeletedFirst) {
                     gone_is_fine(task.delete_with_kill(ctx).await)?;
                 } else {
-                    *ended = Some(task);
+                    *ended = Some((task, false));
                 }
                 let exit = info.exit.unwrap_or(ports::Exit { code: 0, at: 0 });
                 // What is on record may be the failure of a start, which says more.
@@ -539,21 +630,39 @@ impl<P: Ports> Service<P> {
                 return Err(Error::unknown(format!("unexpected task status {word}")));
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// New pipes for a container that can be started.
     async fn new_io(&self, meta: &Metadata) -> Result<Rc<ContainerIo<P>>, Error> {
+        self.remove_old_pipes(&meta.id).await;
         let dir = self.config.volatile_container_root_dir(&meta.id);
-        if !self.quirks.has(Quirk::OldPipesKept) {
-            let old = ContainerIo::<P>::base(&dir);
-            if let Err(error) = self.ports.fs().remove_tree(&old).await {
-                warn!(%error, "failed to remove the old pipes {}", quote(&old));
-            }
-        }
         let (tty, stdin) = (meta.config.tty, meta.config.stdin);
-        let made = ContainerIo::create(&self.ports, &meta.id, &dir, tty, stdin).await;
+        let made = ContainerIo::create(&self.ports, self.quirks, &meta.id, &dir, tty, stdin).await;
         made.map(Rc::new).map_err(|e| e.wrap("failed to create container io"))
+    }
+
+    /// Removes the pipes that an earlier daemon made for a container that has no task. Each by its own
+    /// name: a removal that is slow must not meet those that are made next.
+    async fn remove_old_pipes(&self, id: &str) {
+        if self.quirks.has(Quirk::OldPipesKept) {
+            return;
+        }
+        let base = ContainerIo::<P>::base(&self.config.volatile_container_root_dir(id));
+        let remove = async |_: &Context| {
+            let entries = match self.ports.fs().read_dir(&base).await {
+                Err(error) if error.is(Errno::ENOENT) => return Ok(()),
+                entries => entries?,
+            };
+            for entry in entries {
+                self.ports.fs().remove_tree(&format!("{base}/{}", entry.name)).await?;
+            }
+            Ok(())
+        };
+        let patience = self.patience(&Context::background());
+        if let Err(error) = self.asked(&patience, false, remove).await {
+            warn!(%error, "failed to remove the old pipes in {}", quote(&base));
+        }
     }
 
     /// The log and the pipes of a task that was there before the daemon.
@@ -564,7 +673,7 @@ impl<P: Ports> Service<P> {
     ) -> Result<Rc<ContainerIo<P>>, Error> {
         let (id, tty) = (&meta.id, meta.config.tty);
         let (out, err) = create_loggers(&self.ports, &self.config, &meta.log_path, tty, id).await?;
-        let io = Rc::new(ContainerIo::take_up(&self.ports, id, paths).await?);
+        let io = Rc::new(ContainerIo::take_up(&self.ports, self.quirks, id, paths).await?);
         io.add_output("log", Some(out), err).await;
         io.pipe();
         Ok(io)

@@ -102,7 +102,17 @@ impl<P: Ports> Service<P> {
             None => self.delete_container_task(&ctx, container).await,
         };
         match deleted {
-            Ok(()) => left.task = false,
+            Ok(()) => {
+                left.task = false;
+                // Who found it gone has left them alone.
+                if let Some(io) = &container.io
+                    && !io.is_closed()
+                    && !self.quirks.has(Quirk::RollbackDeleteNotRetried)
+                {
+                    io.cancel();
+                    io.close().await;
+                }
+            }
             Err(error) => {
                 error!(%error, "Failed to delete containerd task {}", quote(container.id()));
             }

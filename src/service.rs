@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::bounded::Bounded;
-use crate::config::{CALL_TIMEOUT, Config, DEFER_TIMEOUT};
+use crate::config::{CALL_TIMEOUT, Config, DEFER_TIMEOUT, HANDLE_EVENT_TIMEOUT};
 use crate::cri::{
     ContainerConfig, ContainerFilter, ContainerStatus, ContainerSummary, EventStream, LocalFuture,
     Peek, RuntimeService, Sandbox,
@@ -95,9 +95,14 @@ impl<P: Ports> Service<P> {
     /// The context of what the service looks up or does on nobody's behalf. It has no end with
     /// [`Quirk::CallsUnbounded`].
     pub(crate) fn own_context(&self) -> Context {
+        self.own_context_below(&Context::background())
+    }
+
+    /// The same, where the client's patience counts too.
+    pub(crate) fn own_context_below(&self, ctx: &Context) -> Context {
         match self.quirks.has(Quirk::CallsUnbounded) {
-            true => Context::background(),
-            false => self.defer_context(),
+            true => ctx.clone(),
+            false => ctx.with_timeout(self.ports.clock().now(), HANDLE_EVENT_TIMEOUT),
         }
     }
 

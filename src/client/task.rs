@@ -46,7 +46,8 @@ impl<P: Ports> Task<P> {
     }
 
     /// Starts the process and learns its pid. On failure the IO is cancelled and closed at once
-    /// (spec section 2.5).
+    /// (spec section 2.5); without [`Quirk::IoClosedAtFailedStart`] the deletion does that, as the
+    /// process may have run and said something.
     ///
     /// # Errors
     /// What the task service answers.
@@ -57,7 +58,9 @@ impl<P: Ports> Task<P> {
                 Ok(())
             }
             Err(error) => {
-                if let Some(io) = &self.io {
+                if let Some(io) = &self.io
+                    && self.quirks.has(Quirk::IoClosedAtFailedStart)
+                {
                     io.cancel();
                     io.close().await;
                 }

@@ -18,9 +18,12 @@ use std::rc::Rc;
 use tracing::{debug, error};
 
 use self::writers::WriterGroup;
+use crate::config::pauses;
 use crate::ports::{
-    CancelToken, Clock, Context, Error, FifoEnd, Fs, IoPaths, Name, Ports, Runtime, Signal,
+    CancelToken, Clock, Context, Errno, Error, FifoEnd, Fs, FsError, IoPaths, Name, Ports, Runtime,
+    Signal,
 };
+use crate::quirks::{Quirk, Quirks};
 use crate::quote::quote;
 
 pub use self::logger::create_loggers;
@@ -92,16 +95,45 @@ impl<P: Ports> Stream<P> {
     }
 }
 
-/// The IO of one container: its pipes and what is attached to them.
-pub struct ContainerIo<P: Ports> {
-    id: String,
-    ports: P,
+/// Where the pipes of a container are.
+#[derive(Clone)]
+struct PipeFiles {
     paths: IoPaths,
     /// The directory that holds the pipes and nothing else.
     dir: String,
     /// The pipes were there before this daemon.
     attached: bool,
+}
+
+impl PipeFiles {
+    async fn remove(&self, fs: &impl Fs) -> Result<(), FsError> {
+        if !self.attached {
+            return fs.remove_tree(&self.dir).await;
+        }
+        let mut removed = Ok(());
+        for path in [&self.paths.stdin, &self.paths.stdout, &self.paths.stderr] {
+            if !path.is_empty()
+                && let Err(error) = fs.remove_file(path).await
+                && !error.is(Errno::ENOENT)
+            {
+                removed = Err(error);
+            }
+        }
+        // Somebody else's pipes may share the directory.
+        let _ = fs.remove_dir(&self.dir).await;
+        removed
+    }
+}
+
+/// The IO of one container: its pipes and what is attached to them.
+pub struct ContainerIo<P: Ports> {
+    id: String,
+    ports: P,
+    quirks: Quirks,
+    files: PipeFiles,
     cancel: CancelToken,
+    /// The pipes were closed and removed, or will be.
+    closed: Cell<bool>,
     stdin: Option<Pipe<P>>,
     stdout: Rc<Stream<P>>,
     stderr: Rc<Stream<P>>,
@@ -120,6 +152,7 @@ impl<P: Ports> ContainerIo<P> {
     /// made on disk stays.
     pub async fn create(
         ports: &P,
+        quirks: Quirks,
         id: &str,
         volatile_root: &str,
         tty: bool,
@@ -135,7 +168,7 @@ impl<P: Ports> ContainerIo<P> {
             stdout: path("-stdout"),
             stderr: path("-stderr"),
         };
-        Self::open(ports, id, dir, paths, false).await
+        Self::open(ports, quirks, id, PipeFiles { paths, dir, attached: false }).await
     }
 
     /// Takes up the pipes of a task that was there before this daemon. One that is missing is made
@@ -143,21 +176,20 @@ impl<P: Ports> ContainerIo<P> {
     ///
     /// # Errors
     /// As [`ContainerIo::create`].
-    pub async fn take_up(ports: &P, id: &str, paths: IoPaths) -> Result<Self, Error> {
+    pub async fn take_up(
+        ports: &P,
+        quirks: Quirks,
+        id: &str,
+        paths: IoPaths,
+    ) -> Result<Self, Error> {
         let dir = paths.stdout.rsplit_once('/').map_or("", |(dir, _)| dir).to_owned();
-        Self::open(ports, id, dir, paths, true).await
+        Self::open(ports, quirks, id, PipeFiles { paths, dir, attached: true }).await
     }
 
-    async fn open(
-        ports: &P,
-        id: &str,
-        dir: String,
-        paths: IoPaths,
-        attached: bool,
-    ) -> Result<Self, Error> {
+    async fn open(ports: &P, quirks: Quirks, id: &str, files: PipeFiles) -> Result<Self, Error> {
         let (ctx, cancel) = Context::background().with_cancel();
         let mut opened = Vec::with_capacity(3);
-        match Self::open_pipes(ports, &ctx, &paths, &mut opened).await {
+        match Self::open_pipes(ports, &ctx, &files.paths, &mut opened).await {
             Ok(()) => {}
             Err(error) => {
                 for pipe in &opened {
@@ -173,10 +205,10 @@ impl<P: Ports> ContainerIo<P> {
         Ok(ContainerIo {
             id: id.to_owned(),
             ports: ports.clone(),
-            paths,
-            dir,
-            attached,
+            quirks,
+            files,
             cancel,
+            closed: Cell::new(false),
             stdin: opened.pop(),
             stdout,
             stderr,
@@ -216,7 +248,7 @@ impl<P: Ports> ContainerIo<P> {
 
     /// What the task service is told.
     pub fn paths(&self) -> IoPaths {
-        self.paths.clone()
+        self.files.paths.clone()
     }
 
     /// Attaches writers under a name. Returns those that had the name before; they are not closed, but
@@ -246,7 +278,7 @@ impl<P: Ports> ContainerIo<P> {
     /// Starts the pumps. With a terminal there is only one stream.
     pub fn pipe(&self) {
         self.spawn_pump("pump-stdout", &self.stdout);
-        if !self.paths.terminal {
+        if !self.files.paths.terminal {
             self.spawn_pump("pump-stderr", &self.stderr);
         }
     }
@@ -278,17 +310,30 @@ impl<P: Ports> ContainerIo<P> {
         }
         self.stdout.pipe.close().await;
         self.stderr.pipe.close().await;
-        let fs = self.ports.fs();
-        if self.attached {
-            for path in [&self.paths.stdin, &self.paths.stdout, &self.paths.stderr] {
-                if !path.is_empty() {
-                    // Best effort: somebody else's pipes may share the directory.
-                    let _ = fs.remove_file(path).await;
+        self.closed.set(true);
+        let removed = self.files.remove(self.ports.fs()).await;
+        if let Err(error) = removed {
+            debug!(container = self.id, %error, "failed to remove a container's pipes");
+            if !self.quirks.has(Quirk::CleanUpNotRetried) {
+                self.remove_later();
+            }
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Removes the pipes in the background, however long it takes.
+    fn remove_later(&self) {
+        let (ports, files) = (self.ports.clone(), self.files.clone());
+        self.ports.runtime().spawn(Name::new("cleanup", &self.id), async move {
+            for pause in pauses() {
+                ports.runtime().sleep(pause).await;
+                if files.remove(ports.fs()).await.is_ok() {
+                    return;
                 }
             }
-            let _ = fs.remove_dir(&self.dir).await;
-        } else if let Err(error) = fs.remove_tree(&self.dir).await {
-            debug!(container = self.id, %error, "failed to remove a container's pipes");
-        }
+        });
     }
 }

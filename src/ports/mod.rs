@@ -36,6 +36,12 @@ pub trait Ports: Clone + 'static {
     fn runtime(&self) -> &Self::Runtime;
     fn clock(&self) -> &Self::Clock;
     fn fs(&self) -> &Self::Fs;
+
+    /// The same files, for calls that may take as long as they take.
+    fn patient_fs(&self) -> &Self::Fs {
+        self.fs()
+    }
+
     fn containerd(&self) -> &Self::Containerd;
     fn nri(&self) -> &Self::Nri;
     fn events(&self) -> &Self::Events;

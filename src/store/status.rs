@@ -1,21 +1,27 @@
 //! A container's status: its encoding, and its storage in memory and on disk (spec sections 3.1
 //! and 4.1).
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::Serialize;
 
 use super::json::{self, Object, is_empty};
-use crate::config::{OOM_REASON, START_FAILURE_EXIT_CODE};
-use crate::cri::ContainerState;
+use crate::bounded::{within, within_or_later};
+use crate::config::{DISK_TIMEOUT, LATE_TIMEOUT, OOM_REASON, START_FAILURE_EXIT_CODE, pauses};
+use crate::cri::{ContainerState, LocalFuture};
 use crate::ports::{
     Code, Errno, Error, Exit, Fs, FsError, Lock, Name, Ports, ReadGuard, Runtime, WriteGuard,
 };
 use crate::quirks::{Quirk, Quirks};
 use crate::quote::quote;
+use tracing::warn;
 
 const VERSION: &str = "v1";
+
+/// How often it is tried to put a late change right. The directory may be gone with its container.
+const CORRECTIONS_MAX: usize = 6;
 
 /// Resource limits of a container, as the CRI names them. On disk every field that is zero is left
 /// out.
@@ -380,8 +386,9 @@ impl<P: Ports> StatusStorage<P> {
         id: &str,
         status: Status,
     ) -> Result<Self, Error> {
-        checkpoint(ports, quirks, root, &status).await?;
-        Ok(Self::unwritten(ports, quirks, root, id, status))
+        let storage = Self::unwritten(ports, quirks, root, id, status.clone());
+        storage.write(&status).await?;
+        Ok(storage)
     }
 
     fn unwritten(ports: &P, quirks: Quirks, root: &str, id: &str, status: Status) -> Self {
@@ -399,8 +406,58 @@ impl<P: Ports> StatusStorage<P> {
         id: &str,
         status: Status,
     ) -> (Self, Option<Error>) {
-        let written = checkpoint(ports, quirks, root, &status).await;
-        (Self::unwritten(ports, quirks, root, id, status), written.err())
+        let storage = Self::unwritten(ports, quirks, root, id, status.clone());
+        let written = storage.write(&status).await;
+        (storage, written.err())
+    }
+
+    /// Replaces the file.
+    async fn write(&self, status: &Status) -> Result<(), Error> {
+        let (ports, quirks, root) = (self.ports.clone(), self.quirks, self.root.clone());
+        let content = status.encode();
+        let write =
+            async move |late: &Cell<bool>| checkpoint(&ports, quirks, &root, &content, late).await;
+        let slow = || format!("failed to checkpoint status to {}", quote(&status_path(&self.root)));
+        self.done_or_corrected(write, slow).await
+    }
+
+    /// Changes the file, within [`DISK_TIMEOUT`] if anything limits that. A change that takes longer is
+    /// told so, and may still come: as it may undo what came later, what holds by then is written behind it.
+    async fn done_or_corrected(
+        &self,
+        change: impl AsyncFnOnce(&Cell<bool>) -> Result<(), Error> + 'static,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        let is_late = Rc::new(Cell::new(false));
+        if self.quirks.has(Quirk::DiskUnbounded) {
+            return change(&is_late).await;
+        }
+        let told = is_late.clone();
+        let change = async move { change(&told).await };
+        let runtime = self.ports.runtime();
+        let late = match within_or_later(runtime, DISK_TIMEOUT, Box::pin(change)).await {
+            Ok(changed) => return changed,
+            Err(late) => late,
+        };
+        is_late.set(true);
+        let storage = self.clone();
+        let correct: LocalFuture<()> = Box::pin(async move {
+            // Whether it ends or not, it may have had its effect.
+            let _ = within(storage.ports.runtime(), LATE_TIMEOUT, late).await;
+            for pause in pauses().take(CORRECTIONS_MAX) {
+                let turn = storage.turn.write().await;
+                let status = storage.lock.read().await.with(Status::clone);
+                match storage.write(&status).await {
+                    Ok(()) => return,
+                    Err(error) => warn!(%error, "a late change may have outlived a later one"),
+                }
+                drop(turn);
+                storage.ports.runtime().sleep(pause).await;
+            }
+        });
+        let id = self.root.rsplit('/').next().unwrap_or_default();
+        runtime.spawn(Name::new("late-change", id), correct);
+        Err(Error::unknown(format!("{}: context deadline exceeded", what())))
     }
 
     /// Reads the file, which [`StatusStorage::parse`] understands.
@@ -464,14 +521,14 @@ impl<P: Ports> StatusStorage<P> {
         if self.quirks.has(Quirk::StatusWaitsForCheckpoint) {
             let guard = self.lock.write().await;
             let new = change(guard.with(Status::clone)).await?;
-            checkpoint(&self.ports, self.quirks, &self.root, &new).await?;
+            self.write(&new).await?;
             guard.with_mut(|status| *status = new);
             return Ok(());
         }
         let _turn = self.turn.write().await;
         let old = self.lock.read().await.with(Status::clone);
         let new = change(old).await?;
-        checkpoint(&self.ports, self.quirks, &self.root, &new).await?;
+        self.write(&new).await?;
         self.take_over(new).await;
         Ok(())
     }
@@ -492,7 +549,7 @@ impl<P: Ports> StatusStorage<P> {
             // It is on the disk: a write that fails must not make it unknown.
             return Ok(());
         }
-        let written = checkpoint(&self.ports, self.quirks, &self.root, &new).await;
+        let written = self.write(&new).await;
         self.take_over(Status { unknown: new.unknown || written.is_err(), ..new }).await;
         written
     }
@@ -511,13 +568,17 @@ impl<P: Ports> StatusStorage<P> {
     /// # Errors
     /// Those of the rename and of the removal.
     pub async fn delete(&self) -> Result<(), Error> {
-        let gone_is_fine = |result: Result<(), FsError>| match result {
-            Err(error) if !error.is(Errno::ENOENT) => Err(Error::from(error)),
-            _ => Ok(()),
+        let (ports, root) = (self.ports.clone(), self.root.clone());
+        let delete = async move |_: &Cell<bool>| {
+            let gone_is_fine = |result: Result<(), FsError>| match result {
+                Err(error) if !error.is(Errno::ENOENT) => Err(Error::from(error)),
+                _ => Ok(()),
+            };
+            let aside = [&*root, ".del-status"].concat();
+            gone_is_fine(ports.patient_fs().rename(&status_path(&root), &aside).await)?;
+            gone_is_fine(ports.patient_fs().remove_file(&aside).await)
         };
-        let aside = [&*self.root, ".del-status"].concat();
-        gone_is_fine(self.ports.fs().rename(&status_path(&self.root), &aside).await)?;
-        gone_is_fine(self.ports.fs().remove_file(&aside).await)
+        self.done_or_corrected(delete, || "failed to delete the status".to_owned()).await
     }
 
     /// Sets the file aside that says what is not so any more, while the truth cannot be written. A daemon
@@ -525,10 +586,13 @@ impl<P: Ports> StatusStorage<P> {
     ///
     /// # Errors
     /// Those of the rename and of the sync of the directory.
-    pub async fn disown(&self) -> Result<(), FsError> {
-        let fs = self.ports.fs();
-        fs.rename(&status_path(&self.root), &stale_path(&self.root)).await?;
-        fs.sync_dir(&self.root).await
+    pub async fn disown(&self) -> Result<(), Error> {
+        let (ports, root) = (self.ports.clone(), self.root.clone());
+        let set_aside = async move |_: &Cell<bool>| {
+            ports.patient_fs().rename(&status_path(&root), &stale_path(&root)).await?;
+            Ok(ports.patient_fs().sync_dir(&root).await?)
+        };
+        self.done_or_corrected(set_aside, || "failed to set the status aside".to_owned()).await
     }
 
     /// Removes what [`StatusStorage::disown`] set aside.
@@ -605,26 +669,35 @@ async fn checkpoint<P: Ports>(
     ports: &P,
     quirks: Quirks,
     root: &str,
-    status: &Status,
+    content: &[u8],
+    is_late: &Cell<bool>,
 ) -> Result<(), Error> {
-    let path = status_path(root);
-    let content = status.encode();
+    let fs = ports.patient_fs();
     let write = async {
-        replace_file(ports.fs(), root, "status", &content).await?;
+        replace_file(fs, root, "status", content, is_late).await?;
         if !quirks.has(Quirk::CheckpointDirectoryNotSynced) {
-            ports.fs().sync_dir(root).await?;
+            fs.sync_dir(root).await?;
         }
         Ok::<(), Error>(())
     };
     let written: Result<(), Error> = write.await;
     written.map_err(|error| {
-        error.wrap(format_args!("failed to checkpoint status to {}", quote(&path)))
+        let path = quote(&status_path(root));
+        error.wrap(format_args!("failed to checkpoint status to {path}"))
     })
 }
 
 /// Replaces `parent/name` atomically by a file of mode 0600. The temporary file stays behind on
 /// every error. The directory is not synced: until it is, a power failure may bring the old content back.
-async fn replace_file<F: Fs>(fs: &F, parent: &str, name: &str, data: &[u8]) -> Result<(), Error> {
+///
+/// The file stays as it is when it has become late for that meanwhile.
+async fn replace_file<F: Fs>(
+    fs: &F,
+    parent: &str,
+    name: &str,
+    data: &[u8],
+    is_late: &Cell<bool>,
+) -> Result<(), Error> {
     let (file, temp) = fs.create_temp(parent, &[".tmp-", name].concat()).await?;
     if let Err(error) = fill(fs, &file, &temp, data).await {
         // The first error is the one to tell.
@@ -632,6 +705,10 @@ async fn replace_file<F: Fs>(fs: &F, parent: &str, name: &str, data: &[u8]) -> R
         return Err(error);
     }
     fs.close(file).await?;
+    if is_late.get() {
+        fs.remove_file(&temp).await?;
+        return Err(Error::unknown("it is too late for that"));
+    }
     fs.rename(&temp, &[parent, "/", name].concat()).await?;
     Ok(())
 }

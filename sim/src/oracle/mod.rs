@@ -228,6 +228,8 @@ impl Fault {
             // A drive that keeps nothing of what it was told to keep, a shim that does not learn of the end
             // of its own process: no software can make up for that. Reports do get lost.
             Fault::Lost => op != Op::Publish,
+            // What is there is found.
+            Fault::Error { cause: Cause::Class(Code::NotFound), .. } if op.looks_up() => true,
             // What was reported as failed, or was killed, is not done after all; only a request to a shim is
             // on its way beyond the answer. A shim takes no creation up after it answered the deletion, and a
             // plugin nothing after what was sent behind it.

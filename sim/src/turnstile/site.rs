@@ -234,6 +234,41 @@ impl Op {
             && !matches!(self, Op::BundleCreate | Op::MetricsRegister | Op::ShimConnect)
     }
 
+    /// Whether the call is about a record, a snapshot or a task that its caller knows to be there.
+    pub(crate) const fn looks_up(self) -> bool {
+        use Op::{
+            RecordDelete, RecordInfo, RecordUpdate, RuntimeDelete, RuntimeKill, RuntimeStart,
+            RuntimeUpdate, ShimDelete, ShimKill, ShimPid, ShimStart, ShimState, ShimUpdate,
+            ShimWait, SnapshotMounts, SnapshotRemove, TaskDelete, TaskGet, TaskKill, TaskStart,
+            TaskUpdate, TaskWait,
+        };
+        matches!(
+            self,
+            RecordInfo
+                | RecordUpdate
+                | RecordDelete
+                | SnapshotMounts
+                | SnapshotRemove
+                | TaskGet
+                | TaskStart
+                | TaskKill
+                | TaskUpdate
+                | TaskWait
+                | TaskDelete
+                | ShimStart
+                | ShimState
+                | ShimPid
+                | ShimKill
+                | ShimUpdate
+                | ShimWait
+                | ShimDelete
+                | RuntimeStart
+                | RuntimeKill
+                | RuntimeUpdate
+                | RuntimeDelete
+        )
+    }
+
     /// Whether the call gives its caller something that is open.
     pub(crate) const fn opens(self) -> bool {
         matches!(self, Op::FsOpen | Op::FsCreateTemp | Op::PipeOpen)

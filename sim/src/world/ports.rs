@@ -141,8 +141,23 @@ struct Opening {
 #[derive(Clone, Copy)]
 enum Opened {
     NotYet,
-    As(Fd),
+    As(Descriptor),
     NobodyWaits,
+}
+
+#[derive(Clone, Copy)]
+enum Descriptor {
+    File(Fd),
+    Fifo(FifoId),
+}
+
+impl Descriptor {
+    fn close(self, world: &mut World) {
+        match self {
+            Descriptor::File(fd) => drop(world.fs.close(fd)),
+            Descriptor::Fifo(id) => world.fs.fifo_close(id),
+        }
+    }
 }
 
 impl Opening {
@@ -151,11 +166,11 @@ impl Opening {
     }
 
     /// What the effect does with the descriptor that it opened.
-    fn keep(state: &Cell<Opened>, world: &mut World, fd: Fd) {
+    fn keep(state: &Cell<Opened>, world: &mut World, descriptor: Descriptor) {
         if let Opened::NobodyWaits = state.get() {
-            drop(world.fs.close(fd));
+            descriptor.close(world);
         } else {
-            state.set(Opened::As(fd));
+            state.set(Opened::As(descriptor));
         }
     }
 
@@ -166,8 +181,8 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        if let Opened::As(fd) = self.state.replace(Opened::NobodyWaits) {
-            self.sim.with_world(|world| drop(world.fs.close(fd)));
+        if let Opened::As(descriptor) = self.state.replace(Opened::NobodyWaits) {
+            self.sim.with_world(|world| descriptor.close(world));
         }
     }
 }
@@ -266,7 +281,7 @@ impl Fs for SimFs {
         let state = opening.state.clone();
         let made = self.file(Op::FsCreateTemp, &wanted, move |world, _| {
             let made = world.fs.create_temp(boot, &dir, &start)?;
-            Opening::keep(&state, world, made.0);
+            Opening::keep(&state, world, Descriptor::File(made.0));
             Ok(made)
         });
         let made = made.await.map_err(|mut error| {
@@ -289,7 +304,7 @@ impl Fs for SimFs {
         let state = opening.state.clone();
         let opened = self.file(Op::FsOpen, path, move |world, path| {
             let fd = world.fs.open_append(boot, path, mode)?;
-            Opening::keep(&state, world, fd);
+            Opening::keep(&state, world, Descriptor::File(fd));
             Ok(fd)
         });
         let fd: Fd = opened.await?;
@@ -394,9 +409,15 @@ impl Fs for SimFs {
 
     async fn open_fifo(&self, ctx: &Context, path: &str, end: FifoEnd) -> Result<SimFifo, FsError> {
         let boot = self.boot;
-        let opened =
-            self.file(Op::PipeOpen, path, move |world, path| world.fs.open_fifo(boot, path, end));
+        let opening = Opening::new(&self.sim);
+        let state = opening.state.clone();
+        let opened = self.file(Op::PipeOpen, path, move |world, path| {
+            let id = world.fs.open_fifo(boot, path, end)?;
+            Opening::keep(&state, world, Descriptor::Fifo(id));
+            Ok(id)
+        });
         let id: FifoId = opened.await?;
+        opening.taken();
         Ok(SimFifo { id, path: Rc::from(path), subject: self.subject(path), ctx: ctx.clone() })
     }
 

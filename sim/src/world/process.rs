@@ -195,6 +195,10 @@ impl World {
     /// The process dies of a signal. What would have ended it later does not any more.
     fn kill_process(&mut self, pid: u32, signal: u32, cause: ExitCause) {
         let Some(process) = self.processes.get_mut(&pid) else { return };
+        if matches!(process.dying, Some(Occurrence::Exit { cause: ExitCause::Oom, .. })) {
+            // Whom the kernel kills is not killed again.
+            return;
+        }
         let code = SIGNAL_EXIT_BASE + i32::try_from(signal).unwrap_or(0);
         let exit = Occurrence::Exit { pid, code, cause };
         let actor = process.actor;
