@@ -295,6 +295,7 @@ pub fn occurrence(occurrence: &Occurrence) -> String {
         }
         Happening::Oom { container } => format!("the process of {container} runs out of memory"),
         Happening::RotateLog { container } => format!("the log of {container} is rotated"),
+        Happening::ShimExit { sandbox } => format!("the shim of {sandbox} is killed"),
     }
 }
 

@@ -764,14 +764,15 @@ fn occurrence_plan(
     ids: &BTreeMap<&str, String>,
 ) -> Result<OccurrencePlan, RunError> {
     let id_of = |name: &str| ids.get(name).cloned().unwrap_or_default();
+    let sandbox_id = |name: &str| {
+        let sandbox = sandboxes.iter().find(|sandbox| sandbox.name == *name);
+        sandbox.map(|sandbox| sandbox.id.clone()).unwrap_or_default()
+    };
     let (role, op, name, placed) = match &occurrence.what {
         Happening::Exit { of, code } => {
             let (name, id) = match of {
                 Victim::Container(name) => (name, id_of(name)),
-                Victim::Sandbox(name) => {
-                    let sandbox = sandboxes.iter().find(|sandbox| sandbox.name == *name);
-                    (name, sandbox.map(|sandbox| sandbox.id.clone()).unwrap_or_default())
-                }
+                Victim::Sandbox(name) => (name, sandbox_id(name)),
             };
             ("process", Op::Exit, name, Placed::Exit { id, code: *code })
         }
@@ -782,6 +783,9 @@ fn occurrence_plan(
             let plan = containers.iter().find(|c| *c.name.text() == **container);
             let path = plan.and_then(|plan| plan.log_path.clone()).unwrap_or_default();
             ("rotation", Op::Rotate, container, Placed::RotateLog { path })
+        }
+        Happening::ShimExit { sandbox } => {
+            ("shim", Op::Exit, sandbox, Placed::ShimExit { sandbox: sandbox_id(sandbox) })
         }
     };
     let (at, when) = when_of(&occurrence.when, &occurrence.span)?;

@@ -411,6 +411,8 @@ pub enum Happening {
     Oom { container: String },
     /// The container's log is renamed to one with `.1` behind its name, as before it is opened anew.
     RotateLog { container: String },
+    /// A pod's shim is killed.
+    ShimExit { sandbox: String },
 }
 
 /// `container = "web"`: its process; `sandbox = "pod"`: its pause process.

@@ -409,6 +409,7 @@ fn occurrence(out: &mut Writer, occurrence: &Occurrence) {
         Happening::Oom { container } | Happening::RotateLog { container } => {
             out.string("container", container);
         }
+        Happening::ShimExit { sandbox } => out.string("sandbox", sandbox),
     }
     if occurrence.when != When::At(Duration::ZERO) {
         when(out, &occurrence.when, "at", "when");

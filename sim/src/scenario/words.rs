@@ -130,10 +130,11 @@ pub(super) enum HappeningWord {
     Exit,
     Oom,
     RotateLog,
+    ShimExit,
 }
 words! { HappeningWord, "occurrence":
     "exit" => HappeningWord::Exit, "oom" => HappeningWord::Oom,
-    "rotate-log" => HappeningWord::RotateLog,
+    "rotate-log" => HappeningWord::RotateLog, "shim-exit" => HappeningWord::ShimExit,
 }
 
 impl Happening {
@@ -142,6 +143,7 @@ impl Happening {
             Happening::Exit { .. } => HappeningWord::Exit,
             Happening::Oom { .. } => HappeningWord::Oom,
             Happening::RotateLog { .. } => HappeningWord::RotateLog,
+            Happening::ShimExit { .. } => HappeningWord::ShimExit,
         }
     }
 }

@@ -79,6 +79,8 @@ pub enum Placed {
     Oom { id: String },
     /// A log is renamed to one with `.1` behind its name.
     RotateLog { path: String },
+    /// The shim of this sandbox's pod is killed.
+    ShimExit { sandbox: String },
 }
 
 /// What effects bring about beyond the state: collected by the turnstile after each of them.

@@ -147,6 +147,17 @@ impl World {
         process.terminal = terminal;
     }
 
+    /// Nothing of the output is copied any more.
+    pub(super) fn close_output(&mut self, pid: u32) {
+        let Some(process) = self.processes.get_mut(&pid) else { return };
+        let pipes = [process.stdout.take(), process.stderr.take()];
+        let copies = std::mem::take(&mut process.copies);
+        for fifo in pipes.into_iter().flatten().chain(copies) {
+            self.fs.fifo_close(fifo);
+        }
+        self.wake_fifos();
+    }
+
     /// How the process ended, if it did.
     pub(super) fn exit_of(&self, pid: u32) -> Option<Exit> {
         let process = self.processes.get(&pid).filter(|p| p.state == ProcessState::Dead)?;
@@ -231,6 +242,7 @@ impl World {
                 self.fs.rename(path, &format!("{path}.1")).map_err(|error| error.to_string())?;
                 0
             }
+            Placed::ShimExit { sandbox } => self.shim_exits(sandbox)?,
         };
         Ok(u64::from(pid))
     }
@@ -275,17 +287,12 @@ impl World {
         process.cause = Some(cause);
         process.backlog.clear();
         let (name, dying) = (process.name, process.dying.take());
-        let pipes = [process.stdout.take(), process.stderr.take()];
-        let copies = std::mem::take(&mut process.copies);
-        for fifo in pipes.into_iter().flatten().chain(copies) {
-            self.fs.fifo_close(fifo);
-        }
+        self.close_output(pid);
         // What it would have done later is not awaited any more.
         self.outbox.cancelled.extend(dying);
         let pieces = self.plans.get(&name).map_or(0, |plan| plan.output.len());
         let prints = (0..pieces).map(|piece| Occurrence::Print { pid, piece });
         self.outbox.cancelled.extend(prints);
-        self.wake_fifos();
         self.changed.runtime = true;
         if noticed {
             self.shim_reaps(pid, code);

@@ -66,6 +66,8 @@ pub struct Shim {
     pub number: u32,
     pub sandbox: String,
     pub containers: BTreeMap<String, ShimContainer>,
+    /// It was killed, and no other one was launched.
+    dead: bool,
     /// The container whose creation is under way; it holds the shim's lock.
     creating: Option<String>,
     /// The exits that the shim has reaped and not recorded yet, one after the other.
@@ -78,6 +80,7 @@ impl Shim {
             number,
             sandbox: sandbox.to_owned(),
             containers: BTreeMap::new(),
+            dead: false,
             creating: None,
             exits: VecDeque::new(),
         }
@@ -121,11 +124,6 @@ fn connection_closed() -> Error {
     Error::unknown("ttrpc: closed")
 }
 
-/// The runtime `op` is not run when the request's time is up.
-fn time_is_up(op: Op, ctx: &Context, now: u64) -> Option<Error> {
-    end_for(op, ctx).filter(|(at, _)| at.0 <= now).map(|(_, code)| Error::bare(code))
-}
-
 impl World {
     fn shim(&self, pod: u32) -> Option<&Shim> {
         self.shims.get(pod as usize)
@@ -133,6 +131,26 @@ impl World {
 
     fn shim_mut(&mut self, pod: u32) -> Option<&mut Shim> {
         self.shims.get_mut(pod as usize)
+    }
+
+    pub(super) fn shim_is_dead(&self, pod: u32) -> bool {
+        self.shim(pod).is_some_and(|shim| shim.dead)
+    }
+
+    /// Another shim is launched for a pod whose own was killed.
+    pub(super) fn launch_shim(&mut self, pod: u32) {
+        if let Some(shim) = self.shim_mut(pod) {
+            shim.dead = false;
+        }
+    }
+
+    /// Why the shim of a pod does not run the runtime's `op`: it was killed, or the request's time is up.
+    fn unserved(&self, pod: u32, op: Op, ctx: &Context) -> Option<Error> {
+        if self.shim_is_dead(pod) {
+            return Some(connection_closed());
+        }
+        let ended = end_for(op, ctx).filter(|(at, _)| at.0 <= self.now);
+        ended.map(|(_, code)| Error::bare(code))
     }
 
     /// What a request to the shim has to wait for: its lock.
@@ -181,6 +199,7 @@ impl World {
         match container {
             Some(container) if container.lost => Err(connection_closed()),
             Some(container) => Ok(container),
+            None if self.shim_is_dead(pod) => Err(connection_closed()),
             None => Err(not_created()),
         }
     }
@@ -262,13 +281,43 @@ impl World {
         if !self.cleans_up_after(origin) {
             return;
         }
-        let name = Symbol::of(id);
-        self.schedule(
-            Duration::ZERO,
-            role_of("dead-shim", name),
-            Op::Exit,
-            Occurrence::ShimLost { pid },
-        );
+        self.schedule_clean_up(id, pid);
+    }
+
+    fn schedule_clean_up(&mut self, id: &str, pid: u32) {
+        let handler = role_of("dead-shim", Symbol::of(id));
+        self.schedule(Duration::ZERO, handler, Op::Exit, Occurrence::ShimLost { pid });
+    }
+
+    /// The shim of a pod is killed: its connections close, its calls of the runtime die with it, and nobody
+    /// copies output or reaps any more. Returns what enters the digest.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn shim_exits(&mut self, sandbox: &str) -> Result<u32, String> {
+        let living =
+            |shim: &&mut Shim| shim.sandbox == sandbox && !shim.dead && !shim.containers.is_empty();
+        let Some(shim) = self.shims.iter_mut().find(living) else {
+            return Err(format!("no shim of `{}` lived at that moment", Symbol::of(sandbox)));
+        };
+        let pod = shim.number;
+        if !self.gives_up_shims() {
+            // Another one takes up what it finds.
+            return Ok(pod);
+        }
+        let shim = &mut self.shims[pod as usize];
+        shim.dead = true;
+        shim.creating = None;
+        shim.exits.clear();
+        for (id, container) in std::mem::take(&mut shim.containers) {
+            self.close_output(container.pid);
+            if self.tasks.origin(&id).is_some_and(|origin| self.cleans_up_after(origin)) {
+                self.schedule_clean_up(&id, container.pid);
+            }
+        }
+        self.changed.runtime = true;
+        self.wake(WaitKey::Shim(pod));
+        Ok(pod)
     }
 
     /// Whether the daemon cleans up after a container whose connection to its shim was closed.
@@ -284,11 +333,13 @@ impl World {
 
     /// The dead-shim handler after a connection that broke.
     pub(super) fn clean_up_lost_shim(&mut self, pid: u32) {
-        let found = self.shims.iter().find_map(|shim| {
-            let (id, _) = shim.containers.iter().find(|(_, c)| c.pid == pid && c.lost)?;
-            Some((shim.number, id.clone()))
-        });
-        if let Some((pod, id)) = found {
+        let Some(process) = self.processes.get(&pid) else { return };
+        let id = process.container.clone();
+        let lost = |pod| match self.shims[pod as usize].containers.get(&id) {
+            Some(container) => container.pid == pid && container.lost,
+            None => self.shim_is_dead(pod),
+        };
+        if let Some(pod) = self.tasks.pod(&id).filter(|pod| lost(*pod)) {
             self.runtime_delete(&id);
             self.forget_container(pod, &id);
             self.tasks.remove(&id);
@@ -470,7 +521,7 @@ async fn create_locked(
         if let Err(error) = own.check() {
             return Flow::Done(Err(error));
         }
-        if let Some(error) = time_is_up(Op::RuntimeCreate, &up, world.now) {
+        if let Some(error) = world.unserved(pod, Op::RuntimeCreate, &up) {
             return Flow::Done(Err(error));
         }
         if world.runtime.contains_key(&id) {
@@ -512,6 +563,9 @@ async fn create_locked(
         code => Error { code, ..copy_failed("w/o fifo", &request.io.stdout, &error.message) },
     })?;
     call.check()?;
+    if sim.with_world(|world| world.shim_is_dead(pod)) {
+        return Err(connection_closed());
+    }
     sim.with_world(|world| {
         // The daemon's cleanup may have been there first.
         let exit = world.exit_of(pid);
@@ -544,7 +598,7 @@ pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Resul
     }
     let (up, container) = (ctx.clone(), id.clone());
     let started = sim.call(Op::RuntimeStart, Symbol::EMPTY, Some(&ctx), move |world| {
-        if let Some(error) = time_is_up(Op::RuntimeStart, &up, world.now) {
+        if let Some(error) = world.unserved(pod, Op::RuntimeStart, &up) {
             return Flow::Done(Err(error));
         }
         let Some(pid) = world.runtime.get(&container).copied() else {
@@ -595,7 +649,7 @@ pub(super) async fn kill(
     sim.with_world(|world| world.shim_container(pod, &id).map(|_| ()))?;
     let up = ctx.clone();
     let killed = sim.call(Op::RuntimeKill, Symbol::EMPTY, Some(&ctx), move |world| {
-        if let Some(error) = time_is_up(Op::RuntimeKill, &up, world.now) {
+        if let Some(error) = world.unserved(pod, Op::RuntimeKill, &up) {
             return Flow::Done(Err(error));
         }
         let Some(pid) = world.runtime.get(&id).copied() else {
@@ -626,7 +680,7 @@ pub(super) async fn update(
     }
     let up = ctx.clone();
     let updated = sim.call(Op::RuntimeUpdate, Symbol::EMPTY, Some(&ctx), move |world| {
-        if let Some(error) = time_is_up(Op::RuntimeUpdate, &up, world.now) {
+        if let Some(error) = world.unserved(pod, Op::RuntimeUpdate, &up) {
             return Flow::Done(Err(error));
         }
         let pid = world.runtime.get(&id).copied();
@@ -654,7 +708,7 @@ pub(super) async fn delete(sim: Sim, ctx: Context, pod: u32, id: String) -> Resu
     let _: Result<(), Error> = drained.await;
     let (container, up) = (id.clone(), ctx.clone());
     let deleted = sim.call(Op::RuntimeDelete, Symbol::EMPTY, Some(&ctx), move |world| {
-        if let Some(error) = time_is_up(Op::RuntimeDelete, &up, world.now) {
+        if let Some(error) = world.unserved(pod, Op::RuntimeDelete, &up) {
             return Flow::Done(Err(error));
         }
         if world.has_live_process(&container) {

@@ -53,6 +53,10 @@ impl TaskTable {
         self.get(id).map(|entry| entry.pod)
     }
 
+    pub(super) fn origin(&self, id: &str) -> Option<Origin> {
+        self.get(id).map(|entry| entry.origin)
+    }
+
     pub fn insert(&mut self, id: &str, pod: u32, origin: Origin) {
         self.0.insert(id.to_owned(), Entry { pod, origin });
     }
@@ -68,6 +72,11 @@ impl TaskTable {
 
 fn no_task(id: &str) -> Error {
     Error::new(Code::NotFound, format!("task {id} not found"))
+}
+
+/// Nobody listens at the shim's address.
+fn unreachable() -> Error {
+    Error::new(Code::Unavailable, "connect: connection refused")
 }
 
 fn is_closed(error: &Error) -> bool {
@@ -88,10 +97,11 @@ impl World {
 impl World {
     /// A container joins its pod's shim: by running the shim's binary once more, which finds the one
     /// that is there, or by connecting to that of the pause task.
-    fn join_shim(&self, ctx: &Context, pod: u32, binary: &str) -> Result<(), Error> {
+    fn join_shim(&mut self, ctx: &Context, pod: u32, binary: &str) -> Result<(), Error> {
         if !self.quirks.has(Quirk::ShimLaunchedPerContainer) {
             let sandbox = self.shims.get(pod as usize).map_or("", |shim| &*shim.sandbox);
             return match self.tasks.get(sandbox) {
+                Some(_) if self.shim_is_dead(pod) => Err(unreachable()),
                 Some(_) => Ok(()),
                 None => Err(Error::unknown(format!("{SANDBOX_UNKNOWN} {sandbox}"))),
             };
@@ -105,7 +115,10 @@ impl World {
         match ended(ctx, self.now) {
             // The command printed nothing.
             Some(error) => Err(error.wrap("")),
-            None => Ok(()),
+            None => {
+                self.launch_shim(pod);
+                Ok(())
+            }
         }
     }
 
@@ -377,7 +390,12 @@ pub(crate) async fn reload(sim: &Sim) {
             let ctx = Context::background().with_timeout(sim.now(), LOAD_TIMEOUT);
             let own = id.clone();
             let call = sim.call(Op::ShimLoad, name, Some(&ctx), move |world| {
-                Flow::Done(Ok(world.shim_with_process(&own)))
+                let dead = world.pod_of(&own).is_ok_and(|pod| world.shim_is_dead(pod));
+                Flow::Done(if dead {
+                    Err(unreachable())
+                } else {
+                    Ok(world.shim_with_process(&own))
+                })
             });
             call.await
         };

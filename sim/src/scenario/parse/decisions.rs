@@ -21,6 +21,7 @@ impl<'t> Parser<'t, '_> {
             HappeningWord::Exit => "an occurrence `exit`",
             HappeningWord::Oom => "an occurrence `oom`",
             HappeningWord::RotateLog => "an occurrence `rotate-log`",
+            HappeningWord::ShimExit => "an occurrence `shim-exit`",
         };
         let container = |key| self.required_reference(&table, key, &self.containers);
         let what = match word {
@@ -43,6 +44,9 @@ impl<'t> Parser<'t, '_> {
             }
             HappeningWord::Oom => Happening::Oom { container: container("container") },
             HappeningWord::RotateLog => Happening::RotateLog { container: container("container") },
+            HappeningWord::ShimExit => Happening::ShimExit {
+                sandbox: self.required_reference(&table, "sandbox", &self.sandboxes),
+            },
         };
         let when = self.when(&table, "at", "when").unwrap_or(When::At(Duration::ZERO));
         let span = Span(table.span.clone());
