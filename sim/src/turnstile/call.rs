@@ -344,6 +344,8 @@ impl<T: Payload> Future for Call<T> {
             if !self.sim.goes_on(entry) {
                 return Poll::Pending;
             }
+        } else if let Some(entry) = self.entry {
+            self.sim.awaited_here(entry);
         }
         match self.cell.take() {
             Some(out) => {

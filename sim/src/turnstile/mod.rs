@@ -566,6 +566,18 @@ impl Sim {
         core.park_call(Op::Sleep, Symbol::EMPTY, None, pending, now, due)
     }
 
+    /// The current task polls a call that is parked already: it is the one to wake, should another have
+    /// handed the call on to it.
+    fn awaited_here(&self, id: EntryId) {
+        let mut core = self.0.core.borrow_mut();
+        let current = core.current;
+        if let Some(at) = core.parked.find(id)
+            && core.parked[at].task != current
+        {
+            core.parked.change(at).task = current;
+        }
+    }
+
     /// The future of a call was dropped. A request that was made stays made.
     fn forget(&self, id: EntryId) {
         let Ok(mut core) = self.0.core.try_borrow_mut() else { return };
