@@ -379,6 +379,9 @@ async fn clean_up_failed_create(peer: &Peer, call: &CreateCall) {
     peer.remove_bundle();
 }
 
+/// How often a daemon that does not give a shim up at once asks for it.
+const LOAD_TRIES: u32 = 5;
+
 /// The daemon comes up and takes up the shims that it finds by their bundles, one after the other. One
 /// that does not answer, or that has no process for its bundle, is cleaned up as leaked (spec section
 /// 8.1).
@@ -399,9 +402,12 @@ pub(crate) async fn reload(sim: &Sim) {
             });
             call.await
         };
+        let tries = if sim.with_world(|world| world.gives_up_shims()) { 1 } else { LOAD_TRIES };
         let mut loaded = load().await;
-        if loaded.is_err() && !sim.with_world(|world| world.gives_up_shims()) {
-            loaded = load().await;
+        for _ in 1..tries {
+            if loaded.is_err() {
+                loaded = load().await;
+            }
         }
         if let Ok(Some(pod)) = loaded {
             sim.with_world(|world| {
