@@ -7,6 +7,7 @@
 )]
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::BufWriter;
 use std::path::Path;
@@ -41,8 +42,8 @@ do = "start"
 container = "web"
 "#;
 
-/// Tells a process which leak it has, where its events go, and that it is the second one.
-const LEAK: &str = "SHAKEDOWN_TEST_LEAK";
+/// Tells a process that it is one of the two that a test compares: where its events go, and that it is
+/// the second one.
 const EVENTS: &str = "SHAKEDOWN_TEST_EVENTS";
 const SECOND: &str = "SHAKEDOWN_TEST_SECOND";
 
@@ -56,16 +57,6 @@ enum Leak {
     LongerSecondRun,
     OtherData,
 }
-
-const LEAKS: &[Leak] = &[
-    Leak::None,
-    Leak::HashMapOrder,
-    Leak::RealTime,
-    Leak::Address,
-    Leak::Thread,
-    Leak::LongerSecondRun,
-    Leak::OtherData,
-];
 
 /// The service, whose starts leak first.
 struct Leaky {
@@ -168,12 +159,8 @@ impl RuntimeService for Leaky {
     }
 }
 
-/// One of the two processes.
-#[test]
-#[ignore = "runs in a process of its own, which the other tests start"]
-fn process() {
-    let wanted = std::env::var(LEAK).expect("the leak is named");
-    let leak = *LEAKS.iter().find(|leak| format!("{leak:?}") == wanted).expect("a leak");
+/// Runs the plain start, and tells its events to a file.
+fn tell_events(leak: Leak, events: OsString) {
     let scenario = shakedown::scenario::parse("plain.toml", SCENARIO).expect("it parses");
     let cases = shakedown::scenario::expand(&scenario, &|_| Vec::new(), &|_| true)
         .expect("it has one case");
@@ -189,22 +176,24 @@ fn process() {
         ..Options::default()
     };
     let outcome = run(&plan, &options);
-    let events = std::env::var_os(EVENTS).expect("there is a place for the events");
     let mut out = BufWriter::new(fs::File::create(events).expect("it can be made"));
     let answers = format!("{:?}", outcome.answers);
     tell(&mut out, "plain", &outcome, answers.as_bytes()).expect("it can be written");
 }
 
-fn compared(leak: Leak) -> Comparison {
+/// What two processes of the test that asks make of the leak; `None` in these themselves.
+fn compared(leak: Leak) -> Option<Comparison> {
+    if let Some(events) = std::env::var_os(EVENTS) {
+        tell_events(leak, events);
+        return None;
+    }
     let directory = tempfile::tempdir().expect("a temporary directory");
+    let me = thread::current();
+    let test = me.name().expect("a test has its name");
     let told = |name: &str| {
         let events = directory.path().join(name);
         let mut command = Command::new(std::env::current_exe().expect("the test is a file"));
-        command
-            .args(["process", "--exact", "--ignored"])
-            .env(LEAK, format!("{leak:?}"))
-            .env(EVENTS, &events)
-            .stdout(Stdio::null());
+        command.args([test, "--exact"]).env(EVENTS, &events).stdout(Stdio::null());
         if name == "there" {
             command.env(SECOND, "yes");
         }
@@ -212,7 +201,7 @@ fn compared(leak: Leak) -> Comparison {
         read(&events)
     };
     let (here, there) = (told("here"), told("there"));
-    compare(&*here, &*there).expect("memory can be read")
+    Some(compare(&*here, &*there).expect("memory can be read"))
 }
 
 fn read(path: &Path) -> Vec<u8> {
@@ -221,7 +210,7 @@ fn read(path: &Path) -> Vec<u8> {
 
 #[test]
 fn no_leak_is_no_difference() {
-    let comparison = compared(Leak::None);
+    let Some(comparison) = compared(Leak::None) else { return };
     assert_eq!(comparison.difference, None);
     assert_eq!(comparison.runs, 1);
     assert!(comparison.events > 100, "{comparison:?}");
@@ -230,7 +219,8 @@ fn no_leak_is_no_difference() {
 /// The first event that differs is the one in which the leak shows.
 #[track_caller]
 fn caught(leak: Leak, site: &str) {
-    let difference = compared(leak).difference.unwrap_or_else(|| panic!("{leak:?} is not caught"));
+    let Some(comparison) = compared(leak) else { return };
+    let difference = comparison.difference.unwrap_or_else(|| panic!("{leak:?} is not caught"));
     let shown = [&difference.here, &difference.there];
     assert!(shown.into_iter().flatten().any(|event| event.contains(site)), "{difference}");
 }
