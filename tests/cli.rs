@@ -441,7 +441,9 @@ fn a_sweep_that_lost_a_moment_fails_its_file_alone() {
     assert!(out.contains(lost), "{out}");
     let json = here.output(&["run", ".", "--format", "json"]);
     assert_eq!(json.status.code(), Some(1));
-    assert!(text(&json.stderr).contains("has no value"), "{}", text(&json.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let reason = &json["not-run"][0]["verdict"]["reasons"][0];
+    assert!(reason["what"].as_str().unwrap().contains("has no value"), "{reason}");
 }
 
 #[test]

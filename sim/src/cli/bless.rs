@@ -14,9 +14,9 @@ use shakedown_cri::quirks::Profile;
 
 use super::diff::unified;
 use super::output::{DIM, Failure, Output};
-use super::run::rendered;
 use super::select;
-use crate::suite::{Cases, ExitCode, LoadError, Ran, RunFailure, Runner, Source, bless, rewrite};
+use crate::report::{Problem, summary};
+use crate::suite::{Cases, ExitCode, LoadError, Ran, Runner, Source, bless, rewrite};
 
 const EXPLANATION: &str = "\
 Example:
@@ -64,7 +64,8 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         let message = format!("{}: {}", source.file, reason.what);
         return Err(Failure::new(ExitCode::Failed, message));
     }
-    let blessed = bless(source, &cases).map_err(|failure| broken(&failure))?;
+    let blessed =
+        bless(source, &cases).map_err(|failure| Failure::of_run(&source.file, &failure))?;
     for note in &blessed.notes {
         output.line(format_args!("note: {note}"))?;
     }
@@ -123,19 +124,7 @@ fn expand<'s>(
     profiles: &[&'static Profile],
 ) -> Result<Vec<Cases<'s>>, Failure> {
     let each = profiles.iter().map(|profile| runner.cases(source, profile));
-    each.collect::<Result<Vec<_>, _>>().map_err(|failure| broken(&failure))
-}
-
-fn broken(failure: &RunFailure) -> Failure {
-    match failure {
-        RunFailure::Broken(what) => {
-            Failure::new(ExitCode::Software, format!("the harness broke: {what}"))
-        }
-        RunFailure::Wrong(diagnostics) => {
-            let texts: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-            Failure::new(ExitCode::Data, texts.join("\n"))
-        }
-    }
+    each.collect::<Result<Vec<_>, _>>().map_err(|failure| Failure::of_run(&source.file, &failure))
 }
 
 /// Asks, if somebody is there to answer.
@@ -159,14 +148,16 @@ fn remaining(of_profiles: &[Cases<'_>], output: &mut Output) -> Result<ExitCode,
     for cases in of_profiles {
         for index in 0..cases.len() {
             let Ran { case, verdict, .. } =
-                cases.run(index, false).map_err(|failure| broken(&failure))?;
+                cases.run(index, false).map_err(|f| Failure::of_run(&cases.name(index), &f))?;
             code = code.max(verdict.exit_code());
             if verdict.passed() {
                 continue;
             }
             output.line(format_args!("{} still fails ({}):", case.name, cases.profile.name))?;
             for reason in &verdict.reasons {
-                output.line(format_args!("{}", rendered(cases.source, reason)))?;
+                let problem = Problem::failed(cases.source, reason);
+                let shown = summary::rendered(&problem, &cases.source.text);
+                output.line(format_args!("{shown}"))?;
             }
         }
     }

@@ -1,7 +1,6 @@
 //! `shakedown check`
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,11 +9,13 @@ use shakedown_cri::quirks::Profile;
 
 use super::output::{BAD, DIM, Failure as Ended, GOOD, Output};
 use super::search::{self, thousands};
-use super::{failures, select};
+use super::select::Drivers;
+use super::{failures, reports, select};
 use crate::explore::{self, Bound, Certificate, Checking, Failure, universe};
 use crate::oracle::Menus;
+use crate::report::{Entry, Problem};
 use crate::scenario::Scenario;
-use crate::suite::ExitCode;
+use crate::suite::{ExitCode, Source};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,13 +38,8 @@ is 0.";
 #[derive(clap::Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{}", super::EXIT_CODES))]
 pub struct Args {
-    /// Scenario files, and directories of them.
-    #[arg(default_value = "scenarios/drivers")]
-    paths: Vec<PathBuf>,
-    /// Which versions to check, separated by commas.
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "hardened",
-          value_parser = select::profile_parser())]
-    profile: Vec<String>,
+    #[command(flatten)]
+    drivers: Drivers,
     /// At most how many faults, crashes and cancels among them.
     #[arg(long, value_name = "K", default_value_t = 1)]
     faults: u32,
@@ -63,6 +59,8 @@ pub struct Args {
     /// Print what can strike at each operation, and check nothing.
     #[arg(long)]
     universe: bool,
+    #[command(flatten)]
+    reports: reports::Wanted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -85,13 +83,20 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
     if args.universe {
         return list(output);
     }
-    let sources = select::load(&args.paths)?;
+    let reports = args.reports.open()?;
+    let mut entries = Vec::new();
+    let result = certify_all(args, output, &mut entries);
+    reports.write(entries, result, output, args.format == Format::Json)
+}
+
+/// Checks what was asked for. An entry for each certificate.
+fn certify_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Result<(), Ended> {
+    let sources = select::load(&args.drivers.paths)?;
     let stop = search::stop_on_signal()?;
     let bound = Bound { faults: args.faults, delays: args.delays };
     let jobs = search::jobs(args.jobs);
     let mut documents = Vec::new();
-    let mut code = ExitCode::Passed;
-    for profile in select::profiles(&args.profile) {
+    for profile in select::profiles(&args.drivers.profile) {
         for scenario in search::undecided_cases(&sources, profile)? {
             let checking = Checking { profile, bound, jobs, shard: args.shard };
             let bar = progress(&scenario);
@@ -111,7 +116,7 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
                 };
             let certificate = explore::check(&scenario, &checking, &stop, tell)?;
             bar.finish_and_clear();
-            code = code.max(exit_code(&certificate));
+            entries.push(entry(&scenario, &sources, profile, &certificate));
             match args.format {
                 Format::Text => certify(output, &scenario, profile, bound, &certificate)?,
                 Format::Json => documents.push(document(args, &scenario, profile, &certificate)),
@@ -125,14 +130,34 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
         let document = json!({ "shakedown-check": 1, "certificates": documents });
         output.line(format_args!("{document:#}"))?;
     }
-    Ok(code)
+    Ok(())
 }
 
-fn exit_code(certificate: &Certificate) -> ExitCode {
-    let found = certificate.findings.failures.iter().map(|(f, _)| f.symptom.exit_code()).max();
-    let broken = (!certificate.findings.broken.is_empty()).then_some(ExitCode::Software);
-    let cut = (certificate.cut > 0).then_some(ExitCode::Failed);
-    found.max(broken).max(cut).unwrap_or(ExitCode::Passed)
+/// A certificate has passed if it is one, and nothing was found.
+fn entry(
+    scenario: &Scenario,
+    sources: &[Source],
+    profile: &Profile,
+    certificate: &Certificate,
+) -> Entry {
+    let source = sources.iter().find(|source| source.scenario.name == scenario.name);
+    let (label, file) =
+        source.map_or((&*scenario.name, ""), |source| (&*source.label, &*source.file));
+    let mut entry = Entry::new(label, &format!("check {}", scenario.name), profile.name);
+    entry.file = file.to_owned();
+    entry.took = certificate.took;
+    let findings = &certificate.findings;
+    let found = findings.failures.iter();
+    entry.problems.extend(found.map(|(f, _)| Problem::found(f, file, &failures::path(f))));
+    let broken = findings.broken.iter().map(|what| {
+        Problem::new("harness", ExitCode::Software, format!("the harness broke: {what}"))
+    });
+    entry.problems.extend(broken);
+    if certificate.cut > 0 {
+        let message = format!("cut {} of {} branches", certificate.cut, certificate.branches);
+        entry.problems.push(Problem::new("no-certificate", ExitCode::Failed, message));
+    }
+    entry
 }
 
 fn progress(scenario: &Scenario) -> ProgressBar {

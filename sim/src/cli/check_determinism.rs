@@ -10,11 +10,8 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
-use shakedown_cri::quirks::Profile;
-
 use super::output::{BAD, Failure, GOOD, Output};
-use super::run::broken;
-use super::select;
+use super::select::Corpus;
 use crate::determinism::{Comparison, compare, tell};
 use crate::report::{self, Detail, Report};
 use crate::suite::{ExitCode, Runner};
@@ -40,17 +37,8 @@ Exit codes:
 #[derive(clap::Args)]
 #[command(after_help = EXPLANATION)]
 pub struct Args {
-    /// Scenario files, and directories of them.
-    #[arg(default_value = "scenarios", hide_default_value = true)]
-    paths: Vec<PathBuf>,
-    /// Which versions to run as, separated by commas.
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = Profile::ALL[0].name,
-          value_parser = select::profile_parser())]
-    profile: Vec<String>,
-    /// Only the case of this name, all cases of the scenario of this name, or those that fit a
-    /// pattern: `*` stands for any text, `?` for one character.
-    #[arg(long, value_name = "NAME")]
-    case: Option<String>,
+    #[command(flatten)]
+    corpus: Corpus,
     /// Be one of the two processes: tell the events.
     #[arg(long, hide = true)]
     tell: bool,
@@ -96,12 +84,15 @@ fn start(args: &Args, place: Where) -> Result<Child, Failure> {
     let me = std::env::current_exe()?;
     let mut command = Command::new(me);
     command.arg("check-determinism").arg("--tell");
-    command.arg("--profile").arg(args.profile.join(","));
-    if let Some(case) = &args.case {
+    command.arg("--profile").arg(args.corpus.profile.join(","));
+    if let Some(case) = &args.corpus.case {
         command.arg("--case").arg(case);
     }
+    for tag in &args.corpus.tag {
+        command.arg("--tag").arg(tag);
+    }
     command.arg("--");
-    for path in &args.paths {
+    for path in &args.corpus.paths {
         command.arg(absolute(path)?);
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -146,18 +137,15 @@ fn failure(status: ExitStatus) -> Option<ExitCode> {
 }
 
 fn tell_all(args: &Args) -> Result<ExitCode, Failure> {
-    let sources = select::load(&args.paths)?;
+    let sources = args.corpus.sources()?;
     let runner = Runner::new().marking();
-    let profiles = select::profiles(&args.profile);
-    let selected = select::select(&runner, &sources, &profiles, args.case.as_deref())?;
+    let selected = args.corpus.select(&runner, &sources)?;
     let mut out = BufWriter::new(io::stdout().lock());
     for selection in selected.iter().flatten() {
         let cases = &selection.cases;
         for index in &selection.indices {
-            let ran = match cases.run(*index, false) {
-                Ok(ran) => ran,
-                Err(failure) => return Ok(broken(&cases.name(*index), &failure)),
-            };
+            let ran = cases.run(*index, false);
+            let ran = ran.map_err(|failure| Failure::of_run(&cases.name(*index), &failure))?;
             let report = report::json(&Report::new(cases.source, &ran, Detail::Full));
             let name = format!("{} as {}", ran.case.name, cases.profile.name);
             tell(&mut out, &name, &ran.outcome, report.as_bytes())?;

@@ -7,7 +7,6 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,8 +15,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::output::{BAD, Failure as Ended, GOOD, Output};
 use super::search::{self, thousands};
-use super::{failures, select};
+use super::select::Drivers;
+use super::{failures, reports, select};
 use crate::explore::{self, Bound, Findings, News, Progress, Settings};
+use crate::report::{Entry, Problem};
 use crate::suite::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -43,13 +44,8 @@ const RUNS: u64 = 20_000;
 #[derive(clap::Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{}", super::EXIT_CODES))]
 pub struct Args {
-    /// Scenario files, and directories of them.
-    #[arg(default_value = "scenarios/drivers")]
-    paths: Vec<PathBuf>,
-    /// Which versions to search, one after the other, separated by commas.
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "hardened",
-          value_parser = select::profile_parser())]
-    profile: Vec<String>,
+    #[command(flatten)]
+    drivers: Drivers,
     /// How many runs for each version [default: 20000, or as many as there is --time for].
     #[arg(long, value_name = "N")]
     runs: Option<NonZeroU64>,
@@ -68,6 +64,8 @@ pub struct Args {
     /// How many moments a run may set aside; for PCT, how often priorities change.
     #[arg(long, value_name = "N", default_value_t = 2)]
     delays: u32,
+    #[command(flatten)]
+    reports: reports::Wanted,
 }
 
 /// What was found in one profile.
@@ -78,7 +76,15 @@ struct Found {
 }
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
-    let sources = select::load(&args.paths)?;
+    let reports = args.reports.open()?;
+    let mut entries = Vec::new();
+    let result = search_all(args, output, &mut entries);
+    reports.write(entries, result, output, false)
+}
+
+/// Searches what was asked for. An entry for each version.
+fn search_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Result<(), Ended> {
+    let sources = select::load(&args.drivers.paths)?;
     let stop = search::stop_on_signal()?;
     let seed = args.seed.unwrap_or_else(fresh_seed);
     let jobs = search::jobs(args.jobs);
@@ -89,7 +95,7 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
         bound.faults, bound.delays
     ))?;
     let mut all = Vec::new();
-    for profile in select::profiles(&args.profile) {
+    for profile in select::profiles(&args.drivers.profile) {
         let scenarios = search::undecided_cases(&sources, profile)?;
         let settings = Settings { profile, seed, bound, runs, time: args.time, jobs };
         let bar = progress(runs, args.time);
@@ -114,14 +120,27 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
         }
     }
     summary(output, &all)?;
-    let codes = all.iter().flat_map(|found| &found.findings.failures);
-    let code = codes.map(|(failure, _)| failure.symptom.exit_code()).max();
     for broken in all.iter().flat_map(|found| &found.findings.broken) {
         Ended::new(ExitCode::Software, format!("the harness broke: {broken}")).report();
     }
-    let broken = all.iter().any(|found| !found.findings.broken.is_empty());
-    let broken = broken.then_some(ExitCode::Software);
-    Ok(code.max(broken).unwrap_or(ExitCode::Passed))
+    entries.extend(all.iter().map(entry));
+    Ok(())
+}
+
+/// A search has passed if it found nothing.
+fn entry(found: &Found) -> Entry {
+    let Found { profile, progress, findings } = found;
+    let mut entry = Entry::new("explore", "explore", profile.name);
+    entry.took = progress.took;
+    let failures = findings.failures.iter();
+    entry.problems.extend(failures.map(|(f, _)| {
+        let kept = failures::path(f);
+        Problem::found(f, &kept, &kept)
+    }));
+    entry.problems.extend(findings.broken.iter().map(|what| {
+        Problem::new("harness", ExitCode::Software, format!("the harness broke: {what}"))
+    }));
+    entry
 }
 
 /// From this build and a number that no process had before.

@@ -15,13 +15,18 @@ use crate::suite::ExitCode;
 /// The directory that failures are written to, below the one that the command runs in.
 const DIRECTORY: &str = "failures";
 
+/// Where the file of a failure is.
+pub fn path(failure: &Failure) -> String {
+    format!("{DIRECTORY}/{}.toml", failure.shrunk.scenario.name)
+}
+
 /// Writes the file of a failure at once: whatever ends the search, it is kept. Returns its path.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn write(failure: &Failure) -> Result<String, Ended> {
-    let path = PathBuf::from(DIRECTORY).join(format!("{}.toml", failure.shrunk.scenario.name));
-    let shown = path.display().to_string();
+    let shown = path(failure);
+    let path = PathBuf::from(&shown);
     let command = format!("shakedown run {shown} --profile {}", failure.profile.name);
     fs::create_dir_all(DIRECTORY)
         .and_then(|()| fs::write(&path, failure.text(&command)))

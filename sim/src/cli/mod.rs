@@ -9,6 +9,7 @@ mod explore;
 mod failures;
 mod output;
 mod quirks;
+mod reports;
 mod run;
 mod search;
 mod select;

@@ -4,15 +4,11 @@ use std::fmt;
 use std::io::{self, StdoutLock, Write};
 
 use anstream::AutoStream;
-use anstyle::{AnsiColor, Style};
 
+use crate::report::Entry;
+pub use crate::report::summary::{BAD, BOLD, DIM, GOOD};
 use crate::scenario::Diagnostic;
-use crate::suite::{CollectError, ExitCode};
-
-pub const GOOD: Style = AnsiColor::Green.on_default().bold();
-pub const BAD: Style = AnsiColor::Red.on_default().bold();
-pub const DIM: Style = Style::new().dimmed();
-pub const BOLD: Style = Style::new().bold();
+use crate::suite::{CollectError, ExitCode, RunFailure};
 
 /// Why a command cannot go on.
 #[derive(Debug)]
@@ -20,11 +16,41 @@ pub struct Failure {
     code: ExitCode,
     /// Empty: nobody wants to know.
     message: String,
+    /// The files that are to blame, if there are any.
+    wrong: Vec<Entry>,
 }
 
 impl Failure {
     pub fn new(code: ExitCode, message: impl Into<String>) -> Self {
-        Failure { code, message: message.into() }
+        Failure { code, message: message.into(), wrong: Vec::new() }
+    }
+
+    /// A case that has no outcome.
+    pub fn of_run(case: &str, failure: &RunFailure) -> Self {
+        match failure {
+            RunFailure::Broken(what) => {
+                Failure::new(ExitCode::Software, format!("the harness broke in {case}: {what}"))
+            }
+            RunFailure::Wrong(diagnostics) => {
+                let texts: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+                Failure::new(ExitCode::Data, texts.join("\n"))
+            }
+        }
+    }
+
+    /// Because of these files.
+    #[must_use]
+    pub fn because_of(self, wrong: Vec<Entry>) -> Self {
+        Failure { wrong, ..self }
+    }
+
+    /// As entries of a report: the files that are to blame, else the command.
+    pub fn entries(&self) -> Vec<Entry> {
+        if self.wrong.is_empty() {
+            let message = if self.message.is_empty() { "cannot write" } else { &self.message };
+            return vec![Entry::nothing(self.code, message)];
+        }
+        self.wrong.clone()
     }
 
     /// Tells people, and returns the exit code.

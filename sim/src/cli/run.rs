@@ -1,16 +1,22 @@
 //! `shakedown run`
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "reports for CI systems say how long a case took; no run sees it"
+)]
+
+use std::rc::Rc;
+use std::time::Instant;
 
 use clap::ValueEnum;
 use shakedown_cri::quirks::Profile;
 
-use super::output::{BAD, BOLD, DIM, Failure, GOOD, Output};
-use super::select::{self, Selection};
-use crate::invariants::Id;
-use crate::report::{self, Detail, Report};
-use crate::suite::{ExitCode, Reason, RunFailure, Runner, Source};
+use super::output::{BAD, BOLD, Failure, Output};
+use super::reports;
+use super::select::{Corpus, Selection};
+use crate::report::{self, Counts, Detail, Entry, Problem, Report, json, summary};
+use crate::suite::{ExitCode, Reason, RunFailure, Runner};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,6 +26,8 @@ Examples:
   shakedown run FILE --case 'NAME[code=*]'          some cases of a file
   shakedown run FILE --case NAME --timeline         one case, every moment of it
   shakedown run --tag smoke --format json           for machines
+  shakedown run --junit junit.xml --markdown \"$GITHUB_STEP_SUMMARY\"
+                                                    for a CI system
 
 A case that fails is shown with the reason, the place in its file, and the command that replays it
 alone. Cases that fail for the same reason are shown together. A single case is shown with its report.";
@@ -28,26 +36,16 @@ alone. Cases that fail for the same reason are shown together. A single case is 
 #[derive(clap::Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{}", super::EXIT_CODES))]
 pub struct Args {
-    /// Scenario files, and directories of them.
-    #[arg(default_value = "scenarios", hide_default_value = true)]
-    paths: Vec<PathBuf>,
-    /// Which versions to run as, separated by commas.
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = Profile::ALL[0].name,
-          value_parser = select::profile_parser())]
-    profile: Vec<String>,
-    /// Only the case of this name, all cases of the scenario of this name, or those that fit a
-    /// pattern: `*` stands for any text, `?` for one character.
-    #[arg(long, value_name = "NAME")]
-    case: Option<String>,
-    /// Only scenarios with this tag; of several, any.
-    #[arg(long, value_name = "TAG")]
-    tag: Vec<String>,
+    #[command(flatten)]
+    corpus: Corpus,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Print the report of each case, with every moment and what the service logged.
     #[arg(long)]
     timeline: bool,
+    #[command(flatten)]
+    reports: reports::Wanted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -56,77 +54,70 @@ pub enum Format {
     Json,
 }
 
-/// How many cases came out how.
-#[derive(Default)]
-struct Tally {
-    passed: usize,
-    failed: usize,
-    code: Option<ExitCode>,
-}
-
-impl Tally {
-    fn add(&mut self, code: ExitCode) {
-        match code {
-            ExitCode::Passed => self.passed += 1,
-            _ => self.failed += 1,
-        }
-        self.code = self.code.max(Some(code));
-    }
-
-    /// That of the worst case. A run of no case at all has not passed.
-    fn exit_code(&self) -> ExitCode {
-        self.code.unwrap_or(ExitCode::Usage)
-    }
-}
-
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
-    let sources = select::with_tags(select::load(&args.paths)?, &args.tag)?;
-    let profiles = select::profiles(&args.profile);
-    let runner = Runner::new();
-    let selected = select::select(&runner, &sources, &profiles, args.case.as_deref())?;
-    let mut tally = Tally::default();
-    match args.format {
-        Format::Json => json(args, &selected, output, &mut tally)?,
-        Format::Text if profiles.len() == 1 => text(args, &selected, output, &mut tally)?,
-        Format::Text => side_by_side(args, &selected, &profiles, output, &mut tally)?,
+    let reports = args.reports.open()?;
+    let mut entries = Vec::new();
+    let is_document = args.format == Format::Json;
+    let result = judge(args, output, &mut entries);
+    if let Err(failure) = &result
+        && is_document
+        && entries.is_empty()
+    {
+        let refused = failure.entries();
+        // Where nobody reads it there are still reports to be written.
+        let _ = output.line(format_args!("{}{}", json::HEAD, json::tail(&refused, &refused)));
     }
-    Ok(tally.exit_code())
+    reports.write(entries, result, output, is_document)
 }
 
-fn detail(args: &Args) -> Detail {
-    if args.timeline { Detail::Full } else { Detail::Brief }
+/// Runs what was asked for. An entry for each case, and for each file that failed as a whole.
+fn judge(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Result<(), Failure> {
+    let sources = args.corpus.sources()?;
+    let runner = Runner::new();
+    let selected = args.corpus.select(&runner, &sources)?;
+    let profiles = args.corpus.profiles();
+    match args.format {
+        Format::Json => document(args, &selected, output, entries),
+        Format::Text if profiles.len() == 1 => text(args, &selected, output, entries),
+        Format::Text => side_by_side(args, &selected, &profiles, output, entries),
+    }
 }
 
-/// One JSON document; a case a line.
-fn json(
+/// Runs the cases of one file under one profile. `show` is given the report of each.
+fn run_selection(
     args: &Args,
-    selected: &[Vec<Selection<'_>>],
-    output: &mut Output,
-    tally: &mut Tally,
-) -> Result<(), Failure> {
-    output.write(format_args!("{{\"shakedown-run\":1,\"cases\":["))?;
-    let mut separator = "\n";
-    for selection in selected.iter().flatten() {
-        let Selection { cases, indices, .. } = selection;
-        if !stale(selection).is_empty() {
-            let texts: Vec<&str> = cases.stale.iter().map(|reason| &*reason.what).collect();
-            let message = format!("{}: {}", cases.source.file, report::plain(&texts.join("; ")));
-            tally.add(Failure::new(ExitCode::Failed, message).report());
-        }
-        for index in indices {
-            match cases.run(*index, args.timeline) {
-                Ok(ran) => {
-                    tally.add(ran.verdict.exit_code());
-                    let report = Report::new(cases.source, &ran, detail(args));
-                    output.write(format_args!("{separator}{}", report::json(&report)))?;
-                    separator = ",\n";
+    selection: &Selection<'_>,
+    mut show: impl FnMut(Report) -> Result<(), Failure>,
+    wants_report: bool,
+) -> Result<Vec<Entry>, Failure> {
+    let Selection { cases, indices, .. } = selection;
+    let (source, profile) = (cases.source, cases.profile.name);
+    let text: Rc<str> = Rc::from(&*source.text);
+    let mut entries = Vec::new();
+    if let reasons @ [_, ..] = stale(selection) {
+        let entry = Entry::of_case(source, &text, &source.scenario.name, profile);
+        entries.push(entry.failing(source, reasons));
+    }
+    for index in indices {
+        let began = Instant::now();
+        let ran = cases.run(*index, args.timeline);
+        let mut entry = Entry::of_case(source, &text, &cases.name(*index), profile);
+        entry.took = began.elapsed();
+        match ran {
+            Ok(ran) => {
+                if wants_report {
+                    let detail = if args.timeline { Detail::Full } else { Detail::Brief };
+                    show(Report::new(source, &ran, detail))?;
                 }
-                Err(failure) => tally.add(broken(&cases.name(*index), &failure)),
+                entries.push(entry.ran(source, &ran));
+            }
+            Err(failure) => {
+                entry.problems.extend(problems(&failure).map(|p| p.of_file(&source.file)));
+                entries.push(entry);
             }
         }
     }
-    let (passed, failed) = (tally.passed, tally.failed);
-    output.line(format_args!("\n],\"passed\":{passed},\"failed\":{failed}}}"))
+    Ok(entries)
 }
 
 /// Why a file failed as a whole, if all of it was asked for.
@@ -134,134 +125,60 @@ fn stale<'s>(selection: &'s Selection<'_>) -> &'s [Reason] {
     if selection.whole { &selection.cases.stale } else { &[] }
 }
 
-/// A case that has no outcome: tells so on stderr.
-pub fn broken(case: &str, failure: &RunFailure) -> ExitCode {
-    let (code, what) = match failure {
-        RunFailure::Broken(what) => (ExitCode::Software, what.clone()),
-        RunFailure::Wrong(diagnostics) => {
-            let texts: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-            (ExitCode::Data, texts.join("\n"))
-        }
+/// Why a case has no outcome.
+fn problems(failure: &RunFailure) -> impl Iterator<Item = Problem> {
+    let (broken, wrong) = match failure {
+        RunFailure::Broken(what) => (Some(what), None),
+        RunFailure::Wrong(diagnostics) => (None, Some(diagnostics)),
     };
-    Failure::new(code, format!("the harness broke in {case}: {what}")).report()
+    let broken = broken.map(|what| {
+        Problem::new("harness", ExitCode::Software, format!("the harness broke: {what}"))
+    });
+    broken.into_iter().chain(wrong.into_iter().flatten().map(Problem::malformed))
 }
 
-/// What the cases of one file under one profile came to.
-#[derive(Default)]
-struct Row {
-    passed: usize,
-    failed: usize,
-    /// Invariants that broke, as expected or not.
-    violated: BTreeSet<Id>,
-    failures: Vec<Failed>,
-}
-
-/// Cases that failed for the same reasons.
-struct Failed {
-    profile: &'static str,
-    /// At least one.
-    cases: Vec<String>,
-    /// None: the harness broke, and said so.
-    reasons: Vec<Reason>,
-}
-
-impl Row {
-    fn fail(&mut self, case: String, profile: &'static str, reasons: Vec<Reason>) {
-        self.failed += 1;
-        let alike = |failed: &&mut Failed| {
-            let pairs = failed.reasons.iter().zip(&reasons);
-            failed.reasons.len() == reasons.len() && pairs.into_iter().all(|(a, b)| a.is_like(b))
-        };
-        match self.failures.iter_mut().find(alike) {
-            Some(failed) => failed.cases.push(case),
-            None => self.failures.push(Failed { profile, cases: vec![case], reasons }),
-        }
-    }
-}
-
-fn run_selection(
+/// One JSON document; a case a line.
+fn document(
     args: &Args,
-    selection: &Selection<'_>,
-    single: bool,
+    selected: &[Vec<Selection<'_>>],
     output: &mut Output,
-    tally: &mut Tally,
-) -> Result<Row, Failure> {
-    let Selection { cases, indices, .. } = selection;
-    let mut row = Row::default();
-    if let reasons @ [_, ..] = stale(selection) {
-        tally.add(ExitCode::Failed);
-        row.fail(cases.source.scenario.name.clone(), cases.profile.name, reasons.to_vec());
-    }
-    for index in indices {
-        let ran = match cases.run(*index, args.timeline) {
-            Ok(ran) => ran,
-            Err(failure) => {
-                let name = cases.name(*index);
-                tally.add(broken(&name, &failure));
-                row.fail(name, cases.profile.name, Vec::new());
-                continue;
-            }
+    entries: &mut Vec<Entry>,
+) -> Result<(), Failure> {
+    output.write(format_args!("{}", json::HEAD))?;
+    let mut without_report = Vec::new();
+    let mut separator = "\n";
+    for selection in selected.iter().flatten() {
+        let mut reported = std::collections::BTreeSet::new();
+        let show = |report: Report| {
+            reported.insert(report.case.clone());
+            output.write(format_args!("{separator}{}", report::json(&report)))?;
+            separator = ",\n";
+            Ok(())
         };
-        if args.timeline || single {
-            let report = Report::new(cases.source, &ran, detail(args));
-            output.line(format_args!("{}", report::text(&report)))?;
-        }
-        tally.add(ran.verdict.exit_code());
-        row.violated.extend(ran.outcome.judgement.violated().map(|finding| finding.id));
-        if ran.verdict.passed() {
-            row.passed += 1;
-        } else {
-            row.fail(ran.case.name, cases.profile.name, ran.verdict.reasons);
-        }
+        let of_file = run_selection(args, selection, show, true)?;
+        let is_stale = !stale(selection).is_empty();
+        let others = of_file.iter().enumerate();
+        let others = others.filter(|(i, e)| is_stale && *i == 0 || !reported.contains(&e.case));
+        without_report.extend(others.map(|(_, entry)| entry.clone()));
+        entries.extend(of_file);
     }
-    Ok(row)
+    output.line(format_args!("{}", json::tail(entries, &without_report)))
 }
 
 fn text(
     args: &Args,
     selected: &[Vec<Selection<'_>>],
     output: &mut Output,
-    tally: &mut Tally,
+    entries: &mut Vec<Entry>,
 ) -> Result<(), Failure> {
     let count: usize = selected.iter().flatten().map(|s| s.indices.len()).sum();
     for selection in selected.iter().flatten() {
-        let row = run_selection(args, selection, count == 1, output, tally)?;
-        let label = &selection.cases.source.label;
-        if row.failed == 0 {
-            let cases = counted(row.passed);
-            let violated = ids(&row.violated);
-            let violated = if violated.is_empty() {
-                String::new()
-            } else {
-                format!("  {DIM}{violated} violated, as expected{DIM:#}")
-            };
-            output.line(format_args!("{GOOD}ok{GOOD:#}    {label} ({cases}){violated}"))?;
-        } else {
-            for failure in &row.failures {
-                output.write(format_args!("{}", shown(selection.cases.source, failure)))?;
-            }
-            if row.passed > 0 {
-                let cases = counted(row.passed);
-                output.line(format_args!("{GOOD}ok{GOOD:#}    {label} ({cases})"))?;
-            }
-        }
+        let show = |report| output.line(format_args!("{}", report::text(&report)));
+        let of_file = run_selection(args, selection, show, args.timeline || count == 1)?;
+        output.write(format_args!("{}", summary::of_file(&of_file)))?;
+        entries.extend(of_file);
     }
-    summary(output, tally)
-}
-
-fn counted(cases: usize) -> String {
-    if cases == 1 { "1 case".to_owned() } else { format!("{cases} cases") }
-}
-
-fn ids(violated: &BTreeSet<Id>) -> String {
-    let ids: Vec<String> = violated.iter().map(ToString::to_string).collect();
-    ids.join(" ")
-}
-
-fn summary(output: &mut Output, tally: &Tally) -> Result<(), Failure> {
-    let style = if tally.failed == 0 { GOOD } else { BAD };
-    let (passed, failed) = (tally.passed, tally.failed);
-    output.line(format_args!("\n{style}{passed} passed, {failed} failed{style:#}"))
+    output.line(format_args!("\n{}", summary::total(entries)))
 }
 
 /// A table of scenarios and profiles, and the failures below it.
@@ -270,29 +187,32 @@ fn side_by_side(
     selected: &[Vec<Selection<'_>>],
     profiles: &[&'static Profile],
     output: &mut Output,
-    tally: &mut Tally,
+    entries: &mut Vec<Entry>,
 ) -> Result<(), Failure> {
     let mut table: Vec<Vec<String>> = Vec::new();
     let mut head = vec!["scenario".to_owned()];
     head.extend(profiles.iter().map(|profile| profile.name.to_owned()));
     table.push(head);
-    let mut failures = Vec::new();
+    let mut failures = String::new();
     for of_source in selected {
         let mut line = vec![of_source[0].cases.source.label.clone()];
         for selection in of_source {
-            let row = run_selection(args, selection, false, output, tally)?;
-            let total = row.passed + row.failed;
-            let verdict = match (row.failed, total) {
+            let show = |report| output.line(format_args!("{}", report::text(&report)));
+            let of_file = run_selection(args, selection, show, args.timeline)?;
+            let counts = Counts::of(&of_file);
+            let verdict = match (counts.failed, of_file.len()) {
                 (0, 0) => "-".to_owned(),
                 (0, 1) => "ok".to_owned(),
-                (0, _) => format!("ok {total}"),
-                (failed, _) => format!("FAIL {failed} of {total}"),
+                (0, total) => format!("ok {total}"),
+                (failed, total) => format!("FAIL {failed} of {total}"),
             };
-            let violated = ids(&row.violated);
+            let violated = summary::violated(&of_file);
             let space = if violated.is_empty() { "" } else { "  " };
             line.push(format!("{verdict}{space}{violated}"));
-            let source = selection.cases.source;
-            failures.extend(row.failures.iter().map(|failure| shown(source, failure)));
+            for failure in summary::failures(&of_file) {
+                failures.push_str(&format!("\n{failure}"));
+            }
+            entries.extend(of_file);
         }
         table.push(line);
     }
@@ -313,55 +233,6 @@ fn side_by_side(
         }
         output.line(format_args!("{}", line.trim_end()))?;
     }
-    for failure in &failures {
-        output.line(format_args!("\n{}", failure.trim_end()))?;
-    }
-    summary(output, tally)
-}
-
-/// Which cases failed, why, where in their file, and how to see more.
-fn shown(source: &Source, failed: &Failed) -> String {
-    let profile = failed.profile;
-    let mut text = String::new();
-    for case in &failed.cases {
-        let case = report::plain(case);
-        text.push_str(&format!("{BAD}FAIL{BAD:#}  {BOLD}{case}{BOLD:#}  {DIM}{profile}{DIM:#}\n"));
-    }
-    for reason in &failed.reasons {
-        text.push_str(&rendered(source, reason));
-        text.push('\n');
-    }
-    let file = match source.file.starts_with('-') {
-        true => quoted(&format!("./{}", source.file)),
-        false => quoted(&source.file),
-    };
-    let case = match failed.cases[0].starts_with('-') {
-        true => format!("--case={}", quoted(&failed.cases[0])),
-        false => format!("--case {}", quoted(&failed.cases[0])),
-    };
-    text.push_str(&format!("replay: shakedown run {file} {case} --profile {profile} --timeline\n"));
-    text
-}
-
-/// A reason with the line of the file that it is about.
-pub fn rendered(source: &Source, reason: &Reason) -> String {
-    let mut diagnostic = source.diagnostic(&reason.span, report::plain(&reason.what));
-    if let Some(help) = &reason.help {
-        diagnostic = diagnostic.help(report::plain(help));
-    }
-    if let Some((expected, found)) = &reason.differs {
-        diagnostic = diagnostic
-            .note(format!("expected {}", report::plain(expected)))
-            .note(format!("found    {}", report::plain(found)));
-    }
-    diagnostic.render(&source.text, true)
-}
-
-/// A word for a shell.
-fn quoted(word: &str) -> String {
-    let safe = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(safe) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    output.write(format_args!("{failures}"))?;
+    output.line(format_args!("\n{}", summary::total(entries)))
 }

@@ -6,6 +6,7 @@ use clap::builder::PossibleValuesParser;
 use shakedown_cri::quirks::Profile;
 
 use super::output::{Failure, show_diagnostics};
+use crate::report::Entry;
 use crate::scenario::nearest;
 use crate::suite::{
     Cases, CollectError, ExitCode, LoadError, RunFailure, Runner, Source, collect, same_names,
@@ -14,6 +15,63 @@ use crate::suite::{
 /// Accepts the names of the profiles.
 pub fn profile_parser() -> PossibleValuesParser {
     PossibleValuesParser::new(Profile::every().map(|profile| profile.name))
+}
+
+/// Scenario files that a search starts from, and what to search them as.
+#[derive(clap::Args)]
+pub struct Drivers {
+    /// Scenario files, and directories of them.
+    #[arg(default_value = "scenarios/drivers")]
+    pub paths: Vec<PathBuf>,
+    /// Which versions to search, one after the other, separated by commas.
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "hardened",
+          value_parser = profile_parser())]
+    pub profile: Vec<String>,
+}
+
+/// Scenario files, and what of them to run as what.
+#[derive(clap::Args)]
+pub struct Corpus {
+    /// Scenario files, and directories of them.
+    #[arg(default_value = "scenarios", hide_default_value = true)]
+    pub paths: Vec<PathBuf>,
+    /// Which versions to run as, separated by commas.
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = Profile::ALL[0].name,
+          value_parser = profile_parser())]
+    pub profile: Vec<String>,
+    /// Only the case of this name, all cases of the scenario of this name, or those that fit a
+    /// pattern: `*` stands for any text, `?` for one character.
+    #[arg(long, value_name = "NAME")]
+    pub case: Option<String>,
+    /// Only scenarios with this tag; of several, any.
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+}
+
+impl Corpus {
+    /// The files that are meant.
+    ///
+    /// # Errors
+    /// As [`load`], and when no file has one of the tags.
+    pub fn sources(&self) -> Result<Vec<Source>, Failure> {
+        with_tags(load(&self.paths)?, &self.tag)
+    }
+
+    pub fn profiles(&self) -> Vec<&'static Profile> {
+        profiles(&self.profile)
+    }
+
+    /// The cases that are meant, as [`select`].
+    ///
+    /// # Errors
+    /// As [`select`].
+    pub fn select<'s>(
+        &self,
+        runner: &Runner,
+        sources: &'s [Source],
+    ) -> Result<Vec<Vec<Selection<'s>>>, Failure> {
+        select(runner, sources, &self.profiles(), self.case.as_deref())
+    }
 }
 
 /// The profiles behind names that the parser accepted, each once.
@@ -48,13 +106,14 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
         return Err(Failure::new(ExitCode::Usage, message));
     }
     let mut sources = Vec::new();
-    let mut wrong = 0_usize;
+    let mut wrong = Vec::new();
     for file in &found {
         match Source::read(file) {
             Ok(source) => sources.push(source),
             Err(LoadError::Wrong { text, diagnostics }) => {
                 show_diagnostics(&diagnostics, &text);
-                wrong += 1;
+                let path = file.path.to_string_lossy();
+                wrong.push(Entry::malformed(&file.label, &path, &text, &diagnostics));
             }
             Err(error) => return Err(Failure::new(ExitCode::Io, error.to_string())),
         }
@@ -67,22 +126,20 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     Ok(sources)
 }
 
-fn refuse_wrong(files: usize) -> Result<(), Failure> {
-    match files {
-        0 => Ok(()),
-        1 => Err(Failure::new(ExitCode::Data, "a scenario file is wrong; nothing was run")),
-        n => Err(Failure::new(
-            ExitCode::Data,
-            format!("{n} scenario files are wrong; nothing was run"),
-        )),
-    }
+fn refuse_wrong(wrong: Vec<Entry>) -> Result<(), Failure> {
+    let message = match wrong.len() {
+        0 => return Ok(()),
+        1 => "a scenario file is wrong; nothing was run".to_owned(),
+        n => format!("{n} scenario files are wrong; nothing was run"),
+    };
+    Err(Failure::new(ExitCode::Data, message).because_of(wrong))
 }
 
 /// Only the sources that have one of the tags; all if no tag is given.
 ///
 /// # Errors
 /// When none is left.
-pub fn with_tags(sources: Vec<Source>, tags: &[String]) -> Result<Vec<Source>, Failure> {
+fn with_tags(sources: Vec<Source>, tags: &[String]) -> Result<Vec<Source>, Failure> {
     if tags.is_empty() {
         return Ok(sources);
     }
@@ -122,7 +179,7 @@ pub fn select<'s>(
 ) -> Result<Vec<Vec<Selection<'s>>>, Failure> {
     let mut selected = Vec::new();
     let mut names = Vec::new();
-    let mut wrong = 0_usize;
+    let mut wrong = Vec::new();
     for source in sources {
         let mut of_source = Vec::new();
         let mut diagnostics = Vec::new();
@@ -158,7 +215,8 @@ pub fn select<'s>(
                 is_new
             });
             show_diagnostics(&diagnostics, &source.text);
-            wrong += 1;
+            let Source { label, file, text, .. } = source;
+            wrong.push(Entry::malformed(label, file, text, &diagnostics));
         }
         let is_about =
             |s: &Selection<'_>| !s.indices.is_empty() || s.whole && !s.cases.stale.is_empty();

@@ -1,13 +1,11 @@
 //! `shakedown sites`
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 use shakedown_cri::quirks::Profile;
 
 use super::output::{BOLD, DIM, Failure, Output, show_diagnostics};
 use super::run::Format;
-use super::select::{self, Selection};
+use super::select::{Corpus, Selection};
 use crate::oracle::{Fault, Menus};
 use crate::suite::{ExitCode, Hits, RunFailure, Runner, Strike, never_made};
 use crate::turnstile::{Op, Stage};
@@ -24,15 +22,10 @@ are in `shakedown run FILE --case NAME --timeline`.";
 #[derive(clap::Args)]
 #[command(after_help = EXPLANATION)]
 pub struct Args {
-    /// Scenario files, and directories of them, whose faults are counted.
-    #[arg(default_value = "scenarios", hide_default_value = true)]
-    paths: Vec<PathBuf>,
-    /// Which versions to run as, separated by commas.
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = Profile::ALL[0].name,
-          value_parser = select::profile_parser())]
-    profile: Vec<String>,
+    #[command(flatten)]
+    corpus: Corpus,
     /// Only list, and run nothing.
-    #[arg(long, conflicts_with_all = ["paths", "profile", "require_hit"])]
+    #[arg(long, conflicts_with_all = ["paths", "profile", "case", "tag", "require_hit"])]
     list: bool,
     /// Fail, with exit code 1, if anything that is possible was never hit.
     #[arg(long)]
@@ -74,8 +67,8 @@ struct EffectRow {
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     let menus = Menus::new();
-    let profiles = select::profiles(&args.profile);
-    let hits = if args.list { None } else { Some(count(args, &profiles)?) };
+    let profiles = args.corpus.profiles();
+    let hits = if args.list { None } else { Some(count(args)?) };
     let hits_of = |op: Op| hits.as_ref().filter(|_| never_made(op, &profiles).is_none());
     let rows: Vec<Row> = Op::ALL.iter().map(|op| row(*op, &menus, hits_of(*op))).collect();
     match args.format {
@@ -100,10 +93,10 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
 }
 
 /// Runs the scenarios and counts their faults.
-fn count(args: &Args, profiles: &[&'static Profile]) -> Result<Hits, Failure> {
-    let sources = select::load(&args.paths)?;
+fn count(args: &Args) -> Result<Hits, Failure> {
+    let sources = args.corpus.sources()?;
     let runner = Runner::new();
-    let selected = select::select(&runner, &sources, profiles, None)?;
+    let selected = args.corpus.select(&runner, &sources)?;
     let mut hits = Hits::default();
     for Selection { cases, indices, .. } in selected.iter().flatten() {
         for index in indices {

@@ -1,11 +1,13 @@
 //! The facts of a report: what both forms of it say.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde::Serialize;
 use shakedown_cri::cri::Peek;
 
 use super::describe::{self, Thing};
+use super::verdicts::Entry;
 use crate::run::{Answer, Outcome, Reply, Snapshot};
 use crate::suite::{
     Names, Ran, Source, answer_word, events_of, left, received_words, root_of, state_word,
@@ -166,12 +168,62 @@ pub struct VerdictLine {
 #[derive(Clone, Debug, Serialize)]
 pub struct ReasonLine {
     pub kind: &'static str,
-    /// In the scenario's file, from 1.
+    pub invariant: Option<String>,
+    /// Empty: it is about none.
+    pub file: String,
+    /// In the file, from 1.
     pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
     pub what: String,
     pub expected: Option<String>,
     pub found: Option<String>,
     pub help: Option<String>,
+}
+
+impl VerdictLine {
+    pub fn new(entry: &Entry) -> Self {
+        let reasons = entry.problems.iter().map(|problem| {
+            let (expected, found) = problem.differs.clone().unzip();
+            let (file, line, column) = match &problem.place {
+                Some(place) => (place.file.clone(), place.line, place.column),
+                None => (String::new(), 1, 1),
+            };
+            ReasonLine {
+                kind: problem.kind,
+                invariant: problem.invariant.map(|id| id.to_string()),
+                file,
+                line,
+                column,
+                what: problem.message.clone(),
+                expected,
+                found,
+                help: problem.help.clone(),
+            }
+        });
+        VerdictLine { passed: entry.passed(), reasons: reasons.collect() }
+    }
+}
+
+/// What was judged without a run, or could not be: a file, a case or the command.
+#[derive(Clone, Debug, Serialize)]
+pub struct NotRun {
+    pub case: String,
+    /// Empty: it is about none.
+    pub profile: String,
+    pub file: String,
+    pub verdict: VerdictLine,
+}
+
+impl NotRun {
+    pub fn new(entry: &Entry) -> Self {
+        NotRun {
+            case: entry.case.clone(),
+            profile: entry.profile.clone(),
+            file: entry.file.clone(),
+            verdict: VerdictLine::new(entry),
+        }
+    }
 }
 
 impl Report {
@@ -196,17 +248,8 @@ impl Report {
                 .collect(),
             expected: verdict.expected_violations.contains(&finding.id),
         });
-        let reasons = verdict.reasons.iter().map(|reason| {
-            let (expected, found) = reason.differs.clone().unzip();
-            ReasonLine {
-                kind: reason.kind.word(),
-                line: source.diagnostic(&reason.span, "").line,
-                what: reason.what.clone(),
-                expected,
-                found,
-                help: reason.help.clone(),
-            }
-        });
+        let entry = Entry::of_case(source, &Rc::from(""), &case.name, outcome.profile.name);
+        let entry = entry.ran(source, ran);
         Report {
             version: VERSION,
             case: case.name.clone(),
@@ -240,7 +283,7 @@ impl Report {
                 })
                 .collect(),
             invariants: invariants.collect(),
-            verdict: VerdictLine { passed: verdict.passed(), reasons: reasons.collect() },
+            verdict: VerdictLine::new(&entry),
             moments: outcome.recording.moments,
             digest: format!("{:032x}", outcome.digest),
             detail,

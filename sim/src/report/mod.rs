@@ -1,10 +1,21 @@
-//! What a run brought, as text and as JSON.
+//! What a run brought, as text and as JSON; what a command came to, for people and for other programs.
 
 pub mod describe;
 mod facts;
-mod json;
+mod github;
+pub mod json;
+mod junit;
+mod markdown;
+mod sarif;
+pub mod summary;
 mod text;
+mod verdicts;
 
 pub use facts::{Detail, Report};
+pub use github::github;
 pub use json::json;
+pub use junit::junit;
+pub use markdown::markdown;
+pub use sarif::sarif;
 pub use text::{clock, plain, text};
+pub use verdicts::{Counts, Entry, Place, Problem, Verdicts};

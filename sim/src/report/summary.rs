@@ -1,0 +1,86 @@
+//! Verdicts as text, for a terminal.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+
+use super::plain;
+use super::verdicts::{Counts, Entry, Problem, alike};
+use crate::scenario::Diagnostic;
+
+pub const GOOD: Style = AnsiColor::Green.on_default().bold();
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+pub const DIM: Style = Style::new().dimmed();
+pub const BOLD: Style = Style::new().bold();
+
+/// What the entries of one file under one profile came to: each failure, and a line for those that passed.
+pub fn of_file(entries: &[Entry]) -> String {
+    let mut text: String = failures(entries).collect();
+    let passed: Vec<&Entry> = entries.iter().filter(|entry| entry.passed()).collect();
+    let Some(first) = passed.first() else { return text };
+    let violated = violated(entries);
+    let violated = if violated.is_empty() || passed.len() < entries.len() {
+        String::new()
+    } else {
+        format!("  {DIM}{violated} violated, as expected{DIM:#}")
+    };
+    let cases = match passed.len() {
+        1 => "1 case".to_owned(),
+        cases => format!("{cases} cases"),
+    };
+    let _ = writeln!(text, "{GOOD}ok{GOOD:#}    {} ({cases}){violated}", plain(&first.label));
+    text
+}
+
+/// The entries that failed, those that failed alike together.
+pub fn failures(entries: &[Entry]) -> impl Iterator<Item = String> {
+    alike(entries).into_iter().map(|group| failure(&group))
+}
+
+/// The invariants that broke in any of the entries, as expected or not.
+pub fn violated(entries: &[Entry]) -> String {
+    let ids: BTreeSet<_> = entries.iter().flat_map(|entry| &entry.violated).collect();
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    ids.join(" ")
+}
+
+/// Which cases failed, why, where in their file, and how to see more.
+fn failure(group: &[&Entry]) -> String {
+    let first = group[0];
+    let mut text = String::new();
+    for entry in group {
+        let (case, profile) = (plain(&entry.case), &entry.profile);
+        let _ = writeln!(text, "{BAD}FAIL{BAD:#}  {BOLD}{case}{BOLD:#}  {DIM}{profile}{DIM:#}");
+    }
+    for problem in &first.problems {
+        let _ = writeln!(text, "{}", rendered(problem, &first.text));
+    }
+    if let Some(replay) = &first.replay {
+        let _ = writeln!(text, "replay: {replay}");
+    }
+    text
+}
+
+/// A problem with the line that it is about; `text` is what the file says.
+pub fn rendered(problem: &Problem, text: &str) -> String {
+    let Some(place) = &problem.place else {
+        return format!("{BAD}error{BAD:#}: {}", plain(&problem.message));
+    };
+    let message = plain(&problem.message);
+    let diagnostic = Diagnostic::new(&place.file, text, place.span.clone(), message);
+    let diagnostic = match &problem.help {
+        Some(help) => diagnostic.help(plain(help)),
+        None => diagnostic,
+    };
+    let remarks = problem.remarks();
+    let diagnostic = remarks.iter().fold(diagnostic, |d, remark| d.note(plain(remark)));
+    diagnostic.render(text, true)
+}
+
+/// The last line.
+pub fn total(entries: &[Entry]) -> String {
+    let counts = Counts::of(entries);
+    let style = if counts.failed == 0 && counts.passed > 0 { GOOD } else { BAD };
+    format!("{style}{counts}{style:#}")
+}
