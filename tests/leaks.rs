@@ -90,7 +90,8 @@ async fn leak(ports: SimPorts, leak: Leak) -> Result<(), Error> {
             let ready = Arc::new(AtomicBool::new(false));
             let set = ready.clone();
             let thread = thread::spawn(move || {
-                thread::sleep(Duration::from_micros(300));
+                // Long enough that no two runs read as often by chance.
+                thread::sleep(Duration::from_millis(5));
                 set.store(true, Ordering::SeqCst);
             });
             while !ready.load(Ordering::SeqCst) {

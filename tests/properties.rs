@@ -1,18 +1,21 @@
 //! What holds whatever the oracle decides.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use shakedown::engine::Engine;
 use shakedown::oracle::{Menus, Script, Scripted, Seeded, Weights};
 use shakedown::run::{Options, Outcome, Plan, run, run_under};
 use shakedown::scenario::{expand, parse};
-use shakedown::turnstile::{Limits, Moment, RecordingEntry, Sim, Stop, Symbol};
-use shakedown::world::World;
+use shakedown::turnstile::{Limits, Moment, RecordingEntry, Sim, SimRuntime, Stop, Symbol};
+use shakedown::world::{FIRST_BOOT, World};
 use shakedown_cri::cri::LocalFuture;
+use shakedown_cri::ports::{Instant, Runtime};
 use shakedown_cri::quirks::Profile;
 
 /// A silent process that outlives its start.
@@ -249,24 +252,22 @@ fn a_panic_of_the_service_is_a_finding() {
     assert!(broken.contains(&17), "{broken:?}");
 }
 
-/// Runs one task beside an empty world.
-fn alone(future: LocalFuture<()>) -> (Stop, u64) {
+fn empty() -> Sim {
     let script = Script::default();
     let oracle = Box::new(Scripted::new(&script));
     let limits = Limits { moments: 10_000 };
-    let sim = Sim::new(
-        World::new(Profile::default().quirks),
-        script,
-        oracle,
-        Rc::new(Menus::new()),
-        limits,
-    );
-    let conductor = async {
+    let world = World::new(Profile::default().quirks);
+    Sim::new(world, script, oracle, Rc::new(Menus::new()), limits)
+}
+
+/// Runs one task beside an empty world.
+fn alone(future: LocalFuture<()>) -> (Stop, u64) {
+    let sim = empty();
+    Engine::default().run(&sim, || {
         sim.start_task(Symbol::of("loop"), future);
-        let stop = sim.run_until(None).await;
+        let stop = sim.run_until(None);
         (stop, sim.with_recording(|recording| recording.moments))
-    };
-    Engine::default().run(&sim, conductor)
+    })
 }
 
 #[test]
@@ -283,4 +284,35 @@ fn a_panic_names_its_actor() {
     let panics = async { panic!("no {}", "luck") };
     let stop = Stop::Panicked { actor: "loop".to_owned(), message: "no luck".to_owned() };
     assert_eq!(alone(Box::pin(panics)), (stop, 1));
+}
+
+/// The two clocks start together, and go on together.
+#[cfg(feature = "madsim")]
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "stands for third-party code, which sees madsim's clock"
+)]
+fn timers_of_third_party_code_go_off_in_virtual_time() {
+    let sim = empty();
+    let seconds = Duration::from_secs;
+    let woken = Rc::new(Cell::new(None));
+    Engine::Madsim.run(&sim, || {
+        let runtime = SimRuntime::new(sim.clone(), FIRST_BOOT);
+        let (at, clock) = (woken.clone(), sim.clone());
+        let third_party = async move {
+            madsim::time::sleep(seconds(90)).await;
+            at.set(Some(clock.now().since(Instant(0))));
+        };
+        let ours = async move {
+            for _ in 0..3 {
+                runtime.sleep(seconds(60)).await;
+            }
+        };
+        sim.start_task(Symbol::of("third-party"), Box::pin(third_party));
+        sim.start_task(Symbol::of("ours"), Box::pin(ours));
+        assert_eq!(sim.run_until(None), Stop::Idle);
+    });
+    // Its timer is seen to have gone off when time moves on the next time.
+    assert_eq!(woken.get(), Some(seconds(120)));
 }

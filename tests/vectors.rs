@@ -553,12 +553,11 @@ fn on_a_node<F: Future<Output = Outcome> + 'static>(
     let script = script(sim.clone(), ports);
     let outcome = Rc::new(Cell::new(Err("the script never ended".to_owned())));
     let out = outcome.clone();
-    let whole = async {
+    Engine::default().run(&sim, || {
         let script = Box::pin(async move { out.set(script.await) });
         sim.start_task(Symbol::of("script"), script);
-        sim.run_until(None).await
-    };
-    Engine::default().run(&sim, whole);
+        sim.run_until(None)
+    });
     outcome.replace(Ok(()))
 }
 

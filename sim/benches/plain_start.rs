@@ -31,7 +31,7 @@ do = "start"
 container = "web"
 "#;
 
-/// Tasks that a plain start has madsim spawn.
+/// Tasks of a plain start.
 const TASKS: usize = 28;
 
 fn plan() -> Rc<Plan> {

@@ -1,35 +1,43 @@
-//! What drives a run: polls the task that the turnstile admits, and follows its clock.
+//! Around a run: what keeps the real world out of it.
 //!
-//! The seam is [`crate::turnstile::Driver`]: an engine decides nothing, so every engine yields the
-//! same digest for the same decisions, which `tests/engines.rs` holds them to over the corpus.
+//! The turnstile polls the tasks of a run and owns its order and time. An engine decides nothing, so
+//! every engine yields the same digest for the same decisions, which `tests/engines.rs` holds them to
+//! over the corpus.
 
-mod bare;
 #[cfg(feature = "madsim")]
 mod madsim;
-
-use std::future::Future;
 
 use crate::turnstile::Sim;
 
 /// Which engine makes a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Engine {
-    /// Keeps real time, threads and real I/O out: for what runs and replays scenarios.
+    /// Keeps real time, randomness, threads and real I/O out: for what runs and replays scenarios.
     #[cfg(feature = "madsim")]
     #[default]
     Madsim,
-    /// Polls by hand, with least overhead: for what runs them by the thousand.
+    /// Nothing around it, with least overhead: for what runs them by the thousand, and replays on
+    /// madsim what it finds.
     #[cfg_attr(not(feature = "madsim"), default)]
     Bare,
 }
 
 impl Engine {
-    /// Runs the conductor of a run to its end, and everything that it starts.
-    pub fn run<F: Future>(self, sim: &Sim, conductor: F) -> F::Output {
+    /// Makes a run, which `whole` conducts, and ends it.
+    ///
+    /// # Panics
+    /// On madsim, when called on a thread that has a tokio runtime: there madsim would silently use
+    /// real time.
+    pub fn run<R>(self, sim: &Sim, whole: impl FnOnce() -> R) -> R {
+        let whole = || {
+            let output = whole();
+            sim.close();
+            output
+        };
         match self {
             #[cfg(feature = "madsim")]
-            Engine::Madsim => madsim::run(sim, conductor),
-            Engine::Bare => bare::run(sim, conductor),
+            Engine::Madsim => madsim::run(sim, whole),
+            Engine::Bare => whole(),
         }
     }
 }

@@ -104,9 +104,9 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
     });
     let engine = options.engine;
     if options.logs {
-        crate::run::logs::with_logs(&sim, || engine.run(&sim, conductor.conduct()))
+        crate::run::logs::with_logs(&sim, || engine.run(&sim, || conductor.conduct()))
     } else {
-        engine.run(&sim, conductor.conduct())
+        engine.run(&sim, || conductor.conduct())
     }
 }
 
@@ -161,7 +161,7 @@ struct Settled {
 }
 
 impl Conductor {
-    async fn conduct(self) -> Outcome {
+    fn conduct(self) -> Outcome {
         let judge = Judge::new(
             self.sim.clone(),
             self.daemon.clone(),
@@ -169,7 +169,7 @@ impl Conductor {
             self.answers.clone(),
         );
         self.sim.set_direct(true);
-        self.set_up().await;
+        self.set_up();
         self.sim.set_direct(false);
         let setup_events = self.sim.with_world(|world| world.events.len());
         self.sim.with_world(|world| {
@@ -180,7 +180,7 @@ impl Conductor {
             judge.begin();
             self.sim.set_observer(judge.observer());
         }
-        let settled = self.disturb().await;
+        let settled = self.disturb();
         let crashed = settled.stop != Stop::Idle;
         let quiet = self.snapshot(false);
         let streamed = self.sim.with_world(|world| world.streamed.clone());
@@ -192,7 +192,7 @@ impl Conductor {
             if self.judged {
                 judge.quiet(&quiet);
             }
-            let (found, last) = self.reap().await;
+            let (found, last) = self.reap();
             reaping = found;
             stop = last;
             if stop == Stop::Idle {
@@ -242,7 +242,7 @@ impl Conductor {
     }
 
     /// Brings up the service, its sandboxes and containers, without faults.
-    async fn set_up(&self) {
+    fn set_up(&self) {
         self.sim.with_recording(|r| r.phase(0, "setup"));
         let (service, plan) = (self.service(), self.plan.clone());
         let sim = self.sim.clone();
@@ -257,8 +257,7 @@ impl Conductor {
                 };
                 service.adopt_sandbox(given).await.expect("a sandbox is taken over");
             }
-        })
-        .await;
+        });
         self.daemon.serves();
         for container in &self.plan.containers {
             if container.state == InitialState::Absent {
@@ -280,8 +279,7 @@ impl Conductor {
                     let stopped = service.stop_container(ctx(), id, 0).await;
                     stopped.expect("a container stops on an undisturbed node");
                 }
-            })
-            .await;
+            });
         }
         for sandbox in &self.plan.sandboxes {
             // A handler that is not configured is refused by the creation of a container already:
@@ -291,8 +289,7 @@ impl Conductor {
                 let service = self.service();
                 self.task("setup", async move {
                     service.adopt_sandbox(given).await.expect("a sandbox is described anew");
-                })
-                .await;
+                });
             }
             let (service, id, state) = (self.service(), sandbox.id.clone(), sandbox.state);
             if state == PlannedSandbox::Ready {
@@ -304,8 +301,7 @@ impl Conductor {
                 if state == PlannedSandbox::Gone {
                     service.forget_sandbox(id).await;
                 }
-            })
-            .await;
+            });
         }
     }
 
@@ -315,14 +311,14 @@ impl Conductor {
     }
 
     /// Runs one task of the harness, and what follows from it at once.
-    async fn task(&self, actor: &str, future: impl Future<Output = ()> + 'static) {
+    fn task(&self, actor: &str, future: impl Future<Output = ()> + 'static) {
         self.sim.start_task(Symbol::of(actor), Box::pin(future));
         let now = self.sim.now();
-        self.sim.run_until(Some(now.0)).await;
+        self.sim.run_until(Some(now.0));
     }
 
     /// The scenario's calls and faults, until quiet.
-    async fn disturb(&self) -> Settled {
+    fn disturb(&self) -> Settled {
         let start = self.sim.now();
         self.sim.with_recording(|r| r.phase(start.0, "disturb"));
         self.sim.allow_faults(true);
@@ -351,7 +347,7 @@ impl Conductor {
                 break;
             }
             horizon = reached;
-            let stop = self.sim.run_until(Some(horizon.0)).await;
+            let stop = self.sim.run_until(Some(horizon.0));
             if stop != Stop::Idle {
                 return Settled { stop, was_quiet: false, waiting: self.sim.waiting() };
             }
@@ -472,7 +468,7 @@ impl Conductor {
     }
 
     /// A patient client stops and removes everything.
-    async fn reap(&self) -> (Reaped, Stop) {
+    fn reap(&self) -> (Reaped, Stop) {
         let now = self.sim.now();
         self.sim.with_recording(|r| r.phase(now.0, "reap"));
         self.sim.allow_faults(false);
@@ -480,7 +476,7 @@ impl Conductor {
         self.mailboxes.iter().for_each(Mailbox::end);
         let found = Rc::new(RefCell::new(Reaped::default()));
         let done = Rc::new(Cell::new(false));
-        let stop = self.bring_up().await;
+        let stop = self.bring_up();
         let service = match self.daemon.service() {
             Some(service) if stop == Stop::Idle => service,
             _ => {
@@ -560,13 +556,13 @@ impl Conductor {
         self.sim.start_task(Symbol::of("reaper"), Box::pin(future));
         loop {
             let horizon = self.sim.now().after(AFTERMATH);
-            let stop = self.sim.run_until(Some(horizon.0)).await;
+            let stop = self.sim.run_until(Some(horizon.0));
             if stop != Stop::Idle {
                 return (found.take(), stop);
             }
             if done.get() {
                 let horizon = self.sim.now().after(AFTERMATH);
-                let stop = self.sim.run_until(Some(horizon.0)).await;
+                let stop = self.sim.run_until(Some(horizon.0));
                 return (found.take(), stop);
             }
             if self.sim.next_due().is_none() {
@@ -579,7 +575,7 @@ impl Conductor {
     }
 
     /// A node that is reaped has a daemon: one that is down, or comes up only now, is waited for.
-    async fn bring_up(&self) -> Stop {
+    fn bring_up(&self) -> Stop {
         if self.daemon.facts().serves {
             return Stop::Idle;
         }
@@ -587,7 +583,7 @@ impl Conductor {
             self.sim.restart();
         }
         let horizon = self.sim.now().after(AFTERMATH);
-        self.sim.run_until(Some(horizon.0)).await
+        self.sim.run_until(Some(horizon.0))
     }
 
     /// Containers of which a call of the scenario is in progress.

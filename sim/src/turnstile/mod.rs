@@ -10,9 +10,7 @@ mod sync;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -50,16 +48,6 @@ impl TaskId {
     pub fn index(self) -> usize {
         self.0
     }
-}
-
-/// What polls tasks and follows the clock. Decides nothing.
-pub trait Driver {
-    /// Makes a task known; it is first polled when it is resumed.
-    fn spawn(&self, task: TaskId);
-    /// Polls the task soon, by [`Sim::turn`].
-    fn resume(&self, task: TaskId);
-    /// Virtual time moved on by this many nanoseconds.
-    fn follow(&self, nanos: u64);
 }
 
 /// Looks on after every moment.
@@ -108,7 +96,6 @@ struct Task {
     client: Option<usize>,
     future: Option<LocalFuture<()>>,
     waker: Waker,
-    spawned: bool,
     /// The boot of the daemon that it belongs to; 0: it is the harness's.
     boot: u32,
 }
@@ -204,7 +191,6 @@ struct Core {
     horizon: u64,
     budget: u64,
     stop: Option<Stop>,
-    conductor: Option<Waker>,
     /// The daemon is gone: nothing of it may run or park any more.
     closed: bool,
     foreign: Arc<Foreign>,
@@ -234,13 +220,16 @@ impl Wake for ForeignWaker {
     }
 }
 
+/// Told by how many nanoseconds virtual time moved on.
+type Follower = Box<dyn Fn(u64)>;
+
 struct Shared {
     now: Cell<u64>,
     /// Calls are done at once, without moments: while the node is set up.
     direct: Cell<bool>,
     core: RefCell<Core>,
     world: RefCell<World>,
-    driver: RefCell<Option<Rc<dyn Driver>>>,
+    follower: RefCell<Option<Follower>>,
     observer: RefCell<Option<Box<dyn Observer>>>,
     foreign: Arc<Foreign>,
 }
@@ -248,11 +237,6 @@ struct Shared {
 /// A handle to one run.
 #[derive(Clone)]
 pub struct Sim(Rc<Shared>);
-
-enum Step {
-    Poll(TaskId),
-    Stop,
-}
 
 /// How much of a run may happen.
 #[derive(Clone, Copy, Debug)]
@@ -306,7 +290,6 @@ impl Sim {
             horizon: NEVER,
             budget: limits.moments,
             stop: None,
-            conductor: None,
             closed: false,
             foreign: foreign.clone(),
         };
@@ -315,14 +298,15 @@ impl Sim {
             direct: Cell::new(false),
             core: RefCell::new(core),
             world: RefCell::new(world),
-            driver: RefCell::new(None),
+            follower: RefCell::new(None),
             observer: RefCell::new(None),
             foreign,
         }))
     }
 
-    pub fn set_driver(&self, driver: Rc<dyn Driver>) {
-        *self.0.driver.borrow_mut() = Some(driver);
+    /// Another clock goes along: it is told by how many nanoseconds virtual time moved on.
+    pub fn set_follower(&self, follower: impl Fn(u64) + 'static) {
+        *self.0.follower.borrow_mut() = Some(Box::new(follower));
     }
 
     pub fn set_observer(&self, observer: Box<dyn Observer>) {
@@ -331,22 +315,6 @@ impl Sim {
 
     pub fn take_observer(&self) -> Option<Box<dyn Observer>> {
         self.0.observer.borrow_mut().take()
-    }
-
-    fn wake_conductor(&self) {
-        let waker = self.0.core.borrow_mut().conductor.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Whether a task has nothing left to be polled for.
-    pub fn is_finished(&self, task: TaskId) -> bool {
-        self.0.core.borrow().tasks[task.0].future.is_none()
-    }
-
-    fn driver(&self) -> Rc<dyn Driver> {
-        self.0.driver.borrow().clone().expect("an engine drives the run")
     }
 
     pub fn now(&self) -> Instant {
@@ -630,8 +598,20 @@ impl Sim {
     }
 
     /// Runs until nothing is due up to and including `horizon`, or the run is over.
-    pub fn run_until(&self, horizon: Option<u64>) -> RunUntil {
-        RunUntil { sim: self.clone(), horizon: horizon.unwrap_or(NEVER), started: false }
+    pub fn run_until(&self, horizon: Option<u64>) -> Stop {
+        {
+            let mut core = self.0.core.borrow_mut();
+            core.horizon = horizon.unwrap_or(NEVER);
+            if core.stop == Some(Stop::Idle) {
+                core.stop = None;
+            }
+        }
+        loop {
+            match self.step() {
+                Ok(task) => self.poll(task),
+                Err(stop) => return stop,
+            }
+        }
     }
 
     /// Whether anything has a time at which it will happen.
@@ -651,7 +631,9 @@ impl Sim {
         let by = to - self.0.now.get();
         self.0.now.set(to);
         self.0.world.borrow_mut().now = to;
-        self.driver().follow(by);
+        if let Some(follow) = &*self.0.follower.borrow() {
+            follow(by);
+        }
     }
 
     /// Whether anything is under way for which `of` says yes to the actor: something that will
@@ -687,7 +669,7 @@ impl Sim {
         drop(parked);
         self.0.core.borrow_mut().daemon = None;
         self.0.observer.borrow_mut().take();
-        self.0.driver.borrow_mut().take();
+        self.0.follower.borrow_mut().take();
     }
 
     /// The daemon ends: nothing of its boot runs or waits any more, its descriptors and connections
@@ -728,21 +710,6 @@ impl Sim {
         }
     }
 
-    /// Polls a task that was resumed, and goes on as long as the same task is next.
-    pub fn turn(&self, task: TaskId) {
-        loop {
-            if self.0.core.borrow().closed {
-                return;
-            }
-            self.poll(task);
-            match self.step() {
-                Step::Poll(next) if next == task => {}
-                Step::Poll(next) => return self.driver().resume(next),
-                Step::Stop => return self.wake_conductor(),
-            }
-        }
-    }
-
     /// Polls a task, whose turn it is, once.
     fn poll(&self, task: TaskId) {
         let (outer, future, waker) = {
@@ -779,7 +746,7 @@ impl Sim {
         }
     }
 
-    /// Lets the current task go on without returning to the engine, as long as the next moments are
+    /// Lets the current task go on without leaving its poll, as long as the next moments are
     /// those of the call that it just made, and of the steps inside it. True when the call's reply
     /// was admitted. The order of moments is the same as without.
     fn goes_on(&self, entry: EntryId) -> bool {
@@ -823,12 +790,12 @@ impl Sim {
     }
 
     /// Admits moments until one needs a task to be polled.
-    fn step(&self) -> Step {
+    fn step(&self) -> Result<TaskId, Stop> {
         loop {
             self.finish_moment();
             let mut core = self.0.core.borrow_mut();
-            if core.stop.is_some() {
-                return Step::Stop;
+            if let Some(stop) = &core.stop {
+                return Err(stop.clone());
             }
             if let Some((crash, own)) = core.crash_due.take() {
                 drop(core);
@@ -836,8 +803,7 @@ impl Sim {
                 continue;
             }
             if core.recording.moments >= core.budget {
-                core.stop = Some(Stop::OverBudget);
-                return Step::Stop;
+                return Err(core.end(Stop::OverBudget));
             }
             if self.0.foreign.any.swap(false, Ordering::AcqRel) {
                 self.take_foreign(&mut core);
@@ -847,16 +813,14 @@ impl Sim {
                 if core.release_held(now, true, "nothing else was left to happen") {
                     continue;
                 }
-                core.stop = Some(Stop::Idle);
-                return Step::Stop;
+                return Err(core.end(Stop::Idle));
             };
             if due > now {
                 if core.release_held(now, false, "time jumped") {
                     continue;
                 }
                 if due > core.horizon {
-                    core.stop = Some(Stop::Idle);
-                    return Step::Stop;
+                    return Err(core.end(Stop::Idle));
                 }
                 drop(core);
                 self.jump(due);
@@ -866,12 +830,7 @@ impl Sim {
                 continue;
             }
             if let Some(task) = self.admit(&mut core, at, stage, now) {
-                if !core.tasks[task.0].spawned {
-                    core.tasks[task.0].spawned = true;
-                    drop(core);
-                    self.driver().spawn(task);
-                }
-                return Step::Poll(task);
+                return Ok(task);
             }
         }
     }
@@ -1121,6 +1080,11 @@ fn code_of(fault: &Fault) -> Code {
 }
 
 impl Core {
+    fn end(&mut self, stop: Stop) -> Stop {
+        self.stop = Some(stop.clone());
+        stop
+    }
+
     fn current_actor(&self) -> Symbol {
         self.current.map_or_else(|| Symbol::of("harness"), |task| self.tasks[task.0].actor)
     }
@@ -1150,7 +1114,6 @@ impl Core {
             client,
             future: Some(future),
             waker: Waker::from(Arc::new(foreign)),
-            spawned: false,
             boot,
         });
         TaskId(number)
@@ -1922,40 +1885,6 @@ impl Pending for EffectOnly {
     }
 
     fn deliver(&self) {}
-}
-
-/// See [`Sim::run_until`].
-pub struct RunUntil {
-    sim: Sim,
-    horizon: u64,
-    started: bool,
-}
-
-impl Future for RunUntil {
-    type Output = Stop;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Stop> {
-        if !self.started {
-            self.started = true;
-            {
-                let mut core = self.sim.0.core.borrow_mut();
-                core.horizon = self.horizon;
-                if core.stop == Some(Stop::Idle) {
-                    core.stop = None;
-                }
-                core.conductor = Some(cx.waker().clone());
-            }
-            match self.sim.step() {
-                Step::Poll(task) => {
-                    self.sim.driver().resume(task);
-                    return Poll::Pending;
-                }
-                Step::Stop => {}
-            }
-        }
-        let core = self.sim.0.core.borrow();
-        core.stop.clone().map_or(Poll::Pending, Poll::Ready)
-    }
 }
 
 /// A site of the daemon as a whole; its count is to be set.
