@@ -2,11 +2,16 @@
 
 use std::rc::Rc;
 
+use crate::bounded::{within, within_or_later};
 use crate::client::Record;
+use crate::config::{DISK_TIMEOUT, LATE_TIMEOUT};
 use crate::cri::{ContainerConfig, ContainerState, EventKind, NamespaceMode};
 use crate::io::ContainerIo;
 use crate::metrics;
-use crate::ports::{self, Clock, Containerd, Context, Error, Fs, Metrics, Ports, Runtime, Spec};
+use crate::ports::{
+    self, Clock, Code, Containerd, Context, Error, Fs, FsCause, FsError, Metrics, Ports, Runtime,
+    Spec,
+};
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::recover::KIND_LABEL;
@@ -122,7 +127,7 @@ impl<P: Ports> Service<P> {
             // A call that fails may have had its effect.
             rollback.root_dir = Some(root_dir.clone());
         }
-        self.ports.fs().make_dir_all(&root_dir, 0o755).await.map_err(|e| {
+        self.make_dir(&id, &root_dir).await.map_err(|e| {
             Error::from(e)
                 .wrap(format!("failed to create container root directory {}", quote(&root_dir)))
         })?;
@@ -131,7 +136,7 @@ impl<P: Ports> Service<P> {
         if tidy {
             rollback.volatile_dir = Some(volatile_dir.clone());
         }
-        self.ports.fs().make_dir_all(&volatile_dir, 0o755).await.map_err(|e| {
+        self.make_dir(&id, &volatile_dir).await.map_err(|e| {
             Error::from(e).wrap(format!(
                 "failed to create volatile container root directory {}",
                 quote(&volatile_dir)
@@ -236,6 +241,32 @@ impl<P: Ports> Service<P> {
         Ok(id)
     }
 
+    /// Makes a directory and its parents. A disk that makes it when nobody waits for it any more makes it for
+    /// nothing.
+    async fn make_dir(&self, id: &str, dir: &str) -> Result<(), FsError> {
+        const MODE: u32 = 0o755;
+        if self.quirks.has(Quirk::DiskUnbounded) {
+            return self.ports.fs().make_dir_all(dir, MODE).await;
+        }
+        let (ports, path) = (self.ports.clone(), dir.to_owned());
+        let make = async move { ports.patient_fs().make_dir_all(&path, MODE).await };
+        let late = match within_or_later(self.ports.runtime(), DISK_TIMEOUT, Box::pin(make)).await {
+            Ok(made) => return made,
+            Err(late) => late,
+        };
+        let mut late = Some(late);
+        let dir = dir.to_owned();
+        let cause = FsCause::Context(Code::DeadlineExceeded);
+        let error = FsError { op: "mkdir", path: dir.clone(), cause };
+        self.until_done(id, async move |service| {
+            if let Some(late) = late.take() {
+                let _ = within(service.ports.runtime(), LATE_TIMEOUT, late).await;
+            }
+            service.ports.fs().remove_tree(&dir).await.is_ok()
+        });
+        Err(error)
+    }
+
     /// Prepares the snapshot, lets NRI adjust the spec, stores the record. A snapshot that no record
     /// came to use is removed, as containerd's garbage collection would once the lease has ended.
     async fn create_record(
@@ -263,7 +294,7 @@ impl<P: Ports> Service<P> {
         };
         match stored.await {
             Ok(()) => Ok(Record::new(self.ports.clone(), self.quirks, record)),
-            Err(error) => {
+            Err(error) if self.quirks.has(Quirk::CleanUpNotRetried) => {
                 let key = &record.snapshot_key;
                 let removed = containerd.snapshot_remove(&self.defer_context(), key).await;
                 if let Err(error) = removed {
@@ -271,6 +302,8 @@ impl<P: Ports> Service<P> {
                 }
                 Err(error)
             }
+            // With the record that there may be.
+            Err(error) => Err(error),
         }
     }
 
@@ -284,10 +317,16 @@ impl<P: Ports> Service<P> {
             left.status = Some(status);
         }
         if let Some(record) = left.record.take() {
-            match record.delete_with_snapshot(&self.defer_context()).await {
-                Err(error)
-                    if !error.is_not_found() || self.quirks.has(Quirk::CleanUpNotRetried) =>
-                {
+            let tidy = !self.quirks.has(Quirk::CleanUpNotRetried);
+            let deleted = match record.delete_with_snapshot(&self.defer_context()).await {
+                Err(error) if error.is_not_found() && tidy => {
+                    let key = &record.cached().snapshot_key;
+                    self.ports.containerd().snapshot_remove(&self.defer_context(), key).await
+                }
+                deleted => deleted,
+            };
+            match deleted {
+                Err(error) if !error.is_not_found() || !tidy => {
                     let id = quote(record.id());
                     error!(%error, "Failed to delete containerd container {id}");
                     left.record = Some(record);

@@ -8,6 +8,7 @@
 use crate::backoff::{Backoff, CHECK_INTERVAL};
 use crate::exit_monitor::TaskExit;
 use crate::ports::{Clock, Containerd, Error, Lock, Name, Ports, ReadGuard, Runtime, WriteGuard};
+use crate::quirks::Quirk;
 use crate::service::Service;
 use tracing::{debug, error, info};
 
@@ -123,7 +124,12 @@ impl<P: Ports> Service<P> {
         if !queue.events.is_empty() {
             let queues = self.backoff.write().await;
             let now = self.ports.clock().now();
-            queues.with_mut(|queues| queues.requeue(key, queue, now));
+            let replaces = self.quirks.has(Quirk::LaterEventsReplaced);
+            queues.with_mut(|queues| {
+                let later = queues.take(key).filter(|_| !replaces);
+                queue.events.extend(later.into_iter().flat_map(|later| later.events));
+                queues.requeue(key, queue, now);
+            });
         }
     }
 

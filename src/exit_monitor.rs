@@ -176,12 +176,19 @@ impl<P: Ports> Service<P> {
         if written.is_ok() && !self.quirks.has(Quirk::ExitDeletedFirst) {
             self.end_exited_task(ctx, container).await?;
         }
-        let told = container.stopped.is_set() && !self.quirks.has(Quirk::UnknownExitHandledTwice);
+        let once = !self.quirks.has(Quirk::UnknownExitHandledTwice);
+        let told = once && (container.stopped.is_set() || container.end_told.is_set());
+        if told {
+            // Somebody else is at it.
+            container.wait_stopped(ctx).await?;
+            return written;
+        }
+        container.end_told.set();
         let unordered = self.quirks.has(Quirk::StoppedEventUnordered);
         if unordered {
             container.stopped.set();
         }
-        if !told && (unordered || container.status.get().await.started_at != 0) {
+        if unordered || container.status.get().await.started_at != 0 {
             self.send_stopped(ctx, container).await;
         }
         container.stopped.set();

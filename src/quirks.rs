@@ -279,6 +279,12 @@ quirks! {
         shown: "live/l10-no-space-at-the-exit",
         what: "a container whose exit cannot be written RUNS for those who ask, and cannot be removed",
     },
+    LaterEventsReplaced {
+        id: "later-events-replaced", part: Service, since: None, fixed: [],
+        known: "spec section 5.1", breaks: ["I6", "I7", "I8"],
+        shown: "exit/the-exit-fails-while-another-event-is-tried-again",
+        what: "an event that fails again takes the place of those that failed meanwhile",
+    },
     CheckpointDirectoryNotSynced {
         id: "checkpoint-directory-not-synced", part: Service, since: None, fixed: [],
         known: "spec section 3.1, containerd #11295", breaks: ["I1", "I4", "I7"],

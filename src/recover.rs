@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use crate::client::{Record, Task, WaitChannel};
 use crate::config::{
-    Config, LOAD_TIMEOUT, RECOVERY_PATIENCE, UNKNOWN_EXIT_CODE, UNKNOWN_EXIT_REASON, pauses,
+    Config, LOAD_TIMEOUT, OOM_REASON, RECOVERY_PATIENCE, UNKNOWN_EXIT_CODE, UNKNOWN_EXIT_REASON,
+    pauses,
 };
 use crate::cri::{ContainerState, EventKind, SandboxState};
 use crate::io::{ContainerIo, create_loggers};
@@ -416,16 +417,22 @@ impl<P: Ports> Service<P> {
             record.info(ctx).await.map_err(|e| e.wrap("failed to get sandbox container info"))?;
         status.created_at = info.created_at;
         let found = known_task(ctx, record.task(ctx, None).await).await?;
+        let gives_up = self.quirks.has(Quirk::RecoveryGivesUpOnContainers);
         status.state = match found {
-            None => SandboxState::NotReady,
+            None if gives_up => SandboxState::NotReady,
+            None => {
+                // The shim may have deleted its half, and the task service still hold the other.
+                match self.ports.containerd().task_delete(ctx, record.id()).await {
+                    Err(error) if !error.is_not_found() => return Err(error),
+                    _ => SandboxState::NotReady,
+                }
+            }
             Some((task, TaskInfo { status: TaskStatus::Running, .. })) => {
                 status.pid = task.pid();
                 *watch = Some(Watch { pid: task.pid(), exit: task.wait(&Context::background()) });
                 SandboxState::Ready
             }
-            Some((_, TaskInfo { status: TaskStatus::Unknown, .. }))
-                if !self.quirks.has(Quirk::RecoveryGivesUpOnContainers) =>
-            {
+            Some((_, TaskInfo { status: TaskStatus::Unknown, .. })) if !gives_up => {
                 return Err(Error::unknown("the task of the sandbox does not tell its state"));
             }
             Some((task, _)) => {
@@ -452,10 +459,15 @@ impl<P: Ports> Service<P> {
         // 2
         let root = self.config.container_root_dir(&id);
         let stored = self.stored_status(&self.patience(whole), &root).await;
+        let missing = stored.as_ref().is_err_and(Error::is_not_found);
+        let disowned = match missing && !self.quirks.has(Quirk::FailureStatusNotRetried) {
+            true => StatusStorage::disowned(&self.ports, &root).await,
+            false => None,
+        };
         if !self.quirks.has(Quirk::RecordDeletedFirst)
-            && stored.as_ref().is_err_and(Error::is_not_found)
+            && missing
+            && disowned.is_none()
             && record.task(&ctx, None).await.is_err_and(|error| error.is_not_found())
-            && !StatusStorage::is_disowned(&self.ports, &root).await
             && self.finish_removal(whole, &record, &meta).await
         {
             return Ok(None);
@@ -463,12 +475,13 @@ impl<P: Ports> Service<P> {
         let ctx = self.next_budget(whole, ctx);
         let status = stored.unwrap_or_else(|error| {
             warn!(%error, "Failed to load container status for {}", quote(&id));
-            Status {
-                exit_code: UNKNOWN_EXIT_CODE,
-                reason: UNKNOWN_EXIT_REASON.into(),
-                unknown: true,
-                ..Status::default()
-            }
+            // Of what was set aside the rest is still so.
+            let known = disowned.unwrap_or_default();
+            let reason = match &*known.reason {
+                OOM_REASON => OOM_REASON,
+                _ => UNKNOWN_EXIT_REASON,
+            };
+            Status { exit_code: UNKNOWN_EXIT_CODE, reason: reason.into(), unknown: true, ..known }
         });
         // 3 to 5
         let mut found = Found { status, io: None, watch: None, ended: None };
@@ -619,6 +632,10 @@ impl<P: Ports> Service<P> {
                     *ended = Some((task, false));
                 }
                 let exit = info.exit.unwrap_or(ports::Exit { code: 0, at: 0 });
+                // Nothing is on record: a removal was cut off that took the exit along.
+                if status.created_at == 0 && !self.quirks.has(Quirk::ExitDeletedFirst) {
+                    status.unknown = false;
+                }
                 // What is on record may be the failure of a start, which says more.
                 if state != ContainerState::Exited || self.quirks.has(Quirk::ExitDeletedFirst) {
                     status.finished_at = exit.at;
@@ -703,7 +720,14 @@ impl<P: Ports> Service<P> {
             let dir = format!("{base}/{}", entry.name);
             match self.ensure_remove_all(&dir).await {
                 Ok(()) => debug!("Cleanup orphaned id directory {}", quote(&dir)),
-                Err(error) => warn!(%error, "Failed to remove id directory {}", quote(&dir)),
+                Err(error) => {
+                    warn!(%error, "Failed to remove id directory {}", quote(&dir));
+                    if !self.quirks.has(Quirk::RecoveryGivesUp) {
+                        self.until_done(&entry.name, async move |service| {
+                            service.ensure_remove_all(&dir).await.is_ok()
+                        });
+                    }
+                }
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::client::Record;
 use crate::cri::{ContainerState, EventKind};
 use crate::metrics;
-use crate::ports::{Clock, Context, Errno, Error, Fs, Metrics, Ports, Runtime, Signal};
+use crate::ports::{Clock, Context, Errno, Error, Fs, Metrics, Ports, Runtime};
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
@@ -61,16 +61,10 @@ impl<P: Ports> Service<P> {
                 .await
                 .map_err(|e| e.wrap(format!("failed to forcibly stop container {}", quote(id))))?;
         }
-        if !self.quirks.has(Quirk::StoppedEventUnordered)
-            && container.status.get().await.state() == ContainerState::Exited
-        {
-            let told = container.stopped.wait(ctx).await;
-            told.map_err(|e| e.wrap(format!("wait container {}", quote(id))))?;
-        }
-        container.status.set_removing().await.map_err(|e| {
+        let claimed = container.status.set_removing().await.map_err(|e| {
             e.wrap(format!("failed to set removing state for container {}", quote(id)))
         })?;
-        if let Err(error) = self.remove_claimed(ctx, &container).await {
+        if let Err(error) = self.remove_claimed(ctx, &container, claimed).await {
             if !self.quirks.has(Quirk::RecordDeletedFirst) {
                 self.forbid_start(&container).await;
             }
@@ -96,10 +90,19 @@ impl<P: Ports> Service<P> {
         }
     }
 
-    /// Steps 5 to 9, with the container marked as being removed.
-    async fn remove_claimed(&self, ctx: &Context, container: &Container<P>) -> Result<(), Error> {
+    /// Steps 5 to 9, with the container marked as being removed; `state`: in which it was then.
+    async fn remove_claimed(
+        &self,
+        ctx: &Context,
+        container: &Container<P>,
+        state: ContainerState,
+    ) -> Result<(), Error> {
         let id = container.id();
         let sandbox_id = &container.meta.sandbox_id;
+        // It may have ended since it was looked at.
+        if state != ContainerState::Created && !self.quirks.has(Quirk::StoppedEventUnordered) {
+            container.wait_stopped(ctx).await?;
+        }
         if self.nri_enabled() {
             let sandbox = self.sandboxes.get(sandbox_id).await.ok();
             let removed = self.nri_remove_container(ctx, sandbox.as_ref(), container).await;
@@ -107,15 +110,21 @@ impl<P: Ports> Service<P> {
                 error!(%error, "NRI failed to remove container");
             }
         }
+        // As long as the exit is not on record the task keeps it.
+        let unwritten = state == ContainerState::Unknown;
         if self.quirks.has(Quirk::RecordDeletedFirst) {
             self.delete_record(ctx, &container.record).await?;
-        } else {
+        } else if !unwritten {
             // A removal that is cut off is taken up by who finds the record: it goes last.
             self.delete_container_task(ctx, container).await?;
         }
         container.status.delete().await.map_err(|e| {
             e.wrap(format!("failed to delete container checkpoint for {}", quote(id)))
         })?;
+        if unwritten {
+            container.status.tell_unwritten_end().await?;
+            self.delete_container_task(ctx, container).await?;
+        }
         let dir = self.config.container_root_dir(id);
         self.ensure_remove_all(&dir).await.map_err(|e| {
             e.wrap(format!("failed to remove container root directory {}", quote(&dir)))

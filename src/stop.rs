@@ -8,7 +8,7 @@ use crate::cri::ContainerState;
 use crate::event_loop::Event;
 use crate::exit_monitor::TaskExit;
 use crate::metrics;
-use crate::ports::{Clock, Containerd, Context, Error, Metrics, Ports, Signal};
+use crate::ports::{Clock, Containerd, Context, Error, Exit, Metrics, Ports, Signal};
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
@@ -95,7 +95,9 @@ impl<P: Ports> Service<P> {
                 let outer = format!("failed to get task for container {}", quote(id));
                 return Err(error.wrap(outer));
             }
-            Err(_) if unknown => return self.clean_up_unknown_container(ctx, container).await,
+            Err(_) if unknown => {
+                return self.clean_up_unknown_container(ctx, container, None).await;
+            }
             Err(_) => return Ok(()),
         };
         if !unknown {
@@ -167,7 +169,13 @@ impl<P: Ports> Service<P> {
             && !self.quirks.has(Quirk::ExitReportTrusted)
             && container.stopped.wait(&self.event_context()).await.is_err()
         {
-            return self.clean_up_unknown_container(ctx, container).await;
+            // The shim may have what nobody was told.
+            let exit = match task.info(ctx).await {
+                Ok(info) => info.exit,
+                Err(error) if error.is_not_found() => None,
+                Err(error) => return Err(error.wrap("failed to get task status")),
+            };
+            return self.clean_up_unknown_container(ctx, container, exit).await;
         }
         container.wait_stopped(ctx).await.map_err(|e| {
             e.wrap(format!(
@@ -199,19 +207,25 @@ impl<P: Ports> Service<P> {
         Ok(DEFAULT_STOP_SIGNAL.to_owned())
     }
 
-    /// Declares a container dead whose process is gone, with a code that nobody knows.
+    /// Declares a container dead whose process is gone, with a code that nobody knows unless there is an
+    /// `exit`.
     async fn clean_up_unknown_container(
         &self,
         ctx: &Context,
         container: &Container<P>,
+        exit: Option<Exit>,
     ) -> Result<(), Error> {
-        let at = self.ports.clock().wall();
-        let exit = TaskExit::of(container.id(), 0, UNKNOWN_EXIT_CODE, at);
+        let exit_is_lost = exit.is_none();
+        let unknown = Exit { code: UNKNOWN_EXIT_CODE, at: self.ports.clock().wall() };
+        let Exit { code, at } = exit.unwrap_or(unknown);
+        let exit = TaskExit::of(container.id(), 0, code, at);
         if self.quirks.has(Quirk::UnwrittenExitForgotten) {
             return self.handle_container_exit(ctx, &exit, container, false).await;
         }
+        if exit_is_lost {
+            self.delete_container_task(ctx, container).await?;
+        }
         // That it ended is certain, if not on record: the rest need not keep the client waiting.
-        self.delete_container_task(ctx, container).await?;
         if let Err(error) = self.handle_container_exit(ctx, &exit, container, false).await {
             error!(%error, "failed to handle container TaskExit event {exit:?}");
             self.back_off(container.id(), Event::TaskExit(exit)).await;

@@ -626,7 +626,7 @@ impl StorageStep {
             StorageCall::UpdateSync => storage.update_sync(change).await,
             StorageCall::SetStarting => storage.set_starting().await,
             StorageCall::ResetStarting => storage.reset_starting().await,
-            StorageCall::SetRemoving => storage.set_removing().await,
+            StorageCall::SetRemoving => storage.set_removing().await.map(drop),
             StorageCall::ResetRemoving => storage.reset_removing().await,
             StorageCall::Delete => storage.delete().await,
         };

@@ -22,6 +22,8 @@ pub struct Container<P: Ports> {
     pub io: Option<Rc<ContainerIo<P>>>,
     /// Set once the end is on disk.
     pub stopped: <P::Runtime as Runtime>::Signal,
+    /// Set when clients were told of the end, or are about to be.
+    pub end_told: <P::Runtime as Runtime>::Signal,
     /// Set when the stop signal was sent, or is about to be.
     pub stop_signal_sent: <P::Runtime as Runtime>::Signal,
     /// Set when the one start that claimed the container is over, one way or the other.
@@ -39,6 +41,7 @@ impl<P: Ports> Clone for Container<P> {
             record: self.record.clone(),
             io: self.io.clone(),
             stopped: self.stopped.clone(),
+            end_told: self.end_told.clone(),
             stop_signal_sent: self.stop_signal_sent.clone(),
             start_over: self.start_over.clone(),
             last_stop: self.last_stop.clone(),
@@ -64,12 +67,14 @@ impl<P: Ports> Container<P> {
             stopped.set();
         }
         let start_over = runtime.signal(Name::new("start-over", &meta.id));
+        let end_told = runtime.signal(Name::new("end-told", &meta.id));
         Container {
             meta: Rc::new(meta),
             status,
             record,
             io,
             stopped,
+            end_told,
             stop_signal_sent,
             start_over,
             last_stop: Rc::default(),

@@ -603,9 +603,10 @@ impl<P: Ports> StatusStorage<P> {
         self.ports.fs().remove_file(&stale_path(&self.root)).await
     }
 
-    /// Whether a status was set aside below `root`.
-    pub async fn is_disowned(ports: &P, root: &str) -> bool {
-        ports.fs().read_file(&stale_path(root)).await.is_ok()
+    /// What [`StatusStorage::disown`] set aside below `root`, if it did.
+    pub async fn disowned(ports: &P, root: &str) -> Option<Status> {
+        let raw = ports.fs().read_file(&stale_path(root)).await.ok()?;
+        Some(Self::parse(&raw).unwrap_or_default())
     }
 
     /// For observers outside the service: `None` while somebody changes the status.
@@ -635,21 +636,32 @@ impl<P: Ports> StatusStorage<P> {
         self.update(|status| Ok(Status { starting: false, ..status })).await
     }
 
+    /// The state in which the container was claimed, UNKNOWN where it has ended and that is not on record
+    /// only: who removes it is to tell the end by [`StatusStorage::tell_unwritten_end`].
+    ///
     /// # Errors
     /// When the container runs or may run, is started or removed; nothing has changed then.
-    pub async fn set_removing(&self) -> Result<(), Error> {
+    pub async fn set_removing(&self) -> Result<ContainerState, Error> {
         let _turn = match self.quirks.has(Quirk::StatusWaitsForCheckpoint) {
             true => None,
             false => Some(self.turn.write().await),
         };
+        let mut state = ContainerState::Unknown;
         self.update(|status| {
             // That it ended is certain where that is only not on record.
             let ended = status.finished_at != 0 && !self.quirks.has(Quirk::UnwrittenExitForgotten);
+            state = status.state();
             let unknown = status.unknown;
             let claimed = Status { unknown: unknown && !ended, ..status }.set_removing()?;
             Ok(Status { unknown, ..claimed })
         })
-        .await
+        .await?;
+        Ok(state)
+    }
+
+    /// With the file gone nothing contradicts the end any more that was held in memory as unknown.
+    pub async fn tell_unwritten_end(&self) -> Result<(), Error> {
+        self.update(|status| Ok(Status { unknown: false, ..status })).await
     }
 
     pub async fn reset_removing(&self) -> Result<(), Error> {

@@ -230,6 +230,11 @@ impl Fault {
             Fault::Lost => op != Op::Publish,
             // What is there is found.
             Fault::Error { cause: Cause::Class(Code::NotFound), .. } if op.looks_up() => true,
+            Fault::Error { cause: Cause::Errno(Errno::ENOENT), .. }
+                if matches!(op, Op::FsRead | Op::FsReadDir) =>
+            {
+                true
+            }
             // What was reported as failed, or was killed, is not done after all; only a request to a shim is
             // on its way beyond the answer. A shim takes no creation up after it answered the deletion, and a
             // plugin nothing after what was sent behind it.

@@ -175,8 +175,14 @@ impl World {
     }
 
     /// The daemon closed the connection over which it asked for a creation, which ends with it.
-    pub(super) fn creation_cut_off(&mut self, pod: u32, id: &str, call: &CreateCall) {
-        call.cut_off();
+    pub(super) fn creation_cut_off(
+        &mut self,
+        pod: u32,
+        id: &str,
+        call: &CreateCall,
+        gave_up: bool,
+    ) {
+        call.cut_off(gave_up);
         if self.shim(pod).is_some_and(|shim| shim.creating.as_deref() == Some(id)) {
             self.creation_ends(pod, id, false);
         }
@@ -460,13 +466,18 @@ impl CreateCall {
     }
 
     pub fn taken(&self) {
-        self.0.set(Progress::Taken);
+        if self.0.get() == Progress::Sent {
+            self.0.set(Progress::Taken);
+        }
     }
 
-    /// The daemon closed the connection over which the request came.
-    fn cut_off(&self) {
-        if self.0.get() == Progress::Taken {
-            self.0.set(Progress::CutOff);
+    /// The daemon closed the connection over which the request came; `on_its_way`: also when the shim has
+    /// not got it yet.
+    fn cut_off(&self, on_its_way: bool) {
+        match self.0.get() {
+            Progress::Taken => self.0.set(Progress::CutOff),
+            Progress::Sent if on_its_way => self.0.set(Progress::CutOff),
+            _ => {}
         }
     }
 

@@ -339,7 +339,8 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
         })
     };
     if let Err(error) = created.await {
-        clean_up_failed_create(&peer, &call).await;
+        let gave_up = ended(&ctx, sim.with_world(|world| world.now)).is_some();
+        clean_up_failed_create(&peer, &call, gave_up).await;
         return Err(error.wrap("failed to create shim task"));
     }
     // No class is mapped to what fails now.
@@ -352,8 +353,9 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
 }
 
 /// After a failed create: out of the table, then the shim's own delete, with a fresh budget. When that
-/// fails the connection is closed, which ends a creation that is still under way.
-async fn clean_up_failed_create(peer: &Peer, call: &CreateCall) {
+/// fails the connection is closed, which ends a creation that is still under way. `gave_up`: nobody waited
+/// for its answer any more.
+async fn clean_up_failed_create(peer: &Peer, call: &CreateCall, gave_up: bool) {
     let (sim, id) = (&peer.sim, &peer.id);
     sim.with_world(|world| {
         world.tasks.remove(id);
@@ -367,7 +369,7 @@ async fn clean_up_failed_create(peer: &Peer, call: &CreateCall) {
     }
     peer.shut_down(&ctx).await;
     if deleted.is_err() {
-        sim.with_world(|world| world.creation_cut_off(peer.pod, id, call));
+        sim.with_world(|world| world.creation_cut_off(peer.pod, id, call, gave_up));
         if peer.connection_closed().await.is_err() {
             sim.with_world(|world| {
                 world.tasks.insert(id, peer.pod, peer.origin);
