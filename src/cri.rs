@@ -327,4 +327,10 @@ pub trait RuntimeService {
     /// A window for the judge: what a client would be told, read without waiting. `None` when the
     /// container is unknown or its status cannot be read without waiting.
     fn peek(&self, id: &str) -> Option<Peek>;
+
+    /// The flags by which the service keeps others off a container now, such as `starting`. They are
+    /// shown beside a run's moments, and no invariant sees them.
+    fn claims(&self, _id: &str) -> Vec<&'static str> {
+        Vec::new()
+    }
 }

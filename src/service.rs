@@ -327,4 +327,8 @@ impl<P: Ports> RuntimeService for Service<P> {
         // Until then a client is told nothing.
         self.initialized.get().then(|| self.peek_status(id)).flatten()
     }
+
+    fn claims(&self, id: &str) -> Vec<&'static str> {
+        self.peek_claims(id)
+    }
 }

@@ -141,6 +141,15 @@ impl<P: Ports> Service<P> {
         };
         self.containers.peek(id, |container| container.status.peek(look)).flatten()
     }
+
+    pub(crate) fn peek_claims(&self, id: &str) -> Vec<&'static str> {
+        let look = |status: &Status| {
+            let flags = [("starting", status.starting), ("removing", status.removing)];
+            flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
+        };
+        let found = self.containers.peek(id, |container| container.status.peek(look)).flatten();
+        found.unwrap_or_default()
+    }
 }
 
 /// The parts of a status that a client is not told as they are stored.

@@ -250,6 +250,7 @@ fn help_teaches() {
     let here = Here::with(&[]);
     insta::assert_snapshot!("help", here.run(&["--help"]));
     insta::assert_snapshot!("help_run", here.run(&["run", "--help"]));
+    insta::assert_snapshot!("help_replay", here.run(&["replay", "--help"]));
     insta::assert_snapshot!("help_bless", here.run(&["bless", "--help"]));
     insta::assert_snapshot!("help_check_determinism", here.run(&["check-determinism", "--help"]));
     insta::assert_snapshot!("help_explore", here.run(&["explore", "--help"]));
@@ -450,7 +451,7 @@ fn a_sweep_that_lost_a_moment_fails_its_file_alone() {
 fn the_replay_command_is_no_option() {
     let here = Here::with(&[("-x.toml", NOT_APPLIED)]);
     let out = here.run(&["run", "--", "-x.toml"]);
-    assert!(out.contains("replay: shakedown run ./-x.toml --case=-x --profile"), "{out}");
+    assert!(out.contains("replay: shakedown replay ./-x.toml --case=-x --profile"), "{out}");
 }
 
 #[test]
@@ -464,7 +465,36 @@ fn the_replay_command_replays() {
     assert_eq!(output.status.code(), Some(1));
     let out = text(&output.stdout);
     assert!(out.contains("timeline, every moment"), "{out}");
-    assert!(out.ends_with("\n0 passed, 1 failed\n"), "{out}");
+    assert!(out.contains("verdict: FAILED\n  line "), "{out}");
+}
+
+#[test]
+fn a_file_whose_decisions_do_not_apply_says_nothing_of_this_code() {
+    let broken = format!(
+        "{PLAIN}\n[[fault]]\nat = \"start-1/task.create(web)#1\"\nkind = \"error\"\ncode = \"unknown\"\n\
+         effect = \"done\"\n[[fault]]\nat = \"start-1/task.create(web)#2\"\nkind = \"error\"\n\
+         code = \"unknown\"\n"
+    );
+    let here = Here::with(&[("old.toml", NOT_APPLIED), ("broken.toml", &broken)]);
+    let old = here.output(&["replay", "old.toml"]);
+    assert_eq!(old.status.code(), Some(125), "{}", text(&old.stdout));
+    assert!(text(&old.stderr).contains("did not apply, and nothing else is wrong"));
+    // Who runs it otherwise is told that it failed.
+    assert_eq!(here.output(&["run", "old.toml"]).status.code(), Some(1));
+    // A violation is one, whatever did not apply.
+    let broken = here.output(&["replay", "broken.toml"]);
+    assert_eq!(broken.status.code(), Some(1), "{}", text(&broken.stdout));
+}
+
+#[test]
+fn one_case_is_replayed() {
+    let here = Here::with(&[("create-fails.toml", CREATE_FAILS)]);
+    let output = here.output(&["replay", "create-fails.toml"]);
+    assert_eq!(output.status.code(), Some(64));
+    let told = text(&output.stderr);
+    let wanted =
+        "there are 3 cases; pick one with --case, such as\n  create-fails[code=not-found]\n";
+    assert!(told.contains(wanted), "{told}");
 }
 
 #[test]

@@ -35,6 +35,8 @@ impl fmt::Display for Event<'_> {
             RecordingEntry::LetGo { moment, why, .. } => write!(f, "{moment} is let go: {why}"),
             RecordingEntry::Phase { name, .. } => write!(f, "the phase {name} begins"),
             RecordingEntry::Log { text, .. } => write!(f, "the log says {text:?}"),
+            RecordingEntry::Made { site, .. } => write!(f, "{site} is asked for"),
+            RecordingEntry::Released { site, .. } => write!(f, "{site} is given back"),
         }
     }
 }
@@ -47,7 +49,7 @@ impl fmt::Display for Event<'_> {
 pub fn tell(out: &mut impl Write, name: &str, outcome: &Outcome, report: &[u8]) -> io::Result<()> {
     let recording = &outcome.recording;
     writeln!(out, "{RUN}{name}")?;
-    let events = recording.entries.iter().filter(|e| !matches!(e, RecordingEntry::Log { .. }));
+    let events = recording.entries.iter().filter(|entry| entry.is_digested());
     for (event, mark) in events.zip(recording.marks.iter().flatten()) {
         writeln!(out, "{}; all so far {mark:032x}", Event(event))?;
     }

@@ -8,7 +8,9 @@ mod explain;
 mod explore;
 mod failures;
 mod output;
+mod pages;
 mod quirks;
+mod replay;
 mod reports;
 mod run;
 mod search;
@@ -37,6 +39,7 @@ Exit codes:
   65  a scenario file is wrong
   70  the harness broke an assumption of its own
   74  a file cannot be read or written
+  125 decisions of the file did not apply and nothing else is wrong (`replay`)
 Of several, the greatest is returned.";
 
 /// Tries the start of a container on a simulated node, with faults, under deterministic simulation.
@@ -54,6 +57,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
+    Replay(replay::Args),
     Explore(explore::Args),
     Check(check::Args),
     Shrink(shrink::Args),
@@ -81,6 +85,7 @@ pub fn main() -> process::ExitCode {
     let mut output = Output::new();
     let result = match cli.command {
         Command::Run(args) => run::run(&args, &mut output),
+        Command::Replay(args) => replay::run(&args, &mut output),
         Command::Explore(args) => explore::run(&args, &mut output),
         Command::Check(args) => check::run(&args, &mut output),
         Command::Shrink(args) => shrink::run(&args, &mut output),

@@ -24,7 +24,6 @@ Examples:
   shakedown run scenarios/start --profile 1.7.0-beta.3,1.7.24
                                                     two versions side by side
   shakedown run FILE --case 'NAME[code=*]'          some cases of a file
-  shakedown run FILE --case NAME --timeline         one case, every moment of it
   shakedown run --tag smoke --format json           for machines
   shakedown run --junit junit.xml --markdown \"$GITHUB_STEP_SUMMARY\"
                                                     for a CI system

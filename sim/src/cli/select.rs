@@ -235,6 +235,40 @@ pub fn select<'s>(
     Ok(selected)
 }
 
+/// The only case of a selection.
+///
+/// # Errors
+/// When there are several, with the `option` that picks one.
+pub fn one<'a, 's>(
+    selected: &'a [Vec<Selection<'s>>],
+    option: &str,
+) -> Result<(&'a Cases<'s>, usize), Failure> {
+    let mut all = selected.iter().flatten().flat_map(|selection| {
+        selection.indices.iter().map(move |index| (&selection.cases, *index))
+    });
+    let (Some((cases, index)), None) = (all.next(), all.next()) else {
+        let all = selected.iter().flatten();
+        let stale = all.clone().flat_map(|selection| &selection.cases.stale);
+        if let Some(reason) =
+            stale.clone().next().filter(|_| all.clone().all(|s| s.indices.is_empty()))
+        {
+            return Err(Failure::new(ExitCode::Failed, reason.what.clone()));
+        }
+        let count: usize = all.clone().map(|selection| selection.indices.len()).sum();
+        let named = all.flat_map(|s| s.indices.iter().map(|index| s.cases.name(*index)));
+        let named: Vec<String> = named.take(NAMED_MAX).map(|name| format!("  {name}")).collect();
+        let message = format!(
+            "there are {count} cases; pick one with {option}, such as\n{}",
+            named.join("\n")
+        );
+        return Err(Failure::new(ExitCode::Usage, message));
+    };
+    Ok((cases, index))
+}
+
+/// Cases that are named when there are too many.
+const NAMED_MAX: usize = 5;
+
 /// Names that a suggestion is picked from.
 const NAMES_MAX: usize = 20_000;
 

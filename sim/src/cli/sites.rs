@@ -13,7 +13,7 @@ use crate::turnstile::{Op, Stage};
 const EXPLANATION: &str = "\
 A site is ACTOR/OPERATION(SUBJECT)#N: the N-th such call of the actor on the subject, from 1. Its
 moments are the site with `.effect`, `.reply` or `.abandon`, or the site alone. The sites of a run
-are in `shakedown run FILE --case NAME --timeline`.";
+are in `shakedown replay FILE --case NAME`.";
 
 /// Lists every operation that can be disturbed, and how often the scenarios did that.
 ///

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use shakedown_cri::cri::{ContainerState, Peek};
 use shakedown_cri::ports::{Error, Instant};
 
-use super::{Finding, Invariant, Judgement, Notes, Watch, all};
+use super::{Finding, Id, Invariant, Judgement, Notes, Watch, all};
 use crate::oracle::CrashKind;
 use crate::run::{ContainerPlan, Daemon, Plan, Reaped, Reply, Snapshot};
 use crate::scenario::{Action, Target};
@@ -486,6 +486,13 @@ impl Judge {
     /// How the run ended.
     pub fn stopped(&self, stop: &Stop) {
         self.at_end_of_phase(|invariant, view, notes| invariant.stopped(view, stop, notes));
+    }
+
+    /// Of each invariant: how often it was evaluated so far, and how often it broke.
+    pub fn tallies(&self) -> Vec<(Id, u64, usize)> {
+        let state = self.0.state.borrow();
+        let each = state.invariants.iter();
+        each.map(|a| (a.invariant.id(), a.notes.evaluated, a.notes.violations.len())).collect()
     }
 
     pub fn judgement(&self) -> Judgement {

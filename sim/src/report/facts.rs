@@ -366,7 +366,7 @@ fn is_interesting(happened: &Happened, reaping: bool) -> bool {
 }
 
 /// The actor at the head of a name, and the rest.
-fn split(name: &str) -> (String, String) {
+pub(super) fn split(name: &str) -> (String, String) {
     let root = root_of(name);
     if root.len() < name.len() {
         return (root.to_owned(), name[root.len() + 1..].to_owned());
@@ -409,6 +409,7 @@ fn timeline(outcome: &Outcome, names: &Names, detail: Detail) -> Vec<Line> {
             RecordingEntry::LetGo { moment, why, .. } => {
                 lines.push(line("let-go", &moment.to_string(), &format!(": {why}"), None));
             }
+            RecordingEntry::Made { .. } | RecordingEntry::Released { .. } => {}
             RecordingEntry::Log { text, .. } => {
                 if full {
                     let what = names.text(text);

@@ -357,7 +357,7 @@ fn replay(file: &str, case: &str, profile: &str) -> String {
         true => format!("--case={}", quoted(case)),
         false => format!("--case {}", quoted(case)),
     };
-    format!("shakedown run {file} {case} --profile {profile} --timeline")
+    format!("shakedown replay {file} {case} --profile {profile}")
 }
 
 /// A word for a shell.

@@ -16,6 +16,7 @@ use shakedown_cri::quirks::{Profile, Quirks};
 use super::client::{self, Answers, Reaped, Reaper, Unreaped};
 use super::compile::{CallPlan, ContainerPlan, Plan, RunError, SandboxPlan};
 use super::daemon::Daemon;
+use super::film::{After, Camera};
 use super::kubelet::{self, Kubelet, Mailbox, TellWhenOver};
 use super::outcome::{Answer, EventSeen, Leftovers, Outcome, Snapshot, StatusShot};
 use crate::engine::Engine;
@@ -40,6 +41,8 @@ pub struct Options {
     pub calls: bool,
     /// Record the digest after each event.
     pub marks: bool,
+    /// Record the node after each moment, and what calls and locks take.
+    pub film: bool,
     /// Ask the invariants. Without them a run has no findings: for measuring what they cost.
     pub judge: bool,
     pub menus: Rc<Menus>,
@@ -59,6 +62,7 @@ impl Default for Options {
             logs: false,
             calls: false,
             marks: false,
+            film: false,
             judge: true,
             menus: Rc::new(Menus::new()),
             service: Rc::new(|ports, config, quirks| Rc::new(Service::new(ports, config, quirks))),
@@ -94,6 +98,7 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
         daemon,
         profile: options.profile,
         judged: options.judge,
+        filmed: options.film,
         wrong: RefCell::new(wrong),
         answers: Rc::new(RefCell::new(vec![None; plan.calls.len()])),
         mailboxes: plan.kubelets.iter().map(|kubelet| Mailbox::new(&sim, kubelet)).collect(),
@@ -101,6 +106,7 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
     sim.with_recording(|recording| {
         recording.calls = options.calls.then(Vec::new);
         recording.marks = options.marks.then(Vec::new);
+        recording.spans = options.film;
     });
     let engine = options.engine;
     if options.logs {
@@ -146,6 +152,7 @@ struct Conductor {
     daemon: Daemon,
     profile: &'static Profile,
     judged: bool,
+    filmed: bool,
     /// What of the file's world cannot be made.
     wrong: RefCell<Vec<RunError>>,
     answers: Answers,
@@ -180,6 +187,14 @@ impl Conductor {
             judge.begin();
             self.sim.set_observer(judge.observer());
         }
+        let camera = self.filmed.then(|| {
+            let (sim, plan, daemon) = (self.sim.clone(), self.plan.clone(), self.daemon.clone());
+            let camera = Camera::new(sim, plan, daemon, judge.clone());
+            camera.mark(After::Setup);
+            self.sim.set_observer(camera.lens(self.sim.take_observer()));
+            camera
+        });
+        let mark = |after: After| camera.iter().for_each(|camera| camera.mark(after));
         let settled = self.disturb();
         let crashed = settled.stop != Stop::Idle;
         let quiet = self.snapshot(false);
@@ -192,6 +207,7 @@ impl Conductor {
             if self.judged {
                 judge.quiet(&quiet);
             }
+            mark(After::Quiet);
             let (found, last) = self.reap();
             reaping = found;
             stop = last;
@@ -200,11 +216,15 @@ impl Conductor {
                 if self.judged {
                     judge.reaped(&snapshot, &reaping);
                 }
+                mark(After::Reaped);
                 reaped = Some(snapshot);
             }
         }
         if self.judged {
             judge.stopped(&stop);
+        }
+        if stop != Stop::Idle {
+            mark(After::Stopped);
         }
         self.sim.take_observer();
         let judgement = judge.judgement();
@@ -238,6 +258,7 @@ impl Conductor {
             wrong: self.wrong.take(),
             recording,
             digest,
+            film: camera.map(|camera| camera.film()),
         }
     }
 

@@ -66,6 +66,12 @@ impl Daemon {
         self.0.service.borrow().as_ref().and_then(|service| service.peek(id))
     }
 
+    /// The flags by which the service keeps others off a container.
+    pub fn claims(&self, id: &str) -> Vec<&'static str> {
+        let service = self.0.service.borrow();
+        service.as_ref().map_or_else(Vec::new, |service| service.claims(id))
+    }
+
     pub fn facts(&self) -> BootFacts {
         self.0.facts.borrow().clone()
     }

@@ -4,6 +4,7 @@ mod client;
 mod compile;
 mod conduct;
 mod daemon;
+mod film;
 mod kubelet;
 mod logs;
 mod outcome;
@@ -17,4 +18,5 @@ pub use compile::{
 pub use conduct::{MakeService, Options, run, run_under};
 pub use daemon::BootFacts;
 pub(crate) use daemon::Daemon;
+pub use film::{After, Change, Facts, Film, Frame, Key, Part};
 pub use outcome::{Answer, EventSeen, Leftovers, Outcome, Reply, Snapshot, StatusShot};

@@ -8,6 +8,7 @@ use shakedown_cri::quirks::Profile;
 
 use super::client::Reaped;
 use super::compile::RunError;
+use super::film::Film;
 use crate::invariants::Judgement;
 use crate::turnstile::{Fate, Moment, Recording, RecordingEntry, Stop, Symbol};
 
@@ -116,6 +117,8 @@ pub struct Outcome {
     /// What of the file's world could not be made: the run is one of another world.
     pub wrong: Vec<RunError>,
     pub digest: u128,
+    /// The node after each moment; only when asked for.
+    pub film: Option<Film>,
 }
 
 impl Outcome {

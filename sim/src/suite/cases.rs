@@ -205,9 +205,21 @@ impl Cases<'_> {
     /// # Errors
     /// When the case cannot be run, or the harness broke.
     pub fn run(&self, index: usize, logs: bool) -> Result<Ran, RunFailure> {
+        self.run_with(index, Options { logs, ..Options::default() })
+    }
+
+    /// As [`Cases::run`], with the node after each moment and what the service logs: for a page.
+    ///
+    /// # Errors
+    /// As [`Cases::run`].
+    pub fn film(&self, index: usize) -> Result<Ran, RunFailure> {
+        self.run_with(index, Options { logs: true, film: true, ..Options::default() })
+    }
+
+    fn run_with(&self, index: usize, options: Options) -> Result<Ran, RunFailure> {
         let case = self.expansion.case(index);
         let plan = self.plan(&case)?;
-        let options = Options { profile: self.profile, logs, ..Options::default() };
+        let options = Options { profile: self.profile, ..options };
         let outcome = self.runner.run(&plan, options).map_err(RunFailure::Broken)?;
         let subject = Subject { case: &case, axes: self.axes(), plan: &plan, outcome: &outcome };
         let verdict = check(&subject);

@@ -23,6 +23,8 @@ pub enum ExitCode {
     /// The harness broke an assumption of its own.
     Software = 70,
     Io = 74,
+    /// Decisions of the file did not apply, and nothing else is wrong.
+    CannotTell = 125,
 }
 
 /// Why a case failed.

@@ -1177,6 +1177,7 @@ impl Core {
     ) -> EntryId {
         let actor = self.current_actor();
         let site = self.count(actor, op, subject);
+        self.recording.made(now, site);
         if op.is_single() {
             let due = if op == Op::Sleep { due } else { now };
             let fault = if op == Op::Lock { self.decide(site, None, now).pop() } else { None };

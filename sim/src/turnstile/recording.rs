@@ -63,9 +63,24 @@ pub enum Entry {
         at: u64,
         text: Rc<str>,
     },
+    /// A call was made, which has its moments later (likewise).
+    Made {
+        at: u64,
+        site: Site,
+    },
+    /// A lock was given back, by who took it at the site (likewise).
+    Released {
+        at: u64,
+        site: Site,
+    },
 }
 
 impl Entry {
+    /// Whether it is part of the digest.
+    pub fn is_digested(&self) -> bool {
+        !matches!(self, Entry::Log { .. } | Entry::Made { .. } | Entry::Released { .. })
+    }
+
     pub fn at(&self) -> u64 {
         match self {
             Entry::Moment(happened) => happened.at,
@@ -73,7 +88,9 @@ impl Entry {
             | Entry::Held { at, .. }
             | Entry::LetGo { at, .. }
             | Entry::Phase { at, .. }
-            | Entry::Log { at, .. } => *at,
+            | Entry::Log { at, .. }
+            | Entry::Made { at, .. }
+            | Entry::Released { at, .. } => *at,
         }
     }
 }
@@ -87,6 +104,8 @@ pub struct Recording {
     pub calls: Option<Vec<(Site, Awaited)>>,
     /// The digest after each entry that is part of it; only when asked for.
     pub marks: Option<Vec<u128>>,
+    /// Calls are recorded when they are made, and locks when they are given back.
+    pub spans: bool,
     digest: Xxh3,
     /// What is still to enter the digest: many small pieces cost less together than each alone.
     pending: Vec<u8>,
@@ -102,6 +121,7 @@ impl Default for Recording {
             moments: 0,
             calls: None,
             marks: None,
+            spans: false,
             digest: Xxh3::new(),
             pending: Vec::with_capacity(PENDING_MAX),
         }
@@ -174,6 +194,18 @@ impl Recording {
 
     pub fn log(&mut self, at: u64, text: Rc<str>) {
         self.entries.push(Entry::Log { at, text });
+    }
+
+    pub fn made(&mut self, at: u64, site: Site) {
+        if self.spans {
+            self.entries.push(Entry::Made { at, site });
+        }
+    }
+
+    pub fn released(&mut self, at: u64, site: Site) {
+        if self.spans {
+            self.entries.push(Entry::Released { at, site });
+        }
     }
 
     /// The digest so far, with `rest` (such as the final report) behind it.

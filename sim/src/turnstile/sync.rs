@@ -140,6 +140,12 @@ impl Sim {
         core.parked.wake(key, now);
     }
 
+    /// A lock that was taken at the site is given back.
+    fn released(&self, site: Site) {
+        let Ok(mut core) = self.0.core.try_borrow_mut() else { return };
+        core.recording.released(self.0.now.get(), site);
+    }
+
     fn new_key(&self) -> WaitKey {
         let mut core = self.0.core.borrow_mut();
         core.next_entry += 1;
@@ -216,11 +222,16 @@ impl<T> Clone for SimLock<T> {
 pub struct SimGuard<T> {
     lock: Rc<LockState<T>>,
     write: bool,
+    /// Where it was taken, if that was a moment.
+    site: Option<Site>,
 }
 
 impl<T> Drop for SimGuard<T> {
     fn drop(&mut self) {
         self.lock.release(self.write);
+        if let Some(site) = self.site {
+            self.lock.sim.released(site);
+        }
     }
 }
 
@@ -242,6 +253,7 @@ struct Place<T> {
     ticket: u64,
     write: bool,
     taken: Cell<bool>,
+    site: Cell<Option<Site>>,
     delivered: Cell<bool>,
 }
 
@@ -254,7 +266,8 @@ impl<T> Place<T> {
 }
 
 impl<T> Pending for Place<T> {
-    fn run(&self, _: &mut World, _: EntryId, _: Site) -> Ran {
+    fn run(&self, _: &mut World, _: EntryId, site: Site) -> Ran {
+        self.site.set(Some(site));
         if self.try_take() { Ran::Done } else { Ran::Wait(self.lock.key) }
     }
 
@@ -298,7 +311,8 @@ impl<T: 'static> Future for Taking<T> {
         }
         // From here on the guard gives it back.
         place.taken.set(false);
-        Poll::Ready(SimGuard { lock: place.lock.clone(), write: place.write })
+        let (lock, write, site) = (place.lock.clone(), place.write, place.site.get());
+        Poll::Ready(SimGuard { lock, write, site })
     }
 }
 
@@ -327,7 +341,8 @@ impl<T: 'static> SimLock<T> {
         let lock = self.0.clone();
         let ticket = lock.draw();
         let (taken, delivered) = (Cell::new(false), Cell::new(false));
-        Taking { place: Rc::new(Place { lock, ticket, write, taken, delivered }), entry: None }
+        let place = Place { lock, ticket, write, taken, site: Cell::new(None), delivered };
+        Taking { place: Rc::new(place), entry: None }
     }
 }
 

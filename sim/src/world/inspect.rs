@@ -46,6 +46,11 @@ impl World {
         self.shims.iter().find_map(|shim| shim.containers.get(id)).map(|c| c.state)
     }
 
+    /// A path as sites show it: `web/status`.
+    pub fn short_path(&self, path: &str) -> String {
+        short_path(&self.roots, path)
+    }
+
     /// Paths of the descriptors that the daemon and the shims have open.
     pub fn open_descriptors(&self) -> impl Iterator<Item = &str> {
         let daemon = self.fs.open_fds(self.boot);

@@ -30,7 +30,7 @@ pub use metadata::Metadata;
 pub use nri::{NriWorld, PluginState, Relayed};
 pub use ports::{FIRST_BOOT, Roots, SimContainerd, SimEvents, SimFs, SimMetrics, SimNri, SimPorts};
 pub use process::{ExitCause, Process, ProcessOutput, ProcessPlan, ProcessState};
-pub use shim::{InitState, Shim, ShimContainer};
+pub use shim::{InitState, SHIM_OWNER, Shim, ShimContainer};
 pub use task_service::TaskTable;
 pub(crate) use task_service::reload;
 

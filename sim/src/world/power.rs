@@ -1,10 +1,11 @@
 //! What the disk keeps when the node loses its power, by name.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::World;
-use super::fs::Survival;
-use super::ports::short_path;
+use super::fs::{Pending, Survival};
+use super::ports::{Roots, short_path};
 use crate::turnstile::Symbol;
 
 impl World {
@@ -17,13 +18,37 @@ impl World {
         &mut self,
         mut decide: impl FnMut(Symbol, &[Survival]) -> Survival,
     ) {
-        let roots = self.roots.clone();
-        let mut counts: BTreeMap<String, u32> = BTreeMap::new();
-        self.fs.power_loss(|pending, options| {
-            let text = format!("{}({})", pending.kind.word(), short_path(&roots, &pending.path));
-            let count = counts.entry(text.clone()).or_default();
-            *count += 1;
-            decide(Symbol::of(&format!("{text}#{count}")), options)
+        let mut names = Naming::new(self);
+        self.fs.power_loss(|pending, options| decide(names.next(pending), options));
+    }
+
+    /// Names of the operations that the disk does not have yet, in the order in which a power loss asks
+    /// about them.
+    pub fn pending_on_disk(&self) -> Vec<String> {
+        let (mut names, mut found) = (Naming::new(self), Vec::new());
+        self.fs.clone().power_loss(|pending, _| {
+            found.push(names.next(pending).to_string());
+            Survival::Whole
         });
+        found
+    }
+}
+
+/// Counts the pending operations of a kind on a path.
+struct Naming {
+    roots: Rc<Roots>,
+    counts: BTreeMap<String, u32>,
+}
+
+impl Naming {
+    fn new(world: &World) -> Self {
+        Naming { roots: world.roots.clone(), counts: BTreeMap::new() }
+    }
+
+    fn next(&mut self, pending: &Pending) -> Symbol {
+        let text = format!("{}({})", pending.kind.word(), short_path(&self.roots, &pending.path));
+        let count = self.counts.entry(text.clone()).or_default();
+        *count += 1;
+        Symbol::of(&format!("{text}#{count}"))
     }
 }

@@ -1,0 +1,260 @@
+//! Pages of runs: what they hold, and what a browser makes of them.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the tests start the program and a browser, and give them real files"
+)]
+
+#[path = "page/browser.rs"]
+mod browser;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use browser::Browser;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const LOST: &str = r#"shakedown = 1
+title = "The reply to the task's creation is lost"
+
+[[world.container]]
+name = "web"
+
+[[call]]
+do = "start"
+container = "web"
+
+[[fault]]
+at = "start-1/task.create(web)#1"
+kind = "error"
+code = "unavailable"
+effect = "done"
+"#;
+
+fn shakedown(directory: &Path, arguments: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_shakedown");
+    let mut command = Command::new(program);
+    command.current_dir(directory).args(arguments);
+    command.output().expect("the program starts")
+}
+
+/// A page of a scenario that is named `lost`, and what was printed.
+fn page(text: &str) -> (TempDir, PathBuf, String) {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("lost.toml"), text).unwrap();
+    let output = shakedown(directory.path(), &["replay", "lost.toml", "--html", "out/lost.html"]);
+    let file = directory.path().join("out/lost.html");
+    assert!(file.is_file(), "{}", String::from_utf8_lossy(&output.stderr));
+    (directory, file, String::from_utf8(output.stdout).unwrap())
+}
+
+/// The colours of all texts, the sizes of their letters, and whether the page is wider than the window.
+const LOOKS: &str = r#"(() => {
+    const rgba = (text) => {
+        const [r, g, b, a = 1] = text.match(/[\d.]+/g).map(Number);
+        return { r, g, b, a };
+    };
+    const over = (top, below) => {
+        const mix = (a, b) => a * top.a + b * (1 - top.a);
+        return { r: mix(top.r, below.r), g: mix(top.g, below.g), b: mix(top.b, below.b), a: 1 };
+    };
+    const light = ({ r, g, b }) => {
+        const part = (value) => {
+            const of = value / 255;
+            return of <= 0.04045 ? of / 12.92 : ((of + 0.055) / 1.055) ** 2.4;
+        };
+        return 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+    };
+    const contrast = (one, other) => {
+        const [a, b] = [light(one), light(other)].sort((x, y) => y - x);
+        return (a + 0.05) / (b + 0.05);
+    };
+    const behind = (element) => {
+        const layers = [];
+        for (let at = element; at; at = at.parentElement) {
+            layers.push(rgba(getComputedStyle(at).backgroundColor));
+        }
+        return layers.reduceRight((below, layer) => over(layer, below), { r: 255, g: 255, b: 255, a: 1 });
+    };
+    const bad = new Set();
+    const judge = (element, colour, ground, what) => {
+        const size = parseFloat(getComputedStyle(element).fontSize);
+        if (size < 12) bad.add(`${what} has letters of ${size} px`);
+        const ratio = contrast(over(colour, ground), ground);
+        if (ratio < 4.5) bad.add(`${what} has a contrast of ${ratio.toFixed(2)}`);
+    };
+    const name = (element) => `${element.tagName}.${element.getAttribute('class') ?? ''} in ${element.parentElement.tagName}.${element.parentElement.getAttribute('class') ?? ''}`;
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    let texts = 0;
+    while (walker.nextNode()) {
+        const element = walker.currentNode.parentElement;
+        const inside = element.closest('script, style, title, [hidden]');
+        if (!walker.currentNode.data.trim() || inside || !element.checkVisibility()) continue;
+        texts += 1;
+        const style = getComputedStyle(element);
+        if (!element.closest('svg')) {
+            judge(element, rgba(style.color), behind(element), name(element));
+            continue;
+        }
+        // A label lies on its bar, on what is behind all bars, and between both.
+        const grounds = [behind(element)];
+        for (const rect of element.closest('a')?.querySelectorAll('rect') ?? []) {
+            const fill = getComputedStyle(rect).fill;
+            if (fill !== 'none') grounds.push(rgba(fill));
+        }
+        const ground = behind(element);
+        for (const rect of document.querySelectorAll('rect.broke, rect.lane')) {
+            grounds.push(over(rgba(getComputedStyle(rect).fill), ground));
+        }
+        for (const each of grounds) judge(element, rgba(style.fill), each, name(element));
+    }
+    const wide = document.documentElement.scrollWidth - innerWidth;
+    return { texts, bad: [...bad], wide };
+})()"#;
+
+#[test]
+fn a_browser_shows_the_moment_at_which_an_invariant_broke() {
+    let (_directory, file, told) = page(LOST);
+    assert_eq!(told, "FAILED: lost; its page is out/lost.html\n");
+    let size = fs::metadata(&file).unwrap().len();
+    assert!(size < 1_000_000, "{size} bytes");
+    let Some(mut browser) = Browser::find() else { return };
+    let looks = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)];
+    for (scheme, width) in looks {
+        browser.look(scheme, width);
+        // Once is enough: the first time the browser itself is not ready, and others use the machine.
+        let took: Vec<f64> =
+            (0..5).map(|_| browser.open(&file)).take_while(|t| *t >= 1000.0).collect();
+        assert!(took.len() < 5, "{took:?} ms");
+        at_first_sight(&mut browser);
+        steps(&mut browser);
+        let found = browser.evaluate(LOOKS);
+        assert!(found["texts"].as_u64() > Some(500), "{found}");
+        assert_eq!(found["bad"], json!([]), "{scheme}, {width} pixels");
+        assert!(found["wide"].as_i64() <= Some(0), "wider than {width} by {}", found["wide"]);
+        assert_eq!(browser.complaints(), [""; 0], "{scheme}, {width} pixels");
+    }
+}
+
+fn at_first_sight(browser: &mut Browser) {
+    assert_eq!(browser.text(".verdict"), "FAILED");
+    assert_eq!(browser.text("h1"), "lost");
+    let broken = browser.text(".card");
+    let wanted = "I1 failed-start-leaves-nothing is violated: start-1 failed and left behind: bundle web, \
+                  init web, mount web, task web created";
+    assert!(broken.starts_with(wanted), "{broken}");
+    assert!(broken.contains("Go to where all was quiet"), "{broken}");
+    // All of it is in the window, without scrolling.
+    let below = "document.querySelector('.card').getBoundingClientRect().bottom < innerHeight && scrollY === 0";
+    assert_eq!(browser.evaluate(below), json!(true));
+}
+
+fn steps(browser: &mut Browser) {
+    // The page begins at the first moment at which one broke: I2, with the answer.
+    assert_eq!(browser.text("#state-what"), "start-1 done");
+    let written = browser.evaluate("document.querySelector('#facts').innerText");
+    assert!(
+        browser
+            .text("#notes")
+            .contains("I2 broke: web is CONTAINER_EXITED, but its task is active")
+    );
+    let facts = browser.text("#facts");
+    for wanted in [
+        "web exited, exit code 128",
+        "web created, pid 102",
+        "web pid 102 an init that waits to run the program",
+        "mount web",
+        "bundle web",
+    ] {
+        assert!(facts.contains(wanted), "{wanted}:\n{facts}");
+    }
+    browser.press("Home");
+    assert_eq!(browser.text("#where"), "setup of 284, 0.000s");
+    let facts = browser.text("#facts");
+    assert!(facts.contains("web created") && !facts.contains("pid 102"), "{facts}");
+    browser.press("ArrowRight");
+    assert_eq!(browser.text("#state-what"), "start-1 begin");
+    browser.press("ArrowLeft");
+    browser.press("v");
+    assert_eq!(browser.text("#state-what"), "start-1 done");
+    // What the script shows is what the page says without it.
+    assert_eq!(browser.evaluate("document.querySelector('#facts').innerText"), written);
+    let current = "document.querySelectorAll('#moments > [aria-current]').length";
+    assert_eq!(browser.evaluate(current), json!(1));
+    // The cursor of the lanes is where their window is.
+    let seen = "(() => { const [a, b] = ['#cursor', '#lanes'].map((it) => \
+                document.querySelector(it).getBoundingClientRect()); return a.left >= b.left && a.right <= b.right; })()";
+    assert_eq!(browser.evaluate(seen), json!(true));
+    browser.press("v");
+    assert_eq!(browser.text("#state-of"), "quiet");
+    browser.click(".card .show");
+    assert_eq!(browser.text("#state-of"), "quiet");
+    browser.click(".keys .fault .go");
+    let struck = browser.text("#notes");
+    assert!(struck.contains("fault: start-1/task.create(web)#1: error unavailable"), "{struck}");
+    browser.click("button[data-step='broken']");
+    assert_eq!(browser.text("#state-what"), "start-1 done");
+    browser.click("button[data-step='1']");
+    assert_eq!(browser.text("#state-of"), "quiet");
+    // A bar of the lanes leads to its moment.
+    browser.press("Home");
+    browser.click(".b.client.bad rect");
+    assert_eq!(browser.text("#state-what"), "start-1 done");
+    browser.evaluate("scrollTo({ top: 0, behavior: 'instant' })");
+}
+
+#[test]
+fn a_page_can_be_read_without_scripts_and_on_paper() {
+    let (_directory, file, _) = page(LOST);
+    let Some(mut browser) = Browser::find() else { return };
+    browser.look("light", 1280);
+    browser.ask("Emulation.setScriptExecutionDisabled", json!({ "value": true }));
+    browser.open(&file);
+    assert_eq!(browser.evaluate("document.querySelector('#bar').checkVisibility()"), json!(false));
+    assert_eq!(browser.text("#state-of"), "79");
+    assert!(browser.text("#facts").contains("web created, pid 102"));
+    // Links lead to moments and lines.
+    let dead = "[...document.querySelectorAll('a')].filter((a) => !document.querySelector(a.getAttribute('href'))).length";
+    assert_eq!(browser.evaluate(dead), json!(0));
+    browser.ask("Emulation.setEmulatedMedia", json!({ "media": "print" }));
+    let size = json!({ "width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": false });
+    browser.ask("Emulation.setDeviceMetricsOverride", size);
+    // Nothing is cut off: what scrolls on a screen has its whole height, and nothing is wider than the sheet.
+    let cut = "[...document.querySelectorAll('#lanes, #moments, #state')].filter((it) => \
+               it.scrollHeight > it.clientHeight + 2 || it.scrollWidth > 718).map((it) => it.id)";
+    assert_eq!(browser.evaluate(cut), json!([]));
+    let pdf = browser.ask("Page.printToPDF", json!({ "printBackground": true }));
+    assert!(pdf["data"].as_str().is_some_and(|data| data.len() > 50_000));
+}
+
+#[test]
+fn what_a_scenario_says_is_text_and_nothing_else() {
+    let evil = r#"</script><script>window.taken = 1</script><img src=http://localhost/x onerror='window.taken = 2'>"#;
+    let text = LOST
+        .replace("The reply to the task's creation is lost", &evil.replace('"', "'"))
+        .replace("code = \"unavailable\"", &format!("code = \"unavailable\"\nmessage = \"{evil}\""))
+        .replace("title =", "description = \"</pre></title></style>\"\ntitle =");
+    let (_directory, file, _) = page(&text);
+    let written = fs::read_to_string(&file).unwrap();
+    assert_eq!(written.matches("<script>").count(), 1, "the page's own");
+    assert!(!written.contains("<img"));
+    let Some(mut browser) = Browser::find() else { return };
+    browser.look("dark", 1280);
+    browser.open(&file);
+    assert_eq!(browser.evaluate("window.taken"), Value::Null);
+    assert_eq!(browser.text(".what"), evil.replace('"', "'"));
+    assert!(browser.text("#facts").contains(evil), "the status has the error's text");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
+fn a_page_refers_to_nothing_outside() {
+    let (_directory, file, _) = page(LOST);
+    let written = fs::read_to_string(&file).unwrap();
+    for attribute in ["src=", "<link", "@import", "url(", "http:", "https:"] {
+        assert!(!written.contains(attribute), "{attribute}");
+    }
+}
