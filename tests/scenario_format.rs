@@ -491,6 +491,7 @@ fn a_fault(known: &Known) -> impl Strategy<Value = Fault> + use<> {
         span: Span::default(),
         at,
         at_span: Span::default(),
+        code_span: Span::default(),
         kind,
     })
 }
@@ -736,6 +737,7 @@ fn assemble(mut scenario: Scenario, holds: Vec<(String, String, bool)>) -> Scena
             span: Span::default(),
             at: "backoff/lock(all)#1".to_owned(),
             at_span: Span::default(),
+            code_span: Span::default(),
             kind: FaultKind::Error {
                 code: "unknown".to_owned(),
                 message: Some(axes.concat()),

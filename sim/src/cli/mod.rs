@@ -13,6 +13,7 @@ mod quirks;
 mod replay;
 mod reports;
 mod run;
+mod schema;
 mod search;
 mod select;
 mod shrink;
@@ -66,6 +67,7 @@ enum Command {
     Explain(explain::Args),
     Bless(bless::Args),
     CheckDeterminism(check_determinism::Args),
+    Schema(schema::Args),
 }
 
 /// Runs the command line of this process.
@@ -94,6 +96,7 @@ pub fn main() -> process::ExitCode {
         Command::Explain(args) => explain::run(&args, &mut output),
         Command::Bless(args) => bless::run(&args, &mut output),
         Command::CheckDeterminism(args) => check_determinism::run(&args, &mut output),
+        Command::Schema(args) => schema::run(&args, &mut output),
     };
     let result = result.and_then(|code| output.flush().map(|()| code));
     process::ExitCode::from(result.unwrap_or_else(Failure::report) as u8)

@@ -181,7 +181,10 @@ fn fault_entry(site: Site, fault: &Fault) -> file::Fault {
         }
         Fault::Lost => file::FaultKind::Lost,
     };
-    file::Fault { span: Span::default(), at: site.to_string(), at_span: Span::default(), kind }
+    {
+        let (span, at_span, code_span) = (Span::default(), Span::default(), Span::default());
+        file::Fault { span, at: site.to_string(), at_span, code_span, kind }
+    }
 }
 
 fn hold_entry(hold: &ScriptedHold) -> file::Hold {

@@ -31,6 +31,8 @@ use crate::world::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunError {
     pub span: std::ops::Range<usize>,
+    /// The text of the entry that is to blame, where it is one.
+    pub text: Option<String>,
     pub message: String,
 }
 
@@ -182,13 +184,18 @@ pub fn container_id(head: &str, name: &str) -> String {
 fn moment(text: &str, span: &Span) -> Result<Moment, RunError> {
     Moment::parse(text).ok_or_else(|| RunError {
         span: span.0.clone(),
-        message: format!("`{text}` is not the name of a moment"),
+        text: Some(text.to_owned()),
+        message: format!(
+            "`{text}` is not the name of a moment: a call has `.effect`, `.reply` and, where its caller can \
+             give up, `.abandon` behind its number"
+        ),
     })
 }
 
 fn site(text: &str, span: &Span) -> Result<Site, RunError> {
     Site::parse(text).ok_or_else(|| RunError {
         span: span.0.clone(),
+        text: Some(text.to_owned()),
         message: format!("`{text}` is not the name of a call's site"),
     })
 }
@@ -208,7 +215,7 @@ fn cause(text: &str) -> Option<Cause> {
 }
 
 fn fault(entry: &file::Fault) -> Result<(Site, Fault), RunError> {
-    let wrong = |message| RunError { span: entry.at_span.0.clone(), message };
+    let wrong = |message| RunError { span: entry.at_span.0.clone(), text: None, message };
     let site = site(&entry.at, &entry.at_span)?;
     let fault = match &entry.kind {
         FaultKind::Error { code, message, effect: e } => Fault::Error {
@@ -237,9 +244,23 @@ fn fault(entry: &file::Fault) -> Result<(Site, Fault), RunError> {
         }
     };
     match fault.misfit(site.op) {
+        // Where another code would do, it is the code that is wrong.
+        Some(why) if another_code_fits(&fault, site.op) => {
+            Err(RunError { span: entry.code_span.0.clone(), ..wrong(why) })
+        }
         Some(why) => Err(wrong(why)),
         None => Ok((site, fault)),
     }
+}
+
+fn another_code_fits(fault: &Fault, op: Op) -> bool {
+    let Fault::Error { message, effect, .. } = fault else { return false };
+    let classes = Code::ALL.iter().map(|code| Cause::Class(*code));
+    let mut causes = classes.chain(Errno::ALL.iter().map(|errno| Cause::Errno(*errno)));
+    causes.any(|cause| {
+        let other = Fault::Error { cause, message: message.clone(), effect: *effect };
+        other.misfit(op).is_none()
+    })
 }
 
 fn crash(entry: &file::Crash) -> Result<ScriptedCrash, RunError> {
@@ -597,7 +618,7 @@ fn path_error(path: &file::PathEntry, error: &FsError) -> RunError {
         _ => "cannot be made",
     };
     let message = format!("the path `{}` {kind}: {error}", path.path);
-    RunError { span: path.span.0.clone(), message }
+    RunError { span: path.span.0.clone(), text: None, message }
 }
 
 fn image(image: &file::Image) -> Image {
@@ -748,6 +769,7 @@ fn clock_plan(clock: &file::Clock) -> Result<ClockPlan, RunError> {
         file::ClockChange::Jump(by) => {
             let by = file::duration::parse_signed(by).map_err(|error| RunError {
                 span: clock.span.0.clone(),
+                text: Some(by.clone()),
                 message: format!("`{by}` is no duration: {error}"),
             })?;
             ClockChange::Jump(by)

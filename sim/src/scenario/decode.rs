@@ -182,6 +182,13 @@ impl<'t, 'i> Value<'t, 'i> {
     }
 
     pub(super) fn duration(&self) -> Option<Duration> {
+        if let Some(number) = self.value.get_ref().as_integer() {
+            let message = format!("`{}` must be a duration with a unit", shown(self.key));
+            self.sink.error_with(self.span(), message, |diagnostic| {
+                diagnostic.help(format!("write `\"{}s\"`", shown(number.as_str())))
+            });
+            return None;
+        }
         let string = self.string(limits::TEXT_BYTES_MAX)?;
         match duration::parse(&string.text) {
             Ok(duration) if duration <= limits::DURATION_MAX => Some(duration),
@@ -397,7 +404,11 @@ pub(super) fn is_name(text: &str) -> bool {
 pub(super) fn check_name(sink: &Sink<'_>, string: &Str) {
     if !is_name(&string.text) {
         let message = format!("`{}` is no name", shown(&string.text));
-        sink.error_with(string.span.clone(), message, |diagnostic| {
+        let meant = string.text.to_lowercase().replace(['_', ' ', '.'], "-");
+        sink.error_with(string.span.clone(), message, |mut diagnostic| {
+            if is_name(&meant) {
+                diagnostic = diagnostic.help(format!("write `{meant}`"));
+            }
             diagnostic.note(format!(
                 "a name has 1 to {} lower-case letters, digits and `-`, and does not begin with `-`",
                 limits::NAME_BYTES_MAX

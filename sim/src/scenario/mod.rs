@@ -12,6 +12,7 @@ pub mod matrix;
 mod model;
 mod parse;
 mod print;
+mod schema;
 mod site_name;
 mod words;
 
@@ -20,6 +21,7 @@ pub use matrix::{Case, Expansion, ResolvedAxis, TooManyCases, baseline, expand};
 pub use model::*;
 pub use parse::{Vocabulary, name_of, parse, parse_bytes, parse_with};
 pub use print::print;
+pub use schema::schema;
 pub use site_name::{
     Actor, ClientEvent, MomentName, SiteName, SiteNameError, SiteNameErrorKind, Stage, Step,
 };

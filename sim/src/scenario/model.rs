@@ -448,6 +448,8 @@ pub struct Fault {
     pub at: Text,
     /// Where `at` is.
     pub at_span: Span,
+    /// Where `code` is, in a fault that has one.
+    pub code_span: Span,
     pub kind: FaultKind,
 }
 

@@ -8,6 +8,8 @@ pub(super) trait Word: Copy + PartialEq + 'static {
     const WHAT: &'static str;
     /// In the order in which they are listed to people.
     const WORDS: &'static [(&'static str, Self)];
+    /// What each word stands for, as editors show it.
+    const MEANINGS: &'static [&'static str];
 
     fn word(self) -> &'static str {
         Self::WORDS.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
@@ -19,47 +21,74 @@ pub(super) trait Word: Copy + PartialEq + 'static {
 }
 
 macro_rules! words {
-    ($type:ty, $what:literal: $($word:literal => $value:expr),* $(,)?) => {
+    ($type:ty, $what:literal: $($word:literal => $value:expr, $meaning:literal;)*) => {
         impl Word for $type {
             const WHAT: &'static str = $what;
             const WORDS: &'static [(&'static str, Self)] = &[$(($word, $value)),*];
+            const MEANINGS: &'static [&'static str] = &[$($meaning),*];
         }
     };
 }
 
 words! { NriConfig, "NRI mode":
-    "enabled" => NriConfig::Enabled, "disabled" => NriConfig::Disabled, "absent" => NriConfig::Absent,
+    "enabled" => NriConfig::Enabled, "NRI is there and serves plugins";
+    "disabled" => NriConfig::Disabled, "the NRI service is there but does nothing";
+    "absent" => NriConfig::Absent, "there is no NRI service";
 }
 words! { PluginEvent, "plugin event":
-    "create" => PluginEvent::Create, "post-create" => PluginEvent::PostCreate,
-    "start" => PluginEvent::Start, "post-start" => PluginEvent::PostStart,
-    "stop" => PluginEvent::Stop, "remove" => PluginEvent::Remove,
+    "create" => PluginEvent::Create, "before a container is made";
+    "post-create" => PluginEvent::PostCreate, "after it was made";
+    "start" => PluginEvent::Start, "before it is started";
+    "post-start" => PluginEvent::PostStart, "after it was started";
+    "stop" => PluginEvent::Stop, "when it stopped";
+    "remove" => PluginEvent::Remove, "when it is removed";
 }
 words! { RepliedEvent, "event with wishes":
-    "create" => RepliedEvent::Create, "stop" => RepliedEvent::Stop,
-    "synchronize" => RepliedEvent::Synchronize,
+    "create" => RepliedEvent::Create, "the reply when a container is made";
+    "stop" => RepliedEvent::Stop, "the reply when one stopped";
+    "synchronize" => RepliedEvent::Synchronize, "the reply when the plugin connects";
 }
 words! { SandboxState, "sandbox state":
-    "ready" => SandboxState::Ready, "not-ready" => SandboxState::NotReady, "gone" => SandboxState::Gone,
+    "ready" => SandboxState::Ready, "its pause process runs";
+    "not-ready" => SandboxState::NotReady, "its pause process is gone";
+    "gone" => SandboxState::Gone, "removed from the service's store after its containers were made";
 }
 words! { HostNamespace, "namespace":
-    "network" => HostNamespace::Network, "pid" => HostNamespace::Pid, "ipc" => HostNamespace::Ipc,
+    "network" => HostNamespace::Network, "the node's network namespace";
+    "pid" => HostNamespace::Pid, "the node's pid namespace";
+    "ipc" => HostNamespace::Ipc, "the node's ipc namespace";
 }
 words! { InitialState, "container state":
-    "absent" => InitialState::Absent, "created" => InitialState::Created,
-    "running" => InitialState::Running, "exited" => InitialState::Exited,
+    "absent" => InitialState::Absent, "not there: a call `create` or a kubelet makes it";
+    "created" => InitialState::Created, "created, never started";
+    "running" => InitialState::Running, "its process runs";
+    "exited" => InitialState::Exited, "its process has ended";
 }
-words! { Stream, "stream": "stdout" => Stream::Stdout, "stderr" => Stream::Stderr }
+words! { Stream, "stream":
+    "stdout" => Stream::Stdout, "standard output";
+    "stderr" => Stream::Stderr, "standard error";
+}
 words! { PathKind, "kind of path":
-    "file" => PathKind::File, "directory" => PathKind::Directory, "fifo" => PathKind::Fifo,
-    "symlink" => PathKind::Symlink, "removed" => PathKind::Removed,
-    "read-only" => PathKind::ReadOnly,
+    "file" => PathKind::File, "an empty file";
+    "directory" => PathKind::Directory, "a directory";
+    "fifo" => PathKind::Fifo, "a named pipe";
+    "symlink" => PathKind::Symlink, "a symbolic link to `target`";
+    "removed" => PathKind::Removed, "taken away before the first call";
+    "read-only" => PathKind::ReadOnly, "nothing at or below it can change (EROFS) until the node is reaped";
 }
-words! { CrashKind, "kind of crash": "daemon" => CrashKind::Daemon, "power" => CrashKind::Power }
-words! { DelayOf, "moment": "effect" => DelayOf::Effect, "reply" => DelayOf::Reply }
+words! { CrashKind, "kind of crash":
+    "daemon" => CrashKind::Daemon, "the daemon is killed; shims and processes live on";
+    "power" => CrashKind::Power, "the node loses power: nothing lives on, and of the files only what was durable";
+}
+words! { DelayOf, "moment":
+    "effect" => DelayOf::Effect, "it happens later";
+    "reply" => DelayOf::Reply, "it happens in time, and the answer comes later";
+}
 
 words! { Restart, "restart policy":
-    "always" => Restart::Always, "on-failure" => Restart::OnFailure, "never" => Restart::Never,
+    "always" => Restart::Always, "after every end";
+    "on-failure" => Restart::OnFailure, "after an end with another code than 0";
+    "never" => Restart::Never, "after none";
 }
 
 /// `pid-mode`, without the target.
@@ -71,8 +100,10 @@ pub(super) enum PidModeWord {
     Target,
 }
 words! { PidModeWord, "pid mode":
-    "container" => PidModeWord::Container, "pod" => PidModeWord::Pod,
-    "node" => PidModeWord::Node, "target" => PidModeWord::Target,
+    "container" => PidModeWord::Container, "a pid namespace of its own";
+    "pod" => PidModeWord::Pod, "the pod's pid namespace";
+    "node" => PidModeWord::Node, "the node's pid namespace";
+    "target" => PidModeWord::Target, "that of the container `target`";
 }
 
 /// `do`
@@ -94,13 +125,20 @@ pub(super) enum ActionWord {
     Kubelet,
 }
 words! { ActionWord, "call":
-    "create" => ActionWord::Create, "start" => ActionWord::Start, "stop" => ActionWord::Stop,
-    "remove" => ActionWord::Remove, "update" => ActionWord::Update,
-    "reopen-log" => ActionWord::ReopenLog, "status" => ActionWord::Status,
-    "list" => ActionWord::List, "stop-pod" => ActionWord::StopPod,
-    "remove-pod" => ActionWord::RemovePod, "connect-plugin" => ActionWord::ConnectPlugin,
-    "plugin-update" => ActionWord::PluginUpdate, "events" => ActionWord::Events,
-    "kubelet" => ActionWord::Kubelet,
+    "create" => ActionWord::Create, "CreateContainer";
+    "start" => ActionWord::Start, "StartContainer";
+    "stop" => ActionWord::Stop, "StopContainer, with `timeout` seconds of grace";
+    "remove" => ActionWord::Remove, "RemoveContainer";
+    "update" => ActionWord::Update, "UpdateContainerResources";
+    "reopen-log" => ActionWord::ReopenLog, "ReopenContainerLog";
+    "status" => ActionWord::Status, "ContainerStatus";
+    "list" => ActionWord::List, "ListContainers";
+    "stop-pod" => ActionWord::StopPod, "StopPodSandbox";
+    "remove-pod" => ActionWord::RemovePod, "RemovePodSandbox";
+    "connect-plugin" => ActionWord::ConnectPlugin, "an NRI plugin connects";
+    "plugin-update" => ActionWord::PluginUpdate, "an NRI plugin wants other limits of a container, without having been asked";
+    "events" => ActionWord::Events, "GetContainerEvents: subscribes until its client has given up";
+    "kubelet" => ActionWord::Kubelet, "a kubelet looks after the container: makes it, starts it, and makes the next one when it ends";
 }
 
 impl Action {
@@ -133,8 +171,10 @@ pub(super) enum HappeningWord {
     ShimExit,
 }
 words! { HappeningWord, "occurrence":
-    "exit" => HappeningWord::Exit, "oom" => HappeningWord::Oom,
-    "rotate-log" => HappeningWord::RotateLog, "shim-exit" => HappeningWord::ShimExit,
+    "exit" => HappeningWord::Exit, "a process ends by itself";
+    "oom" => HappeningWord::Oom, "the kernel kills a process for want of memory";
+    "rotate-log" => HappeningWord::RotateLog, "a log is renamed to one with `.1` behind its name";
+    "shim-exit" => HappeningWord::ShimExit, "the shim of a pod is killed";
 }
 
 impl Happening {
@@ -162,10 +202,15 @@ pub(super) enum FaultWord {
     Lost,
 }
 words! { FaultWord, "kind of fault":
-    "error" => FaultWord::Error, "delay" => FaultWord::Delay, "hang" => FaultWord::Hang,
-    "hang!" => FaultWord::HangForever, "cancel" => FaultWord::Cancel,
-    "deadline" => FaultWord::Deadline, "short-write" => FaultWord::ShortWrite,
-    "connection-closed" => FaultWord::ConnectionClosed, "lost" => FaultWord::Lost,
+    "error" => FaultWord::Error, "the caller gets an error";
+    "delay" => FaultWord::Delay, "it takes longer";
+    "hang" => FaultWord::Hang, "no answer comes; the caller's deadline or cancel ends the wait";
+    "hang!" => FaultWord::HangForever, "no answer comes, and nothing ends the wait";
+    "cancel" => FaultWord::Cancel, "the client cancels while the call waits here";
+    "deadline" => FaultWord::Deadline, "the client's deadline passes while the call waits here";
+    "short-write" => FaultWord::ShortWrite, "half of the bytes are written";
+    "connection-closed" => FaultWord::ConnectionClosed, "the connection to the plugin or shim breaks";
+    "lost" => FaultWord::Lost, "nobody is told of it";
 }
 
 impl FaultKind {
@@ -233,13 +278,23 @@ pub(super) enum EffectWord {
     Late,
 }
 words! { EffectWord, "effect":
-    "none" => EffectWord::None, "done" => EffectWord::Done, "late" => EffectWord::Late,
+    "none" => EffectWord::None, "the operation is not done";
+    "done" => EffectWord::Done, "it is done; only the answer is wrong or missing";
+    "late" => EffectWord::Late, "it is done after `late`";
 }
 
 /// Events of a container, in the order of its life.
 pub(super) const EVENT_WORDS: &[&str] = &["created", "started", "stopped", "deleted"];
+pub(super) const EVENT_MEANINGS: &[&str] =
+    &["it was made", "it was started", "its process ended", "it was removed"];
 /// States that a status can have.
 pub(super) const STATE_WORDS: &[&str] = &["created", "running", "exited", "unknown"];
+pub(super) const STATE_MEANINGS: &[&str] = &[
+    "CONTAINER_CREATED: it was never started",
+    "CONTAINER_RUNNING: its process runs",
+    "CONTAINER_EXITED: its process ended, or its start failed",
+    "CONTAINER_UNKNOWN: the service cannot tell; a client may stop it",
+];
 /// The status of a container that the service does not know.
 pub(super) const STATE_GONE: &str = "gone";
 /// Answers that are no error class.

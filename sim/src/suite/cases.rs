@@ -1,6 +1,7 @@
 //! The cases of a file under a profile, and running them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::rc::Rc;
 
 use shakedown_cri::quirks::Profile;
@@ -140,10 +141,25 @@ impl Runner {
     }
 }
 
+/// Where an error is: the text that is to blame, if the entry has it as it is.
+fn place(source: &Source, error: &RunError) -> Range<usize> {
+    let find = |text: &String| {
+        let entry = source.text.get(error.span.clone())?;
+        let from = error.span.end;
+        // An entry's span is its head; its keys follow it until the next one's.
+        let rest = source.text.get(from..)?;
+        let keys = &rest[..rest.find(&format!("\n{entry}")).unwrap_or(rest.len())];
+        let at = from + keys.find(&format!("\"{text}\""))?;
+        Some(at..at + text.len() + 2)
+    };
+    error.text.as_ref().and_then(find).unwrap_or_else(|| error.span.clone())
+}
+
 /// Diagnostics for what cannot be run; `case` says in which case.
 fn wrong(source: &Source, errors: &[RunError], case: Option<&str>) -> RunFailure {
     let each = errors.iter().map(|error| {
-        let diagnostic = source.diagnostic(&error.span, error.message.clone());
+        let span = place(source, error);
+        let diagnostic = source.diagnostic(&span, error.message.clone());
         match case {
             Some(case) => diagnostic.note(format!("in the case {case}")),
             None => diagnostic,

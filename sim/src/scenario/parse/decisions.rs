@@ -87,7 +87,9 @@ impl<'t> Parser<'t, '_> {
             by: None,
             of: DelayOf::Effect,
         };
+        let mut code_span = table.span.clone();
         if any(|kind| kind == FaultWord::Error) {
+            code_span = table.get("code").map_or(code_span, |code| code.span());
             keys.code = self.required_text(&table, "code", Wants::FaultCode);
             keys.message = self.text_of(&table, "message", Wants::Message);
         }
@@ -107,7 +109,7 @@ impl<'t> Parser<'t, '_> {
         let span = Span(table.span.clone());
         table.finish();
         let kind = keys.resolve().unwrap_or_else(|| FaultKind::Swept(Box::new(keys)));
-        Some(Fault { span, at, at_span: Span(at_span), kind })
+        Some(Fault { span, at, at_span: Span(at_span), code_span: Span(code_span), kind })
     }
 
     fn effect(&self, table: &Table<'t, '_>, keys: &mut FaultKeys, can_be_late: bool) {

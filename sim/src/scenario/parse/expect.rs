@@ -301,7 +301,17 @@ impl<'t> Parser<'t, '_> {
         let invariant =
             table.require("invariant").and_then(|value| value.string(limits::TEXT_BYTES_MAX));
         if let Some(invariant) = &invariant {
-            self.one_of(invariant, "invariant", INVARIANTS);
+            let all = crate::invariants::all();
+            match all.iter().find(|known| known.name() == invariant.text) {
+                // Its name is as good as its number, but for those who look for it in a file.
+                Some(known) => {
+                    let message = "an invariant is named by its number";
+                    self.sink.error_with(invariant.span.clone(), message, |diagnostic| {
+                        diagnostic.help(format!("write `{}`", known.id()))
+                    });
+                }
+                None => self.one_of(invariant, "invariant", INVARIANTS),
+            }
         }
         let quirk = table.string("quirk");
         if let Some(quirk) = &quirk {

@@ -55,7 +55,8 @@ pub fn parse_bytes(
         Err(error) => {
             let text = String::from_utf8_lossy(bytes);
             let at = error.valid_up_to();
-            Err(vec![Diagnostic::new(file, &text, at..at + 1, "the file is not UTF-8")])
+            let wrong = Diagnostic::new(file, &text, at..at + 1, "the file is not UTF-8");
+            Err(vec![wrong.help("save it in the encoding UTF-8")])
         }
     }
 }
@@ -117,7 +118,14 @@ fn read(sink: &Sink<'_>, file: &str, text: &str, vocabulary: Vocabulary<'_>) -> 
     let (tree, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in errors {
-            sink.error(error.span().unwrap_or(0..0), error.message());
+            let span = error.span().unwrap_or(0..0);
+            match text.get(span.clone()) {
+                Some(key) if error.message() == "duplicate key" => {
+                    let message = format!("`{}` is there twice", shown(key.trim()));
+                    sink.error_with(span, message, |d| d.help("keep one of the two"));
+                }
+                _ => sink.error(span, error.message()),
+            }
         }
         return None;
     }

@@ -8,7 +8,7 @@ use super::super::decode::{Names, Str, Table, Value, check_name, shown, suggest}
 use super::super::matrix::{placeholders, substitute};
 use super::super::model::*;
 use super::super::site_name::{
-    Actor, MomentName, SiteName, SiteNameError, SiteNameErrorKind, Stage,
+    Actor, ClientEvent, MomentName, SiteName, SiteNameError, SiteNameErrorKind, Stage,
 };
 use super::super::words::{ANSWER_NONE, ANSWER_OK, EffectWord, FaultWord, PENDING_ALL, Word};
 use super::super::{duration, limits};
@@ -68,7 +68,9 @@ impl<'t> Parser<'t, '_> {
             .filter_map(|(key, value)| {
                 check_name(self.sink, &key);
                 let values =
-                    if value.is_table() { self.sweep(value)? } else { self.axis_list(value)? };
+                    if value.is_table() { self.sweep(value) } else { self.axis_list(value) };
+                // What is wrong with it is told; that texts use it is not wrong.
+                let values = values.unwrap_or_else(|| AxisValues::List(Vec::new()));
                 Some(Axis { span: Span(key.span), name: key.text, values })
             })
             .collect();
@@ -86,7 +88,7 @@ impl<'t> Parser<'t, '_> {
 
     fn axis_list(&self, value: Value<'t, '_>) -> Option<AxisValues> {
         let list = value.strings(limits::AXIS_VALUES_MAX, limits::SITE_BYTES_MAX)?;
-        if list.is_empty() {
+        if list.is_empty() && value.list(limits::AXIS_VALUES_MAX).is_some_and(|l| l.is_empty()) {
             self.sink.error(value.span(), "an axis needs at least one value");
         }
         let mut names = Names::new(self.sink, "value");
@@ -318,7 +320,8 @@ impl<'t> Parser<'t, '_> {
             }
             Wants::Moment => {
                 too_long(text)?;
-                let moment: MomentName = text.parse().map_err(site_problem)?;
+                let moment: MomentName =
+                    text.parse().map_err(|error| of_call(text).unwrap_or(site_problem(error)))?;
                 if swept {
                     return Ok(());
                 }
@@ -443,6 +446,16 @@ fn too_long(text: &str) -> Result<(), Problem> {
     }
     let message = format!("the name of a site has at most {} bytes", limits::SITE_BYTES_MAX);
     Err(Problem::new(message))
+}
+
+/// What is wrong with a text that was to be a moment of a call: `start-1.don`.
+fn of_call(text: &str) -> Option<Problem> {
+    let (call, event) = text.split_once('.').filter(|_| !text.contains(['/', '#', '(']))?;
+    let events = ClientEvent::ALL.iter().map(|event| event.name().to_owned()).collect();
+    let mut problem = Problem::new(format!("unknown moment `.{}` of a call", shown(event)));
+    problem.part = Some(call.len() + 1..text.len());
+    problem.word = Some((event.to_owned(), events));
+    Some(problem)
 }
 
 pub(super) fn site_problem(error: SiteNameError) -> Problem {
