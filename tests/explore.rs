@@ -1,15 +1,22 @@
 //! Search: what it decides is a scenario, what it finds is small, and the number of workers changes nothing.
+#![expect(
+    clippy::disallowed_types,
+    reason = "a file of a search is damaged as a real process would"
+)]
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use shakedown::engine::Engine;
 use shakedown::explore::{
-    Bound, Certificate, Checking, Entries, Findings, Kind, Progress, Search, Settings, Symptom,
-    can_strike, check, hunt, undecided,
+    Bound, Certificate, Checking, Entries, Findings, Kept, Kind, Progress, Search, Settings,
+    Symptom, can_strike, check, hunt, undecided,
 };
 use shakedown::oracle::{Choice, Fault, Oracle};
 use shakedown::run::{Options, Outcome, Plan, run, run_under};
@@ -112,7 +119,8 @@ fn a_known_defect_is_found_and_made_small() {
 fn search(scenarios: &[Scenario], profile: &str, jobs: usize, runs: u64) -> (Progress, Findings) {
     let profile = Profile::find(profile).expect("it is known");
     let bound = Bound { faults: 2, delays: 2 };
-    let settings = Settings { profile, seed: 7, bound, runs: Some(runs), time: None, jobs };
+    let settings =
+        Settings { profile, seed: 7, bound, runs: Some(runs), time: None, jobs, shard: (0, 1) };
     let found = hunt(scenarios, &settings, &AtomicBool::new(false), |_| Ok::<(), ()>(()));
     found.expect("nobody objects")
 }
@@ -171,27 +179,107 @@ fn plans_of_one_fault_are_as_many_as_there_are_options() {
             counting.lost.get()
         };
         let losses = (0..moments).filter(loses).count() as u64;
-        let certificate = certify(driver, 1, 0, (0, 1));
+        let certificate = certify(driver, "hardened", (0, 1));
         assert!(certificate.is_complete());
         assert_eq!(certificate.runs, certificate.plans);
         assert_eq!(certificate.plans, 1 + faults + 2 * moments + losses, "{}", driver.name);
     }
 }
 
+fn alone() -> Scenario {
+    let alone = drivers().into_iter().find(|driver| driver.name == "a-start-alone");
+    alone.expect("there is such a driver")
+}
+
 /// Parts are disjoint, and together the whole.
 #[test]
 fn shards_are_the_whole() {
-    let alone = drivers().into_iter().find(|driver| driver.name == "a-start-alone");
-    let alone = alone.expect("there is such a driver");
-    let whole = certify(&alone, 1, 0, (0, 1));
-    let parts: Vec<_> = (0..7).map(|part| certify(&alone, 1, 0, (part, 7))).collect();
-    assert_eq!(whole.runs, parts.iter().map(|part| part.runs).sum::<u64>());
-    assert_eq!(whole.moments, parts.iter().map(|part| part.moments).sum::<u64>());
+    let alone = alone();
+    let whole = certify(&alone, "1.7.24", (0, 1));
+    assert!(whole.findings.failures.len() > 1, "there is something to compare");
+    for shards in [2, 3, 7, 64] {
+        let parts: Vec<_> =
+            (0..shards).map(|part| certify(&alone, "1.7.24", (part, shards))).collect();
+        let sum = |of: fn(&Certificate) -> u64| parts.iter().map(of).sum::<u64>();
+        assert_eq!(whole.plans, sum(|part| part.plans));
+        assert_eq!(whole.runs, sum(|part| part.runs));
+        assert_eq!(whole.moments, sum(|part| part.moments));
+        let union: BTreeSet<String> = parts.iter().flat_map(signatures).collect();
+        assert_eq!(union, signatures(&whole), "{shards} shards");
+    }
 }
 
-fn certify(scenario: &Scenario, faults: u32, delays: u32, shard: (usize, usize)) -> Certificate {
-    let profile = Profile::find("hardened").expect("it is known");
-    let checking = Checking { profile, bound: Bound { faults, delays }, jobs: 2, shard };
-    let done = check(scenario, &checking, &AtomicBool::new(false), |_, _| Ok::<(), ()>(()));
+/// Wherever a check is ended, the next one goes on from there, and says the same.
+#[test]
+fn a_check_that_is_ended_goes_on() {
+    let alone = alone();
+    let whole = certify(&alone, "1.7.24", (0, 1));
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let path = directory.path().join("kept.jsonl");
+    let mut ends = 0;
+    let resumed = loop {
+        let mut kept = Kept::open(&path).expect("it can be written");
+        let stop = AtomicBool::new(false);
+        let mut left = 300 + 50 * ends;
+        let done = check(&alone, &checking("1.7.24", (0, 1)), &stop, Some(&mut kept), |_, _| {
+            left -= 1;
+            stop.store(left <= 0, Ordering::Relaxed);
+            Ok::<(), ()>(())
+        });
+        let done = done.expect("nobody objects");
+        if done.cut == 0 {
+            break done;
+        }
+        ends += 1;
+        // A line that was being written when the process ended.
+        let mut file = OpenOptions::new().append(true).open(&path).expect("it is there");
+        write!(file, "{{\"key\": \"").expect("it can be written");
+    };
+    assert!(ends > 0 && resumed.resumed > 0);
+    assert_eq!(resumed.plans, whole.plans);
+    assert_eq!(resumed.runs, whole.runs);
+    assert_eq!(resumed.moments, whole.moments);
+    let told = |certificate: &Certificate| {
+        let failures = certificate.findings.failures.iter();
+        failures.map(|(failure, runs)| (failure.text("it"), *runs)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&resumed), told(&whole));
+}
+
+/// What another build did, or with another bound, is not gone on from.
+#[test]
+fn a_check_goes_on_from_its_own_kind_alone() {
+    let alone = alone();
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let resumed = |checking: Checking| {
+        let mut kept = Kept::open(&directory.path().join("kept.jsonl")).expect("it can be written");
+        let stop = AtomicBool::new(false);
+        let done = check(&alone, &checking, &stop, Some(&mut kept), |_, _| Ok::<(), ()>(()));
+        done.expect("nobody objects").resumed
+    };
+    let checking = checking("hardened", (0, 1));
+    assert_eq!(resumed(checking), 0);
+    assert_ne!(resumed(checking), 0);
+    assert_eq!(resumed(Checking { build: 1, ..checking }), 0);
+    let bound = Bound { faults: 1, delays: 0 };
+    assert_eq!(resumed(Checking { bound: Bound { faults: 0, ..bound }, ..checking }), 0);
+    assert_eq!(resumed(Checking { shard: (0, 2), ..checking }), 0);
+}
+
+/// All that breaks, and where it is struck.
+fn signatures(certificate: &Certificate) -> BTreeSet<String> {
+    let failures = certificate.findings.failures.iter();
+    failures.flat_map(|(f, _)| f.signatures()).map(|signature| signature.to_string()).collect()
+}
+
+/// One fault, no delay.
+fn checking(profile: &str, shard: (usize, usize)) -> Checking {
+    let profile = Profile::find(profile).expect("it is known");
+    Checking { profile, bound: Bound { faults: 1, delays: 0 }, jobs: 2, shard, build: 0 }
+}
+
+fn certify(scenario: &Scenario, profile: &str, shard: (usize, usize)) -> Certificate {
+    let stop = AtomicBool::new(false);
+    let done = check(scenario, &checking(profile, shard), &stop, None, |_, _| Ok::<(), ()>(()));
     done.expect("nobody objects")
 }

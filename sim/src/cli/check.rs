@@ -1,6 +1,8 @@
 //! `shakedown check`
 
+use std::io;
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,8 +12,8 @@ use shakedown_cri::quirks::Profile;
 use super::output::{BAD, DIM, Failure as Ended, GOOD, Output};
 use super::search::{self, thousands};
 use super::select::Drivers;
-use super::{failures, reports, select};
-use crate::explore::{self, Bound, Certificate, Checking, Failure, universe};
+use super::{failures, reports, select, shard};
+use crate::explore::{self, Bound, Certificate, CheckError, Checking, Failure, Kept, universe};
 use crate::oracle::Menus;
 use crate::report::{Entry, Problem};
 use crate::scenario::Scenario;
@@ -22,6 +24,7 @@ Examples:
   shakedown check                                       one fault, in every driver
   shakedown check --faults 1 --delays 1                 and one moment set aside
   shakedown check scenarios/drivers/a-start-alone.toml --faults 2
+  shakedown check --faults 2 --resume two.jsonl         the same again goes on where this ended
   shakedown check --format json --shard 2/3             the second third, for machines
 
 Tries all plans of at most so many faults, crashes and cancels among them, under all schedules of at
@@ -49,10 +52,11 @@ pub struct Args {
     /// How many threads [default: as many as there are cores]. The result is the same for any number.
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Only the i-th of n parts. The parts are disjoint, and all of them are the whole.
-    #[arg(long, value_name = "I/N", value_parser = shard, default_value = "1/1",
-          hide_default_value = true)]
-    shard: (usize, usize),
+    #[command(flatten)]
+    shard: shard::Arg,
+    /// Keep in FILE what is done, and go on from what it has: the same command again, after whatever ended it.
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -67,16 +71,6 @@ pub struct Args {
 enum Format {
     Text,
     Json,
-}
-
-/// `2/3`: the second of three, which is 1.
-fn shard(text: &str) -> Result<(usize, usize), String> {
-    let parts = text.split_once('/');
-    let parts = parts.and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse().ok()?)));
-    match parts {
-        Some((i, n)) if 1 <= i && i <= n => Ok((i - 1, n)),
-        _ => Err("expected as 2/3: which part, and of how many".to_owned()),
-    }
 }
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
@@ -95,10 +89,20 @@ fn certify_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Re
     let stop = search::stop_on_signal()?;
     let bound = Bound { faults: args.faults, delays: args.delays };
     let jobs = search::jobs(args.jobs);
+    let build = search::build()?;
+    let (shard, said_by) = args.shard.part()?;
+    if let (Some(source), Format::Text) = (said_by, args.format) {
+        output.line(format_args!("part {} of {}, as {source} says", shard.0 + 1, shard.1))?;
+    }
+    let cannot_keep = |error: io::Error| {
+        let path = args.resume.as_deref().unwrap_or(Path::new("")).display();
+        Ended::new(ExitCode::Io, format!("cannot keep what is done in {path}: {error}"))
+    };
+    let mut kept = args.resume.as_deref().map(Kept::open).transpose().map_err(cannot_keep)?;
     let mut documents = Vec::new();
     for profile in select::profiles(&args.drivers.profile) {
         for scenario in search::undecided_cases(&sources, profile)? {
-            let checking = Checking { profile, bound, jobs, shard: args.shard };
+            let checking = Checking { profile, bound, jobs, shard, build };
             let bar = progress(&scenario);
             let tell =
                 |certificate: &Certificate, failure: Option<&Failure>| -> Result<(), Ended> {
@@ -114,12 +118,16 @@ fn certify_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Re
                     }
                     bar.suspend(|| search::told(output, failure, &path))
                 };
-            let certificate = explore::check(&scenario, &checking, &stop, tell)?;
+            let certificate = explore::check(&scenario, &checking, &stop, kept.as_mut(), tell);
+            let certificate = certificate.map_err(|error| match error {
+                CheckError::Kept(error) => cannot_keep(error),
+                CheckError::Told(ended) => ended,
+            })?;
             bar.finish_and_clear();
             entries.push(entry(&scenario, &sources, profile, &certificate));
             match args.format {
-                Format::Text => certify(output, &scenario, profile, bound, &certificate)?,
-                Format::Json => documents.push(document(args, &scenario, profile, &certificate)),
+                Format::Text => certify(output, &scenario, &checking, &certificate)?,
+                Format::Json => documents.push(document(&checking, &scenario, &certificate)),
             }
             for broken in &certificate.findings.broken {
                 Ended::new(ExitCode::Software, format!("the harness broke: {broken}")).report();
@@ -185,11 +193,15 @@ fn list(output: &mut Output) -> Result<ExitCode, Ended> {
 fn certify(
     output: &mut Output,
     scenario: &Scenario,
-    profile: &Profile,
-    bound: Bound,
+    checking: &Checking,
     certificate: &Certificate,
 ) -> Result<(), Ended> {
-    let Certificate { plans, runs, moments, branches, cut, took, findings } = certificate;
+    let Checking { profile, bound, .. } = checking;
+    let Certificate { plans, runs, moments, branches, cut, resumed, took, findings } = certificate;
+    let resumed = match resumed {
+        0 => String::new(),
+        resumed => format!(", {resumed} of them done before"),
+    };
     let (style, verdict) = match (certificate.is_complete(), findings.failures.len()) {
         (false, _) => (BAD, "no certificate".to_owned()),
         (true, 0) => (GOOD, "nothing breaks".to_owned()),
@@ -198,7 +210,7 @@ fn certify(
     };
     output.line(format_args!(
         "{style}{verdict}{style:#}  {} as {}, at most {} faults and {} delays\n      \
-         {DIM}{} plans, {} runs, {} moments; merged as equal 0; cut {cut} of {branches} branches; {:.1} s{DIM:#}",
+         {DIM}{} plans, {} runs, {} moments; merged as equal 0; cut {cut} of {branches} branches{resumed}; {:.1} s{DIM:#}",
         scenario.name,
         profile.name,
         bound.faults,
@@ -215,11 +227,11 @@ fn certify(
 }
 
 fn document(
-    args: &Args,
+    checking: &Checking,
     scenario: &Scenario,
-    profile: &Profile,
     certificate: &Certificate,
 ) -> serde_json::Value {
+    let Checking { profile, bound, shard, .. } = checking;
     let findings = &certificate.findings;
     let violations = findings.failures.iter().map(|(failure, runs)| {
         json!({
@@ -232,14 +244,15 @@ fn document(
     json!({
         "scenario": scenario.name,
         "profile": profile.name,
-        "faults": args.faults,
-        "delays": args.delays,
-        "shard": format!("{}/{}", args.shard.0 + 1, args.shard.1),
+        "faults": bound.faults,
+        "delays": bound.delays,
+        "shard": format!("{}/{}", shard.0 + 1, shard.1),
         "plans": certificate.plans,
         "runs": certificate.runs,
         "moments": certificate.moments,
         "merged": 0,
         "branches": certificate.branches,
+        "resumed": certificate.resumed,
         "cut": certificate.cut,
         "complete": certificate.is_complete(),
         "violations": violations.collect::<Vec<_>>(),

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::output::{BAD, Failure as Ended, GOOD, Output};
 use super::search::{self, thousands};
 use super::select::Drivers;
-use super::{failures, reports, select};
+use super::{failures, reports, select, shard};
 use crate::explore::{self, Bound, Findings, News, Progress, Settings};
 use crate::report::{Entry, Problem};
 use crate::suite::ExitCode;
@@ -28,6 +28,7 @@ Examples:
   shakedown explore --seed 42 --runs 50000   the same runs again, whatever --jobs says
   shakedown explore scenarios --profile 1.7.24,2.1.9
                                              every scenario's world and calls, as two versions
+  shakedown explore --seed 42 --shard 2/3    the second third of the runs of that seed
 
 What a scenario says of its own faults, holds and crashes is left out: those are what is searched
 for. Each run draws which operations and kinds of faults are in play, and decides by one of four
@@ -65,6 +66,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 2)]
     delays: u32,
     #[command(flatten)]
+    shard: shard::Arg,
+    #[command(flatten)]
     reports: reports::Wanted,
 }
 
@@ -86,7 +89,11 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
 fn search_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Result<(), Ended> {
     let sources = select::load(&args.drivers.paths)?;
     let stop = search::stop_on_signal()?;
-    let seed = args.seed.unwrap_or_else(fresh_seed);
+    let (shard, said_by) = args.shard.part()?;
+    let seed = match args.seed {
+        Some(seed) => seed,
+        None => fresh_seed()?,
+    };
     let jobs = search::jobs(args.jobs);
     let bound = Bound { faults: args.faults, delays: args.delays };
     let runs = args.runs.map(NonZeroU64::get).or(args.time.is_none().then_some(RUNS));
@@ -94,10 +101,14 @@ fn search_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Res
         "seed {seed}, at most {} faults and {} delays a run, {jobs} jobs",
         bound.faults, bound.delays
     ))?;
+    if shard.1 > 1 {
+        let source = said_by.map_or_else(String::new, |source| format!(", as {source} says"));
+        output.line(format_args!("part {} of {}{source}", shard.0 + 1, shard.1))?;
+    }
     let mut all = Vec::new();
     for profile in select::profiles(&args.drivers.profile) {
         let scenarios = search::undecided_cases(&sources, profile)?;
-        let settings = Settings { profile, seed, bound, runs, time: args.time, jobs };
+        let settings = Settings { profile, seed, bound, runs, time: args.time, jobs, shard };
         let bar = progress(runs, args.time);
         let tell = |news: News<'_>| -> Result<(), Ended> {
             match news {
@@ -144,10 +155,10 @@ fn entry(found: &Found) -> Entry {
 }
 
 /// From this build and a number that no process had before.
-fn fresh_seed() -> u64 {
+fn fresh_seed() -> Result<u64, Ended> {
     let fresh = RandomState::new().build_hasher().finish();
     // Short enough to be typed.
-    xxh3_64_with_seed(env!("CARGO_PKG_VERSION").as_bytes(), fresh) >> 24
+    Ok(xxh3_64_with_seed(&search::build()?.to_le_bytes(), fresh) >> 24)
 }
 
 /// On the terminal, if there is one.

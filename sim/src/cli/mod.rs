@@ -16,6 +16,7 @@ mod run;
 mod schema;
 mod search;
 mod select;
+mod shard;
 mod shrink;
 mod sites;
 mod watchdog;

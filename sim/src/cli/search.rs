@@ -1,6 +1,13 @@
 //! What the commands that search have in common.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a search belongs to a build, which is told by the program's own file"
+)]
+
 use std::collections::BTreeSet;
+use std::env;
+use std::fs;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,6 +17,7 @@ use std::time::Duration;
 use shakedown_cri::quirks::Profile;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::output::{BAD, DIM, Failure, Output};
 use super::select;
@@ -53,6 +61,18 @@ pub fn stop_on_signal() -> Result<Arc<AtomicBool>, Failure> {
             .map_err(|error| Failure::new(ExitCode::Software, error.to_string()))?;
     }
     Ok(stop)
+}
+
+/// What tells this build from others: a hash of the program.
+///
+/// # Errors
+/// When the program cannot be read.
+pub fn build() -> Result<u64, Failure> {
+    let program = env::current_exe().and_then(fs::read);
+    let program = program.map_err(|error| {
+        Failure::new(ExitCode::Io, format!("cannot read the program itself: {error}"))
+    })?;
+    Ok(xxh3_64(&program))
 }
 
 /// As many as the machine can run at once.

@@ -2,7 +2,8 @@
 //!
 //! Runs are numbered, and the number with the seed is all that a run depends on, but for what the guided strategy
 //! knows: what was covered up to the end of the round before. So the result is the same however many
-//! workers there are.
+//! workers there are. Shards make different runs, and all of them make all; each has a guided strategy that
+//! knows its own.
 
 #![expect(
     clippy::disallowed_methods,
@@ -46,6 +47,8 @@ pub struct Settings {
     pub time: Option<Duration>,
     /// Threads.
     pub jobs: usize,
+    /// Which of how many parts of the runs, from 0.
+    pub shard: (usize, usize),
 }
 
 /// What a search did so far, beside what it found.
@@ -111,9 +114,10 @@ pub fn hunt<E>(
             })
             .collect();
         let mut seen = Arc::new(Seen::default());
+        let mut next = 0;
         loop {
             progress.took = began.elapsed();
-            let left = settings.runs.map_or(ROUND, |runs| (runs - progress.runs).min(ROUND));
+            let left = settings.runs.map_or(ROUND, |runs| (runs - next).min(ROUND));
             if left == 0 || settings.time.is_some_and(|time| progress.took >= time) {
                 break;
             }
@@ -121,7 +125,8 @@ pub fn hunt<E>(
                 progress.interrupted = true;
                 break;
             }
-            let runs = progress.runs..progress.runs + left;
+            let runs = next..next + left;
+            next += left;
             for worker in &workers {
                 let round = Round { runs: runs.clone(), seen: seen.clone() };
                 worker.send(round).expect("a worker lives as long as it gets rounds");
@@ -150,7 +155,7 @@ pub fn hunt<E>(
     })
 }
 
-/// A worker: every so manieth run of each round.
+/// A worker: every so manieth run of each round, of those of the shard.
 fn work(
     worker: u64,
     scenarios: &[Scenario],
@@ -161,9 +166,11 @@ fn work(
     let attempts = Attempts::new(settings.profile);
     // Names are interned by thread, and so belong plans to one.
     let plans: Vec<Option<Rc<Plan>>> = scenarios.iter().map(plan).collect();
-    let jobs = settings.jobs.max(1);
+    let jobs = settings.jobs.max(1) as u64;
+    let (shard, shards) = (settings.shard.0 as u64, settings.shard.1 as u64);
     while let Ok(round) = rounds.recv() {
-        let mine = (round.runs).filter(|run| run % jobs as u64 == worker);
+        let of_shard = (round.runs).filter(|run| run % shards == shard);
+        let mine = of_shard.filter(|run| run / shards % jobs == worker);
         let one = |run| {
             let (target, kind) = assignment(run, scenarios.len());
             let plan = plans[target].as_ref()?;

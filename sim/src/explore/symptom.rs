@@ -21,6 +21,16 @@ pub enum Broken {
     Harness,
 }
 
+impl Broken {
+    /// What [`Broken`] is printed as.
+    pub fn parse(text: &str) -> Option<Broken> {
+        let others = [Broken::Panic, Broken::Budget, Broken::Harness];
+        let number = text.strip_prefix('I').and_then(|number| number.parse().ok());
+        let other = || others.into_iter().find(|broken| broken.to_string() == text);
+        number.map(|number| Broken::Invariant(Id(number))).or_else(other)
+    }
+}
+
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,10 +1,11 @@
 //! The phases of a run: setup, disturb and settle, reap.
 
 use std::cell::{Cell, RefCell};
+use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use shakedown_cri::Service;
 use shakedown_cri::config::Config;
 use shakedown_cri::cri::{
@@ -465,6 +466,7 @@ impl Conductor {
             let future = client::call(&sim, &plan, &service, ctx, action, attempt);
             Box::pin(async move {
                 let answer = future.await;
+                sim.answer(FxBuildHasher.hash_one(&answer));
                 answers.borrow_mut()[index] = Some(answer);
                 drop(over);
             })
@@ -480,6 +482,7 @@ impl Conductor {
             answered: None,
             cancelled: None,
             cut: false,
+            brought: 0,
         };
         let due = call.at.map(|at| start.after(at).0);
         let number = self.sim.add_call(client, due, call.when);

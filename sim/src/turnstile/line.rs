@@ -42,7 +42,9 @@ pub(super) enum What {
         call: usize,
     },
     /// The call was answered.
-    Done,
+    Done {
+        call: usize,
+    },
     /// The time of the script's crash with this number came.
     Crash {
         crash: usize,

@@ -116,6 +116,8 @@ pub struct ClientCall {
     pub cancelled: Option<(u64, Code)>,
     /// The call is over without an answer of the service: the daemon died under it, or was not there.
     pub cut: bool,
+    /// Hash of the answer.
+    pub brought: u64,
 }
 
 impl ClientCall {
@@ -415,6 +417,14 @@ impl Sim {
     pub fn exit_daemon(&self) {
         let crash = Crash { kind: CrashKind::Daemon, down: None };
         self.0.core.borrow_mut().crash_due = Some((crash, None));
+    }
+
+    /// The call that the current task serves has its answer, of which this is the hash.
+    pub fn answer(&self, hash: u64) {
+        let mut core = self.0.core.borrow_mut();
+        if let Some(call) = core.current.and_then(|task| core.tasks[task.0].client) {
+            core.calls[call].brought = hash;
+        }
     }
 
     pub fn with_calls<R>(&self, look: impl FnOnce(&[ClientCall]) -> R) -> R {
@@ -990,7 +1000,11 @@ impl Sim {
                 core.happened(moment, 0, None, now, world.digest());
                 None
             }
-            What::Done | What::Up => {
+            What::Done { call } => {
+                core.happened(moment, core.calls[call].brought, None, now, world.digest());
+                None
+            }
+            What::Up => {
                 core.happened(moment, 0, None, now, world.digest());
                 None
             }
@@ -1657,7 +1671,7 @@ impl Core {
         self.unpark_all(|p| matches!(p.what, What::Cancel { call } if call == index));
         let actor = self.calls[index].name;
         let site = Site { actor, op: Op::Done, subject: Symbol::EMPTY, count: 1 };
-        let mut parked = self.park(site, Stage::Only, now, now, What::Done);
+        let mut parked = self.park(site, Stage::Only, now, now, What::Done { call: index });
         parked.urgent = true;
         parked.task = None;
     }
@@ -1758,7 +1772,7 @@ impl Core {
                 What::Up => true,
                 What::Begin { .. }
                 | What::Cancel { .. }
-                | What::Done
+                | What::Done { .. }
                 | What::Crash { .. }
                 | What::Restart => false,
             };
