@@ -394,7 +394,8 @@ fn an_action(world: &World) -> BoxedStrategy<Action> {
         select(sandboxes).prop_map(|sandbox| Action::RemovePod { sandbox }).boxed(),
     ];
     if !containers.is_empty() {
-        let create = select(containers.clone()).prop_map(|container| Action::Create { container });
+        let create = (select(containers.clone()), 0..3u32)
+            .prop_map(|(container, attempt)| Action::Create { container, attempt });
         actions.push(create.boxed());
     }
     if !plugins.is_empty() {

@@ -293,7 +293,7 @@ fn call_fact(call: &crate::run::CallPlan, plan: &Plan) -> CallFact {
     };
     let pod = |name: &str| plan.sandbox(name).map(|sandbox| sandbox.id.clone());
     let (kind, subject, sandbox_id) = match &call.action {
-        Action::Create { container } => {
+        Action::Create { container, .. } => {
             (Kind::Create, index_of(&Target::Container(container.clone())), None)
         }
         Action::Start { target } => (Kind::Start, index_of(target), None),

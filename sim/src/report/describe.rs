@@ -225,7 +225,8 @@ fn target(target: &Target) -> String {
 /// `stop web with 10 s of grace`
 pub fn action(action: &Action) -> String {
     match action {
-        Action::Create { container } => format!("create {container}"),
+        Action::Create { container, attempt: 0 } => format!("create {container}"),
+        Action::Create { container, attempt } => format!("create {container}, attempt {attempt}"),
         Action::Start { target: on } => format!("start {}", target(on)),
         Action::Stop { target: on, timeout: 0 } => format!("stop {}", target(on)),
         Action::Stop { target: on, timeout } => {

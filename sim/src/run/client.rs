@@ -29,7 +29,7 @@ pub(super) fn target_id(plan: &Plan, target: &Target) -> String {
     }
 }
 
-/// Makes one call of the scenario. `attempt`: which of its name a created container is, from 0.
+/// Makes one call of the scenario. `attempt`: which of its name a container that a kubelet creates is, from 0.
 pub(super) fn call(
     sim: &Sim,
     plan: &Plan,
@@ -44,14 +44,14 @@ pub(super) fn call(
         Box::pin(async move { future.await.map(|()| Reply::Nothing) })
     };
     match action {
-        Action::Create { container } => {
+        Action::Create { container, attempt: of_file } => {
             let Some(container) = plan.container(container) else {
                 return Box::pin(std::future::ready(Err(Error::unknown("no such container"))));
             };
             let made = service.create_container(
                 ctx,
                 container.sandbox_id.clone(),
-                ContainerConfig { attempt, ..container.config.clone() },
+                ContainerConfig { attempt: attempt + of_file, ..container.config.clone() },
             );
             Box::pin(async move { made.await.map(Reply::Id) })
         }

@@ -97,6 +97,11 @@ pub struct ClockPlan {
 }
 
 impl CallPlan {
+    /// Whether the call makes the container.
+    pub fn creates(&self, name: Symbol) -> bool {
+        matches!(&self.action, file::Action::Create { container, .. } if **container == *name.text())
+    }
+
     /// How long the call may take by what it asks for: a stop waits for its process.
     pub fn grace(&self) -> Duration {
         match self.action {
@@ -347,18 +352,43 @@ impl Plan {
             }
         }
         let (mut calls, mut kubelets) = (Vec::new(), Vec::new());
+        let there = world.containers.iter().filter(|c| c.state != file::InitialState::Absent);
+        let mut made: BTreeMap<&str, u32> = there.map(|c| (&*c.name, 1)).collect();
         for call in &scenario.calls {
             if let file::Action::Kubelet(kubelet) = &call.action {
                 let index = kubelets.len();
+                made.insert(&kubelet.container, kubelet.containers);
                 match kubelet_plan(call, kubelet, index, &mut containers, &mut calls) {
                     Ok(kubelet) => kubelets.push(kubelet),
                     Err(error) => errors.push(error),
                 }
                 continue;
             }
-            match call_plan(call) {
-                Ok(call) => calls.push(call),
-                Err(error) => errors.push(error),
+            let mut call = match call_plan(call) {
+                Ok(call) => call,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
+            if let file::Action::Create { container, .. } = &mut call.action
+                && let Some(of) = world.containers.iter().find(|c| c.name == *container)
+            {
+                let count = made.entry(&of.name).or_default();
+                *count += 1;
+                if *count > 1 {
+                    let like = containers.iter().find(|c| *c.name.text() == of.name).cloned();
+                    *container = file::nth_container(&of.name, *count);
+                    containers.extend(like.map(|like| another(&like, *count)));
+                }
+            }
+            calls.push(call);
+        }
+        for call in &calls {
+            let of = call.action.container();
+            if let Some(name) = of.filter(|of| !containers.iter().any(|c| *c.name.text() == **of)) {
+                let message = format!("there is no container `{name}`");
+                errors.push(RunError { span: call.span.clone(), text: None, message });
             }
         }
         let mut clocks = Vec::new();
@@ -370,7 +400,7 @@ impl Plan {
         }
         let mut occurrences = Vec::new();
         for entry in &scenario.occurrences {
-            match occurrence_plan(entry, &sandboxes, &containers, &ids) {
+            match occurrence_plan(entry, &sandboxes, &containers) {
                 Ok(occurrence) => occurrences.push(occurrence),
                 Err(error) => errors.push(error),
             }
@@ -404,22 +434,13 @@ impl Plan {
         self.containers.iter().find(|c| *c.name.text() == *name)
     }
 
-    /// The container that a call speaks of by its name.
+    /// The container that a call speaks of.
     pub fn subject_of(&self, action: &file::Action) -> Option<Symbol> {
-        match action {
-            file::Action::Create { container } => Some(Symbol::of(container)),
-            file::Action::Start { target }
-            | file::Action::Stop { target, .. }
-            | file::Action::Remove { target }
-            | file::Action::Update { target, .. }
-            | file::Action::ReopenLog { target }
-            | file::Action::Status { target, .. } => match target {
-                file::Target::Container(name) => Some(Symbol::of(name)),
-                file::Target::Literal(id) => {
-                    self.containers.iter().find(|c| c.id.starts_with(&**id)).map(|c| c.name)
-                }
-            },
-            _ => None,
+        match action.target() {
+            Some(file::Target::Literal(id)) => {
+                self.containers.iter().find(|c| c.id.starts_with(&**id)).map(|c| c.name)
+            }
+            _ => action.container().map(Symbol::of),
         }
     }
 
@@ -755,6 +776,24 @@ fn container_plan(
     }
 }
 
+/// The n-th container of those like `first`, which a call makes. It has a log of its own.
+fn another(first: &ContainerPlan, n: u32) -> ContainerPlan {
+    let name = file::nth_container(&first.like, n);
+    let id = container_id("", &name);
+    let name = Symbol::of(&name);
+    Symbol::alias(&id, name);
+    let log_of = |path: &str| match path.rsplit_once('.') {
+        Some((stem, extension)) if !extension.contains('/') => format!("{stem}-{n}.{extension}"),
+        _ if path.is_empty() => String::new(),
+        _ => format!("{path}-{n}"),
+    };
+    let log_path = first.log_path.as_deref().map(log_of);
+    let config =
+        ContainerConfig { log_path: log_of(&first.config.log_path), ..first.config.clone() };
+    let state = file::InitialState::Absent;
+    ContainerPlan { name, id, state, config, log_path, ..first.clone() }
+}
+
 /// A time, or the moment that a text names.
 fn when_of(when: &When, span: &Span) -> Result<(Option<Duration>, Option<Moment>), RunError> {
     Ok(match when {
@@ -783,9 +822,9 @@ fn occurrence_plan(
     occurrence: &file::Occurrence,
     sandboxes: &[SandboxPlan],
     containers: &[ContainerPlan],
-    ids: &BTreeMap<&str, String>,
 ) -> Result<OccurrencePlan, RunError> {
-    let id_of = |name: &str| ids.get(name).cloned().unwrap_or_default();
+    let plan_of = |name: &str| containers.iter().find(|c| *c.name.text() == *name);
+    let id_of = |name: &str| plan_of(name).map(|plan| plan.id.clone()).unwrap_or_default();
     let sandbox_id = |name: &str| {
         let sandbox = sandboxes.iter().find(|sandbox| sandbox.name == *name);
         sandbox.map(|sandbox| sandbox.id.clone()).unwrap_or_default()
@@ -802,8 +841,8 @@ fn occurrence_plan(
             ("process", Op::Oom, container, Placed::Oom { id: id_of(container) })
         }
         Happening::RotateLog { container } => {
-            let plan = containers.iter().find(|c| *c.name.text() == **container);
-            let path = plan.and_then(|plan| plan.log_path.clone()).unwrap_or_default();
+            let path =
+                plan_of(container).and_then(|plan| plan.log_path.clone()).unwrap_or_default();
             ("rotation", Op::Rotate, container, Placed::RotateLog { path })
         }
         Happening::ShimExit { sandbox } => {
@@ -845,9 +884,7 @@ fn kubelet_plan(
     for n in 1..=kubelet.containers {
         let name = kubelet.container(n);
         if n > 1 {
-            let id = container_id("", &name);
-            Symbol::alias(&id, Symbol::of(&name));
-            containers.push(ContainerPlan { name: Symbol::of(&name), id, ..first.clone() });
+            containers.push(another(&first, n));
         }
         let mut add = |what: &str, again: u32, action: file::Action, deadline: Duration| {
             calls.push(CallPlan {
@@ -864,7 +901,8 @@ fn kubelet_plan(
             calls.len() - 1
         };
         let target = || file::Target::Container(name.clone());
-        let create = add("create", 0, file::Action::Create { container: name.clone() }, limit);
+        let create =
+            add("create", 0, file::Action::Create { container: name.clone(), attempt: 0 }, limit);
         let start = add("start", 0, file::Action::Start { target: target() }, limit);
         let mut retried = |what: &str, action: file::Action, deadline| -> Vec<usize> {
             (0..=file::Kubelet::RETRIES)

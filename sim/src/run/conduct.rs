@@ -130,14 +130,18 @@ fn sandbox_of(sandbox: &SandboxPlan) -> Sandbox {
 
 /// The call that makes a container which is not there at the start.
 fn creator_of(plan: &Plan, container: Symbol) -> Option<Symbol> {
-    let creates = |call: &&CallPlan| matches!(&call.action, Action::Create { container: c } if **c == *container.text());
-    plan.calls.iter().find(creates).map(|call| call.name)
+    plan.calls.iter().find(|call| call.creates(container)).map(|call| call.name)
 }
 
-/// Whether exactly one call of the scenario makes the container: nobody else can have its name.
-fn made_by_one_call(plan: &Plan, container: Symbol) -> bool {
-    let creates = |call: &&CallPlan| matches!(&call.action, Action::Create { container: c } if **c == *container.text());
-    plan.calls.iter().filter(creates).count() == 1
+/// Whether calls of the scenario make the container, and nobody else can have its name: a kubelet counts
+/// those that it makes.
+fn has_a_name_of_its_own(plan: &Plan, container: &ContainerPlan) -> bool {
+    let of_its_name = |call: &&CallPlan| {
+        let mut containers = plan.containers.iter().filter(|c| c.names_the_same(container));
+        call.kubelet.is_none() && containers.any(|c| call.creates(c.name))
+    };
+    let is_made = plan.calls.iter().any(|call| call.creates(container.name));
+    is_made && plan.calls.iter().filter(of_its_name).count() <= 1
 }
 
 fn setup_actor(container: Symbol) -> Symbol {
@@ -554,7 +558,7 @@ impl Conductor {
                     reaper.insist(&id, |service, ctx| service.remove_container(ctx, id.clone()));
                 if let Err(error) = remove.await {
                     fail(format!("remove {}", container.name), error);
-                } else if made_by_one_call(&plan, container.name) && is_startable(container) {
+                } else if has_a_name_of_its_own(&plan, container) && is_startable(container) {
                     let made = reaper.make_again(container).await;
                     out.borrow_mut().made_again.push((container.name.to_string(), made));
                 }
@@ -632,8 +636,8 @@ impl Conductor {
 
     /// False for a container that only a kubelet would have made, and did not.
     fn can_be_there(&self, container: &ContainerPlan) -> bool {
-        let creates = |call: &CallPlan| matches!(&call.action, Action::Create { container: c } if **c == *container.name.text());
-        let planned = self.plan.calls.iter().position(|c| c.kubelet.is_some() && creates(c));
+        let by_kubelet = |c: &CallPlan| c.kubelet.is_some() && c.creates(container.name);
+        let planned = self.plan.calls.iter().position(by_kubelet);
         planned.is_none_or(|call| self.sim.with_calls(|calls| calls[call].began.is_some()))
     }
 

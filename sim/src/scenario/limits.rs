@@ -43,6 +43,8 @@ pub const FILLED_IN_CHECKS_MAX: u32 = 200_000;
 /// Cases that one file expands to.
 pub const CASES_MAX: usize = 10_000;
 
+/// The number of a container's restart, as the CRI has it.
+pub const ATTEMPT_MAX: i64 = u32::MAX as i64;
 /// Containers that a kubelet makes.
 pub const KUBELET_CONTAINERS_MAX: i64 = 16;
 

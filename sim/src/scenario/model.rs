@@ -283,8 +283,10 @@ pub struct Call {
 /// `do = …`
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
+    /// `attempt`: how often a container of that name was made before, as its client counts; default 0.
     Create {
         container: String,
+        attempt: u32,
     },
     Start {
         target: Target,
@@ -330,6 +332,35 @@ pub enum Action {
     Kubelet(Kubelet),
 }
 
+impl Action {
+    /// The container that the call speaks of, by its name or an id.
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Action::Start { target }
+            | Action::Stop { target, .. }
+            | Action::Remove { target }
+            | Action::Update { target, .. }
+            | Action::ReopenLog { target }
+            | Action::Status { target, .. } => Some(target),
+            _ => None,
+        }
+    }
+
+    /// The container that the call names or makes.
+    pub fn container(&self) -> Option<&str> {
+        match (self, self.target()) {
+            (Action::Create { container, .. }, _) => Some(container),
+            (_, Some(Target::Container(name))) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// The name of the n-th container that is made of one of the world, from 1: `web`, `web-2`, `web-3`.
+pub fn nth_container(name: &str, n: u32) -> String {
+    if n == 1 { name.to_owned() } else { format!("{name}-{n}") }
+}
+
 /// `do = "kubelet"`: the life of one container of a pod in the hands of a kubelet. Its deadline is the
 /// limit of each of its calls.
 #[derive(Clone, Debug, PartialEq)]
@@ -348,7 +379,7 @@ pub struct Kubelet {
 impl Kubelet {
     /// The n-th container that it makes, from 1: `web`, `web-2`, `web-3`.
     pub fn container(&self, n: u32) -> String {
-        if n == 1 { self.container.clone() } else { format!("{}-{n}", self.container) }
+        nth_container(&self.container, n)
     }
 
     /// The name of what the kubelet `name` does with its n-th container: `kubelet-1-start-2`. A stop or

@@ -348,7 +348,10 @@ fn call(out: &mut Writer, call: &Call) {
     out.word("do", kind);
     out.string("name", &call.name);
     match &call.action {
-        Action::Create { container } => out.string("container", container),
+        Action::Create { container, attempt } => {
+            out.string("container", container);
+            out.integer_unless("attempt", i64::from(*attempt), 0);
+        }
         Action::Start { target: on }
         | Action::Remove { target: on }
         | Action::ReopenLog { target: on } => target(out, on),

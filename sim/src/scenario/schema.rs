@@ -519,6 +519,15 @@ fn call() -> Value {
         ),
         ("verbose", boolean("With more in the answer.", Some(false))),
         (
+            "attempt",
+            integer(
+                "The number of the container's restart, which its name in the CRI ends with.",
+                0,
+                limits::ATTEMPT_MAX,
+                Some(0),
+            ),
+        ),
+        (
             "containers",
             integer(
                 "How many containers the kubelet makes at most.",
@@ -553,7 +562,7 @@ fn call() -> Value {
         json!({ "anyOf": [{ "required": ["cpu-shares"] }, { "required": ["memory-limit"] }] });
     for (action, word) in ActionWord::WORDS.iter().map(|(word, action)| (*action, *word)) {
         let (more, needs): (&[&str], &[&str]) = match action {
-            ActionWord::Create => (&["container"], &["container"]),
+            ActionWord::Create => (&["container", "attempt"], &["container"]),
             ActionWord::Start | ActionWord::Remove | ActionWord::ReopenLog => {
                 (&["container", "id"], &[])
             }

@@ -17,6 +17,8 @@ pub(super) struct CallHead<'t, 'i> {
     name: String,
     /// Without the time of the deletion.
     kubelet: Option<Kubelet>,
+    /// Of which container of the world a creation makes one.
+    made: String,
 }
 
 impl<'t> Parser<'t, '_> {
@@ -24,6 +26,8 @@ impl<'t> Parser<'t, '_> {
     pub(super) fn call_heads<'i>(&mut self, tables: Vec<Table<'t, 'i>>) -> Vec<CallHead<'t, 'i>> {
         let mut names = Names::new(self.sink, "call");
         let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut made: BTreeMap<String, u32> =
+            self.made_beforehand.iter().map(|name| (name.clone(), 1)).collect();
         tables
             .into_iter()
             .map(|table| {
@@ -66,31 +70,49 @@ impl<'t> Parser<'t, '_> {
                         names.add(&call, table.span.clone());
                         self.calls.insert(call, None);
                     }
-                    let more = (2..=kubelet.containers).map(|n| kubelet.container(n));
-                    for container in more {
-                        if self.containers.contains(&container) {
-                            let message = format!(
-                                "the kubelet's containers would be named like `{}`, which is there",
-                                shown(&container)
-                            );
-                            self.sink.error(table.span.clone(), message);
-                        }
-                        self.containers.push(container);
+                    let count = made.insert(kubelet.container.clone(), kubelet.containers);
+                    if count.is_some() {
+                        let message = "a kubelet makes its containers itself";
+                        self.sink.error_with(table.span.clone(), message, |diagnostic| {
+                            let container = shown(&kubelet.container);
+                            if self.made_beforehand.contains(&kubelet.container) {
+                                diagnostic.help(format!("give `{container}` the state \"absent\""))
+                            } else {
+                                diagnostic.help(format!("another call makes `{container}`"))
+                            }
+                        });
+                    }
+                    for n in 2..=kubelet.containers {
+                        let container = kubelet.container(n);
+                        self.more_containers(&table, container, "the kubelet's containers");
                     }
                 }
-                CallHead { table, action, name, kubelet }
+                let mut of = String::new();
+                if action == Some(ActionWord::Create) {
+                    of = self.required_reference(&table, "container", &self.containers);
+                    let count = made.entry(of.clone()).or_default();
+                    *count += 1;
+                    if *count > 1 && !of.is_empty() {
+                        let container = nth_container(&of, *count);
+                        self.more_containers(&table, container, "the container");
+                    }
+                }
+                CallHead { table, action, name, kubelet, made: of }
             })
             .collect()
     }
 
+    /// Makes the name of a container known that a call makes beside those of the world.
+    fn more_containers(&mut self, table: &Table<'t, '_>, name: String, what: &str) {
+        if self.containers.contains(&name) {
+            let message = format!("{what} would be named like `{}`, which is there", shown(&name));
+            self.sink.error(table.span.clone(), message);
+        }
+        self.containers.push(name);
+    }
+
     fn kubelet(&self, table: &Table<'t, '_>) -> Kubelet {
         let container = self.required_reference(table, "container", &self.containers);
-        if self.made_beforehand.contains(&container) {
-            let message = "a kubelet makes its containers itself";
-            self.sink.error_with(table.span.clone(), message, |diagnostic| {
-                diagnostic.help(format!("give `{}` the state \"absent\"", shown(&container)))
-            });
-        }
         let containers = self.bounded(table, "containers", 1, limits::KUBELET_CONTAINERS_MAX);
         Kubelet {
             container,
@@ -102,7 +124,7 @@ impl<'t> Parser<'t, '_> {
     }
 
     pub(super) fn call(&self, head: CallHead<'t, '_>) -> Option<Call> {
-        let CallHead { mut table, action, name, kubelet } = head;
+        let CallHead { mut table, action, name, kubelet, made } = head;
         let action = action?;
         table.what = match action {
             ActionWord::Create => "a call `create`",
@@ -123,7 +145,11 @@ impl<'t> Parser<'t, '_> {
         let container = |key| self.required_reference(&table, key, &self.containers);
         let sandbox = |key| self.required_reference(&table, key, &self.sandboxes);
         let action = match action {
-            ActionWord::Create => Action::Create { container: container("container") },
+            ActionWord::Create => Action::Create {
+                container: made,
+                attempt: self.bounded(&table, "attempt", 0, limits::ATTEMPT_MAX).unwrap_or(0)
+                    as u32,
+            },
             ActionWord::Start => Action::Start { target: self.target(&table) },
             ActionWord::Stop => Action::Stop {
                 target: self.target(&table),
