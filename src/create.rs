@@ -1,17 +1,14 @@
 //! CreateContainer, as far as a start relies on it (spec section 4.2).
 
+use std::mem;
 use std::rc::Rc;
 
-use crate::bounded::{within, within_or_later};
 use crate::client::Record;
 use crate::config::{DISK_TIMEOUT, LATE_TIMEOUT};
 use crate::cri::{ContainerConfig, ContainerState, EventKind, NamespaceMode};
 use crate::io::ContainerIo;
 use crate::metrics;
-use crate::ports::{
-    self, Clock, Code, Containerd, Context, Error, Fs, FsCause, FsError, Metrics, Ports, Runtime,
-    Spec,
-};
+use crate::ports::{self, Clock, Containerd, Context, Error, Fs, Metrics, Ports, Runtime, Spec};
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::recover::KIND_LABEL;
@@ -67,11 +64,13 @@ impl<P: Ports> Service<P> {
             record: None,
             status: None,
         };
+        let began = self.ports.clock().now();
         let result = self.create_steps(ctx, sandbox_id, config, &mut rollback).await;
         if result.is_err() {
+            let slow = self.ports.clock().now().since(began) >= DISK_TIMEOUT;
             // Boxed, so that it takes no room in the futures of the creations that succeed.
             Box::pin(self.undo_create(&mut rollback)).await;
-            self.undo_create_later(rollback);
+            self.undo_create_later(rollback, slow);
         }
         result
     }
@@ -127,7 +126,7 @@ impl<P: Ports> Service<P> {
             // A call that fails may have had its effect.
             rollback.root_dir = Some(root_dir.clone());
         }
-        self.make_dir(&id, &root_dir).await.map_err(|e| {
+        self.ports.fs().make_dir_all(&root_dir, 0o755).await.map_err(|e| {
             Error::from(e)
                 .wrap(format!("failed to create container root directory {}", quote(&root_dir)))
         })?;
@@ -136,7 +135,7 @@ impl<P: Ports> Service<P> {
         if tidy {
             rollback.volatile_dir = Some(volatile_dir.clone());
         }
-        self.make_dir(&id, &volatile_dir).await.map_err(|e| {
+        self.ports.fs().make_dir_all(&volatile_dir, 0o755).await.map_err(|e| {
             Error::from(e).wrap(format!(
                 "failed to create volatile container root directory {}",
                 quote(&volatile_dir)
@@ -241,32 +240,6 @@ impl<P: Ports> Service<P> {
         Ok(id)
     }
 
-    /// Makes a directory and its parents. A disk that makes it when nobody waits for it any more makes it for
-    /// nothing.
-    async fn make_dir(&self, id: &str, dir: &str) -> Result<(), FsError> {
-        const MODE: u32 = 0o755;
-        if self.quirks.has(Quirk::DiskUnbounded) {
-            return self.ports.fs().make_dir_all(dir, MODE).await;
-        }
-        let (ports, path) = (self.ports.clone(), dir.to_owned());
-        let make = async move { ports.patient_fs().make_dir_all(&path, MODE).await };
-        let late = match within_or_later(self.ports.runtime(), DISK_TIMEOUT, Box::pin(make)).await {
-            Ok(made) => return made,
-            Err(late) => late,
-        };
-        let mut late = Some(late);
-        let dir = dir.to_owned();
-        let cause = FsCause::Context(Code::DeadlineExceeded);
-        let error = FsError { op: "mkdir", path: dir.clone(), cause };
-        self.until_done(id, async move |service| {
-            if let Some(late) = late.take() {
-                let _ = within(service.ports.runtime(), LATE_TIMEOUT, late).await;
-            }
-            service.ports.fs().remove_tree(&dir).await.is_ok()
-        });
-        Err(error)
-    }
-
     /// Prepares the snapshot, lets NRI adjust the spec, stores the record. A snapshot that no record
     /// came to use is removed, as containerd's garbage collection would once the lease has ended.
     async fn create_record(
@@ -358,14 +331,21 @@ impl<P: Ports> Service<P> {
     }
 
     /// Undoes in the background, without [`Quirk::CleanUpNotRetried`], what could not be undone at
-    /// once.
-    fn undo_create_later(&self, mut left: Rollback<P>) {
-        if left.is_empty() || self.quirks.has(Quirk::CleanUpNotRetried) {
+    /// once. `slow`: the disk may not have answered in time, and make a directory yet.
+    fn undo_create_later(&self, mut left: Rollback<P>, slow: bool) {
+        let mut slow = slow && !left.id.is_empty() && !self.quirks.has(Quirk::DiskUnbounded);
+        if self.quirks.has(Quirk::CleanUpNotRetried) || left.is_empty() && !slow {
             return;
         }
         let id = left.id.clone();
         self.until_done(&id, async move |service| {
             service.undo_create(&mut left).await;
+            if left.is_empty() && mem::take(&mut slow) {
+                service.ports.runtime().sleep(LATE_TIMEOUT).await;
+                left.volatile_dir = Some(service.config.volatile_container_root_dir(&left.id));
+                left.root_dir = Some(service.config.container_root_dir(&left.id));
+                service.undo_create(&mut left).await;
+            }
             left.is_empty()
         });
     }

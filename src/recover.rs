@@ -516,6 +516,10 @@ impl<P: Ports> Service<P> {
                 None => gone_is_fine(task.delete_with_kill(&ctx).await),
                 Some(error) => Err(error.clone()),
             };
+            if deleted.is_ok() && container.io.is_none() {
+                // The task did not tell of its pipes.
+                self.remove_old_pipes(&id).await;
+            }
             if let Err(error) = deleted {
                 warn!(%error, "the task of container {} stays for now", quote(&id));
                 let unknown = |status: Status| Ok(Status { unknown: true, ..status });

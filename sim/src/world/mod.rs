@@ -51,6 +51,8 @@ pub enum WaitKey {
     Events,
     /// There is one for the subscriber to `/tasks/oom`.
     OomEvents,
+    /// A reader of a named pipe that was opened as a file: there is none on the node.
+    Reader,
 }
 
 /// What happens in the world by itself, at a time.

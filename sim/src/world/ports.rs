@@ -301,16 +301,22 @@ impl Fs for SimFs {
     async fn open_append(&self, path: &str, mode: u32) -> Result<SimFile, FsError> {
         let boot = self.boot;
         let opening = Opening::new(&self.sim);
-        let state = opening.state.clone();
-        let opened = self.file(Op::FsOpen, path, move |world, path| {
-            let fd = world.fs.open_append(boot, path, mode)?;
-            Opening::keep(&state, world, Descriptor::File(fd));
-            Ok(fd)
+        let (state, subject) = (opening.state.clone(), self.subject(path));
+        let path: Rc<str> = Rc::from(path);
+        let own = path.clone();
+        let opened = self.sim.call(Op::FsOpen, subject, None, move |world| {
+            let opened = world.fs.open_append(boot, &own, mode);
+            match &opened {
+                // Without O_NONBLOCK the end that writes waits for one that reads.
+                Err(error) if error.is(Errno::ENXIO) => return Flow::Wait(WaitKey::Reader),
+                Err(_) => {}
+                Ok(fd) => Opening::keep(&state, world, Descriptor::File(*fd)),
+            }
+            Flow::Done(opened)
         });
-        let fd: Fd = opened.await?;
+        let fd: Fd = name_path(opened.await, subject, &path)?;
         opening.taken();
-        let subject = self.subject(path);
-        Ok(SimFile { sim: self.sim.clone(), fd, path: Rc::from(path), subject })
+        Ok(SimFile { sim: self.sim.clone(), fd, path, subject })
     }
 
     async fn set_mode(&self, path: &str, mode: u32) -> Result<(), FsError> {

@@ -34,7 +34,7 @@ impl FileSystem {
         Ok(self.acquire(owner, ino, path, None))
     }
 
-    /// O_CREAT|O_APPEND|O_WRONLY. A pipe is refused with ENXIO.
+    /// O_CREAT|O_APPEND|O_WRONLY|O_NONBLOCK. A pipe is refused with ENXIO, as nobody reads it.
     pub fn open_append(&mut self, owner: u32, path: &str, mode: u32) -> Result<Fd, FsError> {
         let opened = self.check_open_max(owner).and_then(|()| self.open_or_create(path, mode));
         match opened {
