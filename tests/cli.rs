@@ -756,3 +756,117 @@ effect = "done"
         here.run(&["shrink", "lost.toml", "--profile", "hardened"])
     );
 }
+
+#[test]
+fn a_new_scenario_runs_as_it_is() {
+    let here = Here::with(&[("scenario.schema.json", "{}")]);
+    let written = here.run(&["new", "scenarios/start/first"]);
+    assert!(written.starts_with("exit code 0\n"), "{written}");
+    let file = "scenarios/start/first.toml";
+    let text = fs::read_to_string(here.path().join(file)).unwrap();
+    assert!(text.starts_with("#:schema ../../scenario.schema.json\nshakedown = 1\n"), "{text}");
+    let every: Vec<&str> = shakedown_cri::quirks::Profile::every().map(|of| of.name).collect();
+    let run = here.run(&["run", file, "--profile", &every.join(",")]);
+    assert!(run.starts_with("exit code 0\n"), "{run}");
+    assert!(here.run(&["fmt", "--check"]).starts_with("exit code 0\n"));
+    // What its comments say can be said.
+    let uncommented: String = text
+        .lines()
+        .filter(|line| {
+            !line.starts_with("# [[violation]]")
+                && !line.starts_with("# invariant")
+                && !line.starts_with("# quirk")
+        })
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest)
+                if rest.starts_with('[')
+                    || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) =>
+            {
+                format!("{rest}\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    fs::write(here.path().join("more.toml"), uncommented).unwrap();
+    let explained = here.run(&["explain", "more.toml"]);
+    assert!(explained.starts_with("exit code 0\n"), "{explained}");
+    insta::assert_snapshot!(format!("{}{}", here.run(&["new", file]), here.run(&["new", "a[b"])));
+}
+
+#[test]
+fn scenarios_are_listed() {
+    let here =
+        Here::with(&[("scenarios/forced.toml", FORCED), ("scenarios/start/plain.toml", PLAIN)]);
+    insta::assert_snapshot!("list", here.run(&["list", "--profile", "1.7.24,hardened"]));
+    let json = here.output(&["list", "--tag", "smoke", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["scenarios"][0]["scenario"], "start/plain");
+    assert_eq!(json["scenarios"][0]["profiles"][0]["cases"][0], "plain");
+    assert_eq!(json["scenarios"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn scenarios_are_formatted() {
+    let messy = PLAIN.replace("name = ", "name=").replace("[[call]]", "\n\n[[call]] # the start");
+    let here = Here::with(&[("scenarios/messy.toml", &messy), ("scenarios/plain.toml", PLAIN)]);
+    insta::assert_snapshot!("fmt_check", here.run(&["fmt", "--check"]));
+    assert_eq!(fs::read_to_string(here.path().join("scenarios/messy.toml")).unwrap(), messy);
+    assert!(here.run(&["fmt"]).contains("formatted scenarios/messy.toml"));
+    let after = fs::read_to_string(here.path().join("scenarios/messy.toml")).unwrap();
+    assert_eq!(after, PLAIN.replace("[[call]]", "[[call]] # the start"));
+    assert!(here.run(&["fmt", "--check"]).starts_with("exit code 0\n"));
+    let wrong = Here::with(&[("wrong.toml", "shakedown = \n")]);
+    assert!(wrong.run(&["fmt", "wrong.toml"]).starts_with("exit code 65\n"));
+}
+
+#[test]
+fn shells_and_manuals_are_served() {
+    let here = Here::with(&[]);
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = here.run(&["completions", shell]);
+        assert!(
+            script.starts_with("exit code 0\n") && script.contains("check-determinism"),
+            "{script}"
+        );
+    }
+    assert!(here.run(&["completions", "basch"]).starts_with("exit code 64\n"));
+    assert!(here.run(&["man"]).contains(".TH shakedown 1"));
+    assert!(here.run(&["man", "run"]).contains("\\-\\-junit"));
+    let unknown = here.run(&["man", "rum"]);
+    assert!(unknown.contains("did you mean `run`?"), "{unknown}");
+}
+
+#[test]
+fn what_is_edited_runs_again() {
+    use std::io::{BufRead, BufReader};
+    let here = Here::with(&[("scenarios/plain.toml", PLAIN), ("scenarios/other.toml", PLAIN)]);
+    let mut child = here.command(&["watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut until = |what: &str| -> String {
+        let mut seen = String::new();
+        for line in lines.by_ref() {
+            let line = line.unwrap();
+            seen.push_str(&format!("{line}\n"));
+            if line.starts_with(what) {
+                return seen;
+            }
+        }
+        panic!("it ended: {seen}");
+    };
+    let first = until("watching");
+    assert!(first.contains("2 passed, 0 failed"), "{first}");
+    let broken = PLAIN.replace("code = \"ok\"", "code = \"unknown\"");
+    fs::write(here.path().join("scenarios/plain.toml"), &broken).unwrap();
+    let second = until("watching");
+    assert!(second.contains("FAIL  plain") && second.contains("\n0 passed, 1 failed"), "{second}");
+    // What failed comes first, then what was changed.
+    fs::write(here.path().join("scenarios/other.toml"), &broken).unwrap();
+    let third = until("watching");
+    let at = |name: &str| third.find(&format!("FAIL  {name}")).unwrap_or_else(|| panic!("{third}"));
+    assert!(at("plain") < at("other"), "{third}");
+    fs::write(here.path().join("scenarios/plain.toml"), PLAIN).unwrap();
+    let fourth = until("watching");
+    assert!(fourth.contains("\n1 passed, 1 failed"), "{fourth}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

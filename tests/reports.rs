@@ -102,7 +102,10 @@ fn said_by_json(text: &str) -> Said {
 fn said_by_text(text: &str) -> Said {
     let text = anstream::adapter::strip_str(text).to_string();
     let (passed, failed) = numbers(text.lines().last().unwrap());
-    let shown = text.lines().filter(|line| line.starts_with("FAIL  ")).count();
+    let more =
+        text.lines().filter_map(|line| line.strip_prefix("      and ")?.split_once(" more, for"));
+    let more: usize = more.map(|(more, _)| more.parse::<usize>().unwrap()).sum();
+    let shown = text.lines().filter(|line| line.starts_with("FAIL  ")).count() + more;
     assert_eq!(shown, failed, "{text}");
     Said { passed, failed, shows_failure: shown > 0 }
 }
@@ -175,14 +178,16 @@ prop_compose! {
             3 => Just(Vec::new()),
             1 => prop::collection::vec(any_problem(), 1..3),
         ],
-        replay in prop::option::of(any_text()),
+        arguments in prop::option::of(any_text()),
+        moments in prop::collection::vec(any_text(), 0..3),
     ) -> Entry {
         Entry {
             file,
             text: Rc::from(text),
             took: Duration::from_millis(took),
             problems,
-            replay,
+            arguments,
+            moments,
             ..Entry::new(&label, &case, profile)
         }
     }
@@ -229,7 +234,7 @@ fn samples() -> Vec<Entry> {
         file: "scenarios/a b.toml".to_owned(),
         took: Duration::from_millis(1234),
         problems: problems.to_vec(),
-        replay: Some("shakedown run".to_owned()),
+        arguments: Some("'a b.toml'".to_owned()),
         ..Entry::new("start/a b", case, "1.7.24")
     };
     vec![
@@ -386,4 +391,113 @@ fn a_search_writes_reports() {
     all_say(&of("1.7.24"), 0, 1);
     let explore = ["explore", "good.toml", "--runs", "512", "--seed", "3", "--profile", "1.7.24"];
     all_say(&Files::of(&[("good.toml", GOOD)], &explore), 0, 1);
+}
+
+#[test]
+fn the_schema_of_reports_is_current_and_true() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let kept = fs::read_to_string(root.join("report.schema.json")).unwrap();
+    assert!(kept == json::schema(), "run `shakedown schema report > report.schema.json`");
+    let schema: Value = serde_json::from_str(&kept).unwrap();
+    jsonschema::meta::validate(&schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let document = |files: &[(&str, &str)], args: &[&str]| -> Value {
+        let files = Files::of(files, &[&["run", ".", "--format", "json"], args].concat());
+        serde_json::from_str(&files.stdout).unwrap()
+    };
+    let typo = GOOD.replace("do =", "du =");
+    let all = [
+        document(&[("good.toml", GOOD)], &["--timeline"]),
+        document(&[("good.toml", GOOD)], &["--profile", "1.7.24,hardened"]),
+        document(&[("good.toml", GOOD), ("typo.toml", &typo)], &[]),
+        document(&[("good.toml", GOOD)], &["--case", "x"]),
+    ];
+    for document in all {
+        let errors: Vec<String> = validator
+            .iter_errors(&document)
+            .map(|e| format!("{}: {e}", e.instance_path()))
+            .collect();
+        assert!(errors.is_empty(), "{errors:#?}\n{document:#}");
+    }
+    assert!(
+        !validator.is_valid(&serde_json::json!({ "shakedown-run": 1 })),
+        "it refuses what is none"
+    );
+}
+
+/// A trace is what viewers read: every event has its place and time, and those of a row do not overlap.
+#[test]
+fn a_run_can_be_traced() {
+    let dir = tempfile::tempdir().unwrap();
+    let lost = format!(
+        "{GOOD}\n[[fault]]\nat = \"start-1/task.create(web)#1\"\nkind = \"error\"\ncode = \"unknown\"\n\
+         effect = \"done\"\n"
+    );
+    fs::write(dir.path().join("lost.toml"), lost).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shakedown"));
+    command.args(["replay", "lost.toml", "--trace", "trace.json"]).current_dir(dir.path());
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    assert_eq!(stdout, "FAILED: lost; its trace is trace.json\n");
+    let text = fs::read_to_string(dir.path().join("trace.json")).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["otherData"]["passed"], false);
+    let events = document["traceEvents"].as_array().unwrap();
+    let mut rows = std::collections::BTreeMap::new();
+    for event in events {
+        match event["ph"].as_str().unwrap() {
+            "X" => {
+                let (ts, dur) = (event["ts"].as_f64().unwrap(), event["dur"].as_f64().unwrap());
+                assert!(ts >= 0.0 && dur > 0.0, "{event}");
+                let row = (event["pid"].as_u64().unwrap(), event["tid"].as_u64().unwrap());
+                rows.entry(row).or_insert_with(Vec::new).push((ts, ts + dur));
+            }
+            "i" => assert!(event["ts"].is_number() && event["s"].is_string(), "{event}"),
+            "M" => assert!(event["args"].is_object(), "{event}"),
+            other => panic!("{other}"),
+        }
+    }
+    for spans in rows.values() {
+        assert!(spans.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{spans:?}");
+    }
+    let has =
+        |name: &str| events.iter().any(|event| event["name"].as_str().unwrap().starts_with(name));
+    assert!(has("client calls") || events.iter().any(|e| e["args"]["name"] == "client calls"));
+    assert!(has("fault: "), "{text}");
+    assert!(has("I1 broke"), "{text}");
+    assert!(has("effect"), "{text}");
+}
+
+/// The lines of the jobs in the documentation run as they stand there.
+#[test]
+fn the_jobs_of_the_documentation_run() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/ci.md");
+    let page = fs::read_to_string(page).unwrap();
+    let lines = page.lines().filter_map(|line| line.split_once("target/release/shakedown "));
+    let lines: Vec<&str> = lines.map(|(_, args)| args).collect();
+    assert!(lines.len() > 3, "{lines:?}");
+    for args in lines {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["scenarios", "scenarios/drivers"] {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+            fs::write(dir.path().join(folder).join(format!("good-{}.toml", folder.len())), GOOD)
+                .unwrap();
+        }
+        let args = args.replace("--time 30m", "--time 1s");
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("\"$SHAKEDOWN\" {args}")).current_dir(dir.path());
+        command.env("SHAKEDOWN", env!("CARGO_BIN_EXE_shakedown")).env_remove("GITHUB_ACTIONS");
+        let output = command.env("GITHUB_STEP_SUMMARY", "summary.md").output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{args}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        for file in ["junit.xml", "search.xml", "shakedown.sarif"] {
+            assert_eq!(dir.path().join(file).exists(), args.contains(file), "{args}");
+        }
+        assert_eq!(dir.path().join("summary.md").exists(), args.contains("--markdown"), "{args}");
+    }
 }

@@ -2,17 +2,16 @@
 
 #![expect(
     clippy::disallowed_methods,
-    clippy::disallowed_types,
     reason = "scenario files are real files, and no run is under way"
 )]
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead, IsTerminal};
+use std::path::PathBuf;
 
 use shakedown_cri::quirks::Profile;
 
 use super::diff::unified;
+use super::files;
 use super::output::{DIM, Failure, Output};
 use super::select;
 use crate::report::{Problem, summary};
@@ -90,32 +89,12 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
             output.line(format_args!("{DIM}not written{DIM:#}"))?;
             return Ok(ExitCode::Failed);
         }
-        replace(&args.file, &text).map_err(|error| {
+        files::replace(&args.file, &text).map_err(|error| {
             Failure::new(ExitCode::Io, format!("cannot write {}: {error}", source.file))
         })?;
         output.line(format_args!("{} is written", source.file))?;
     }
     remaining(&expand(&runner, &new, &profiles)?, output)
-}
-
-/// Puts `text` in the place of a file as a whole: who reads it meanwhile, or finds it after the process was
-/// killed, finds the one or the other. A link stays one, and a file that must not be written is not.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
-    let file = fs::canonicalize(file)?;
-    let permissions = OpenOptions::new().write(true).open(&file)?.metadata()?.permissions();
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let new = file.with_file_name(format!(".{name}.{}", std::process::id()));
-    let written =
-        OpenOptions::new().write(true).create_new(true).open(&new).and_then(|mut into| {
-            into.write_all(text.as_bytes())?;
-            into.set_permissions(permissions)?;
-            into.sync_all()
-        });
-    let replaced = written.and_then(|()| fs::rename(&new, &file));
-    if replaced.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    replaced
 }
 
 fn expand<'s>(

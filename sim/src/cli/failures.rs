@@ -8,6 +8,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::files;
 use super::output::Failure as Ended;
 use crate::explore::Failure;
 use crate::suite::ExitCode;
@@ -29,7 +30,7 @@ pub fn write(failure: &Failure) -> Result<String, Ended> {
     let path = PathBuf::from(&shown);
     let command = format!("shakedown run {shown} --profile {}", failure.profile.name);
     fs::create_dir_all(DIRECTORY)
-        .and_then(|()| fs::write(&path, failure.text(&command)))
+        .and_then(|()| fs::write(&path, files::schema_line(&path) + &failure.text(&command)))
         .map_err(|error| Ended::new(ExitCode::Io, format!("cannot write {shown}: {error}")))?;
     Ok(shown)
 }

@@ -3,10 +3,15 @@
 mod bless;
 mod check;
 mod check_determinism;
+mod completions;
 mod diff;
 mod explain;
 mod explore;
 mod failures;
+mod files;
+mod fmt;
+mod list;
+mod new;
 mod output;
 mod pages;
 mod quirks;
@@ -19,6 +24,7 @@ mod select;
 mod shard;
 mod shrink;
 mod sites;
+mod watch;
 mod watchdog;
 
 use std::panic;
@@ -69,6 +75,12 @@ enum Command {
     Bless(bless::Args),
     CheckDeterminism(check_determinism::Args),
     Schema(schema::Args),
+    New(new::Args),
+    List(list::Args),
+    Fmt(fmt::Args),
+    Watch(watch::Args),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
 }
 
 /// Runs the command line of this process.
@@ -98,6 +110,12 @@ pub fn main() -> process::ExitCode {
         Command::Bless(args) => bless::run(&args, &mut output),
         Command::CheckDeterminism(args) => check_determinism::run(&args, &mut output),
         Command::Schema(args) => schema::run(&args, &mut output),
+        Command::New(args) => new::run(&args, &mut output),
+        Command::List(args) => list::run(&args, &mut output),
+        Command::Fmt(args) => fmt::run(&args, &mut output),
+        Command::Watch(args) => watch::run(&args, &mut output),
+        Command::Completions(args) => completions::completions(&args, &mut output),
+        Command::Man(args) => completions::man(&args, &mut output),
     };
     let result = result.and_then(|code| output.flush().map(|()| code));
     process::ExitCode::from(result.unwrap_or_else(Failure::report) as u8)

@@ -14,6 +14,7 @@ Examples:
   shakedown replay FILE                       every moment, what was left, the verdict
   shakedown replay FILE --case 'NAME[code=unknown]' --profile 2.1.9
   shakedown replay FILE --html run.html       the run as a page, to be opened in a browser
+  shakedown replay FILE --trace run.json      the run as a trace, to be opened in Perfetto
   git bisect run sh -c 'cargo build --release || exit 125; target/release/shakedown replay FILE'
 
 A file can be older than the code: when a fault, hold or crash of it does not apply any more, and
@@ -35,6 +36,10 @@ pub struct Args {
     /// Write the run as a page to this file, and only the verdict to the terminal.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write the run as a trace for Perfetto or `chrome://tracing` to this file, and only the verdict to the
+    /// terminal.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
@@ -43,25 +48,27 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     let runner = Runner::new();
     let selected = select::select(&runner, &sources, &profiles, args.case.as_deref())?;
     let (cases, index) = select::one(&selected, "--case")?;
-    let ran = match &args.html {
-        None => cases.run(index, true),
-        Some(_) => cases.film(index),
-    };
+    let is_filmed = args.html.is_some() || args.trace.is_some();
+    let ran = if is_filmed { cases.film(index) } else { cases.run(index, true) };
     let ran = match ran {
         Ok(ran) => ran,
         Err(failure) => return Err(Failure::of_run(&cases.name(index), &failure)),
     };
-    match &args.html {
-        None => {
-            let report = Report::new(cases.source, &ran, Detail::Full);
-            output.write(format_args!("{}", report::text(&report)))?;
-        }
-        Some(path) => {
+    if is_filmed {
+        let verdict = if ran.verdict.passed() { "passed" } else { "FAILED" };
+        output.write(format_args!("{verdict}: {}", report::plain(&ran.case.name)))?;
+        if let Some(path) = &args.html {
             pages::write(path, &report::page(cases.source, &ran))?;
-            let verdict = if ran.verdict.passed() { "passed" } else { "FAILED" };
-            let case = report::plain(&ran.case.name);
-            output.line(format_args!("{verdict}: {case}; its page is {}", path.display()))?;
+            output.write(format_args!("; its page is {}", path.display()))?;
         }
+        if let Some(path) = &args.trace {
+            pages::write(path, &report::trace(cases.source, &ran))?;
+            output.write(format_args!("; its trace is {}", path.display()))?;
+        }
+        output.line(format_args!(""))?;
+    } else {
+        let report = Report::new(cases.source, &ran, Detail::Full);
+        output.write(format_args!("{}", report::text(&report)))?;
     }
     if cannot_tell(&ran) {
         output.flush()?;

@@ -94,7 +94,9 @@ fn run_selection(
     let text: Rc<str> = Rc::from(&*source.text);
     let mut entries = Vec::new();
     if let reasons @ [_, ..] = stale(selection) {
-        let entry = Entry::of_case(source, &text, &source.scenario.name, profile);
+        let mut entry = Entry::of_case(source, &text, &source.scenario.name, profile);
+        // There is no case to be replayed.
+        entry.arguments = None;
         entries.push(entry.failing(source, reasons));
     }
     for index in indices {

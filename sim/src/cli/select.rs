@@ -9,7 +9,8 @@ use super::output::{Failure, show_diagnostics};
 use crate::report::Entry;
 use crate::scenario::nearest;
 use crate::suite::{
-    Cases, CollectError, ExitCode, LoadError, RunFailure, Runner, Source, collect, same_names,
+    Cases, CollectError, ExitCode, Found, LoadError, RunFailure, Runner, Source, collect,
+    same_names,
 };
 
 /// Accepts the names of the profiles.
@@ -85,11 +86,11 @@ pub fn profiles(names: &[String]) -> Vec<&'static Profile> {
     profiles
 }
 
-/// Reads the scenario files behind paths. What is wrong with any of them goes to stderr.
+/// The scenario files behind paths: at least one.
 ///
 /// # Errors
-/// When a path cannot be read, there is no file, or a file is wrong.
-pub fn load(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+/// When a path cannot be read, or there is no file.
+pub fn found(paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
     let found = collect(paths).map_err(|error| {
         let missing = matches!(&error, CollectError::Io { error, path }
             if error.kind() == std::io::ErrorKind::NotFound && path.as_os_str() == "scenarios");
@@ -105,6 +106,15 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
         let message = format!("no scenario file (*.toml) in {}", paths.join(", "));
         return Err(Failure::new(ExitCode::Usage, message));
     }
+    Ok(found)
+}
+
+/// Reads the scenario files behind paths. What is wrong with any of them goes to stderr.
+///
+/// # Errors
+/// When a path cannot be read, there is no file, or a file is wrong.
+pub fn load(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+    let found = found(paths)?;
     let mut sources = Vec::new();
     let mut wrong = Vec::new();
     for file in &found {

@@ -10,7 +10,7 @@ use crate::scenario::{
 };
 
 /// A thing of the world: `(container, web, created, in pod)`.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Thing {
     pub kind: &'static str,
     /// May be empty.

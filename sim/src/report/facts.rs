@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use shakedown_cri::cri::Peek;
 
@@ -27,7 +28,7 @@ pub enum Detail {
 }
 
 /// A run as it is reported. Times are virtual nanoseconds; ids are names.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Report {
     #[serde(rename = "shakedown-report")]
@@ -60,14 +61,14 @@ pub struct Report {
     pub detail: Detail,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Named {
     pub name: String,
     pub what: String,
 }
 
 /// A fault or hold of the scenario.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Decision {
     pub kind: &'static str,
     /// Site or moment.
@@ -78,7 +79,7 @@ pub struct Decision {
 }
 
 /// A line of the timeline.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Line {
     pub at: u64,
     pub kind: &'static str,
@@ -88,7 +89,7 @@ pub struct Line {
     pub error: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct AnswerLine {
     pub call: String,
@@ -103,13 +104,13 @@ pub struct AnswerLine {
 }
 
 /// The client gave up before the answer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct GaveUp {
     pub at: u64,
     pub code: &'static str,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct StopLine {
     /// `idle`, `panicked`, `over-budget`
     pub kind: &'static str,
@@ -121,14 +122,14 @@ pub struct StopLine {
 }
 
 /// The node at the end of a phase.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Node {
     pub at: u64,
     pub statuses: Vec<StatusLine>,
     pub left: Vec<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct StatusLine {
     pub container: String,
@@ -142,7 +143,7 @@ pub struct StatusLine {
     pub finished: bool,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct InvariantLine {
     pub id: String,
     pub name: &'static str,
@@ -152,20 +153,20 @@ pub struct InvariantLine {
     pub expected: bool,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ViolationLine {
     pub at: u64,
     pub moment: Option<String>,
     pub what: String,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct VerdictLine {
     pub passed: bool,
     pub reasons: Vec<ReasonLine>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ReasonLine {
     pub kind: &'static str,
     pub invariant: Option<String>,
@@ -206,7 +207,7 @@ impl VerdictLine {
 }
 
 /// What was judged without a run, or could not be: a file, a case or the command.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct NotRun {
     pub case: String,
     /// Empty: it is about none.

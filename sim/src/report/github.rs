@@ -34,8 +34,8 @@ fn annotation(group: &[&Entry], problem: &Problem) -> String {
     for line in problem.details() {
         let _ = write!(message, "\n{}", plain(&line));
     }
-    if let Some(replay) = &first.replay {
-        let _ = write!(message, "\nreplay: {}", plain(replay));
+    if let Some(replay) = first.replay() {
+        let _ = write!(message, "\nreplay: {}", plain(&replay));
     }
     format!("::error {place}title={}::{}\n", property(&plain(&title)), data(&message))
 }

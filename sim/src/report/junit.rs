@@ -119,8 +119,8 @@ fn body(entry: &Entry) -> String {
             let _ = writeln!(body, "    {}", text(&line));
         }
     }
-    if let Some(replay) = &entry.replay {
-        let _ = writeln!(body, "replay: {}", text(replay));
+    if let Some(replay) = entry.replay() {
+        let _ = writeln!(body, "replay: {}", text(&replay));
     }
     body
 }

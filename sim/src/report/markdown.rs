@@ -31,11 +31,11 @@ pub fn markdown(verdicts: &Verdicts) -> String {
             failures.len() - GROUPS_MAX
         );
     }
-    let replays: Vec<&str> =
-        (failures.iter().take(GROUPS_MAX)).filter_map(|group| group[0].replay.as_deref()).collect();
+    let replays: Vec<String> =
+        (failures.iter().take(GROUPS_MAX)).filter_map(|group| group[0].replay()).collect();
     if !replays.is_empty() {
         page.push_str("\nTo replay the first case of each:\n\n");
-        for replay in replays {
+        for replay in &replays {
             let _ = writeln!(page, "    {}", plain(replay));
         }
     }

@@ -6,10 +6,12 @@ mod github;
 pub mod json;
 mod junit;
 mod markdown;
+mod moments;
 mod page;
 mod sarif;
 pub mod summary;
 mod text;
+mod trace;
 mod verdicts;
 
 pub use facts::{Detail, Report};
@@ -20,4 +22,5 @@ pub use markdown::markdown;
 pub use page::page;
 pub use sarif::sarif;
 pub use text::{clock, plain, text};
+pub use trace::trace;
 pub use verdicts::{Counts, Entry, Place, Problem, Verdicts};

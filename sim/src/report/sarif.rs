@@ -84,7 +84,7 @@ fn result(group: &[&Entry], problem: &Problem) -> Value {
         "level": "error",
         "message": { "text": text },
         "occurrenceCount": group.len(),
-        "properties": { "cases": group.len(), "profile": first.profile },
+        "properties": { "cases": group.len(), "profile": first.profile, "file": first.file },
         "partialFingerprints": {
             "shakedown/v1": format!("{:016x}", xxh3_64(known_by.as_bytes())),
         },

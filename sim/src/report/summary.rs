@@ -45,19 +45,56 @@ pub fn violated(entries: &[Entry]) -> String {
     ids.join(" ")
 }
 
-/// Which cases failed, why, where in their file, and how to see more.
+/// Cases that are named, and problems that are told, of those that failed alike: more fill a screen.
+const CASES_MAX: usize = 3;
+const PROBLEMS_MAX: usize = 4;
+
+/// Which cases failed, why, where in their file, the moments that explain it, and how to see more.
 fn failure(group: &[&Entry]) -> String {
     let first = group[0];
     let mut text = String::new();
-    for entry in group {
+    for entry in group.iter().take(CASES_MAX) {
         let (case, profile) = (plain(&entry.case), &entry.profile);
         let _ = writeln!(text, "{BAD}FAIL{BAD:#}  {BOLD}{case}{BOLD:#}  {DIM}{profile}{DIM:#}");
     }
-    for problem in &first.problems {
-        let _ = writeln!(text, "{}", rendered(problem, &first.text));
+    if group.len() > CASES_MAX {
+        let more = group.len() - CASES_MAX;
+        let _ = writeln!(text, "      {DIM}and {more} more, for the same reasons{DIM:#}");
     }
-    if let Some(replay) = &first.replay {
+    let mut last = None;
+    for problem in first.problems.iter().take(PROBLEMS_MAX) {
+        let place = problem.place.as_ref().map(|place| (&place.file, &place.span));
+        // One look at a place is enough.
+        let shown = if place.is_some() && place == last {
+            told(problem)
+        } else {
+            rendered(problem, &first.text)
+        };
+        let _ = writeln!(text, "{shown}");
+        last = place;
+    }
+    if first.problems.len() > PROBLEMS_MAX {
+        let more = first.problems.len() - PROBLEMS_MAX;
+        let _ = writeln!(text, "{DIM}and {more} more reasons: the replay tells them{DIM:#}");
+    }
+    for moment in &first.moments {
+        let _ = writeln!(text, "  {}", plain(moment));
+    }
+    if let Some(replay) = first.replay() {
         let _ = writeln!(text, "replay: {replay}");
+        let _ = writeln!(text, "page:   {replay} --html run.html");
+    }
+    if let Some(shrink) = first.shrink() {
+        let _ = writeln!(text, "shrink: {shrink}");
+    }
+    text
+}
+
+/// A problem without its line.
+fn told(problem: &Problem) -> String {
+    let mut text = format!("{BAD}error{BAD:#}: {}", plain(&problem.message));
+    for line in problem.details() {
+        let _ = write!(text, "\n   {DIM}={DIM:#} {}", plain(&line));
     }
     text
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::moments::moments;
 use crate::explore::{Broken, Failure};
 use crate::invariants::Id;
 use crate::scenario::Diagnostic;
@@ -149,8 +150,10 @@ pub struct Entry {
     pub violated: BTreeSet<Id>,
     /// Any, and it has not passed.
     pub problems: Vec<Problem>,
-    /// The command that shows it again.
-    pub replay: Option<String>,
+    /// What tells the commands that run one case which one.
+    pub arguments: Option<String>,
+    /// What struck, what should have mended it, where it broke: a line each.
+    pub moments: Vec<String>,
 }
 
 impl Entry {
@@ -165,7 +168,8 @@ impl Entry {
             took: Duration::ZERO,
             violated: BTreeSet::new(),
             problems: Vec::new(),
-            replay: None,
+            arguments: None,
+            moments: Vec::new(),
         }
     }
 
@@ -186,7 +190,7 @@ impl Entry {
         Entry {
             file: source.file.clone(),
             text: text.clone(),
-            replay: Some(replay(&source.file, case, profile)),
+            arguments: Some(arguments(&source.file, case, profile)),
             ..Entry::new(&source.label, case, profile)
         }
     }
@@ -195,6 +199,7 @@ impl Entry {
     #[must_use]
     pub fn ran(mut self, source: &Source, ran: &Ran) -> Self {
         self.violated = ran.outcome.judgement.violated().map(|finding| finding.id).collect();
+        self.moments = moments(ran);
         self.failing(source, &ran.verdict.reasons)
     }
 
@@ -217,6 +222,18 @@ impl Entry {
 
     pub fn passed(&self) -> bool {
         self.problems.is_empty()
+    }
+
+    /// The command that tells every moment of it.
+    pub fn replay(&self) -> Option<String> {
+        self.arguments.as_ref().map(|arguments| format!("shakedown replay {arguments}"))
+    }
+
+    /// The command that makes a file of it as small as it can be, if an invariant is violated.
+    pub fn shrink(&self) -> Option<String> {
+        let invariant = self.problems.iter().find_map(|problem| problem.invariant)?;
+        let arguments = self.arguments.as_ref()?;
+        Some(format!("shakedown shrink {arguments} --invariant {invariant}"))
     }
 
     /// That of the most severe problem.
@@ -347,8 +364,8 @@ pub fn alike(entries: &[Entry]) -> Vec<Vec<&Entry>> {
     groups
 }
 
-/// The command that runs a case alone.
-fn replay(file: &str, case: &str, profile: &str) -> String {
+/// What tells a command which case of which file, under which profile.
+fn arguments(file: &str, case: &str, profile: &str) -> String {
     let file = match file.starts_with('-') {
         true => quoted(&format!("./{file}")),
         false => quoted(file),
@@ -357,7 +374,7 @@ fn replay(file: &str, case: &str, profile: &str) -> String {
         true => format!("--case={}", quoted(case)),
         false => format!("--case {}", quoted(case)),
     };
-    format!("shakedown replay {file} {case} --profile {profile}")
+    format!("{file} {case} --profile {profile}")
 }
 
 /// A word for a shell.

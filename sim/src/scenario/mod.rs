@@ -7,6 +7,7 @@ mod decode;
 mod defaults;
 mod diagnostic;
 pub mod duration;
+mod format;
 pub mod limits;
 pub mod matrix;
 mod model;
@@ -17,6 +18,7 @@ mod site_name;
 mod words;
 
 pub use diagnostic::{Diagnostic, nearest};
+pub use format::format;
 pub use matrix::{Case, Expansion, ResolvedAxis, TooManyCases, baseline, expand};
 pub use model::*;
 pub use parse::{Vocabulary, name_of, parse, parse_bytes, parse_with};

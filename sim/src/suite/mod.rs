@@ -21,6 +21,6 @@ pub use guard::{is_inside_run, note_panic, runs_under_way};
 pub use hits::{Hits, Strike, never_made};
 pub use names::{Names, event_word, received_words, state_word};
 pub use rewrite::rewrite;
-pub use source::{LoadError, Source, same_names};
+pub use source::{LoadError, Source, read, same_names};
 pub(crate) use sweep::root_of;
 pub use verdict::{ExitCode, Kind, Reason, Verdict};

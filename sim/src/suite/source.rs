@@ -65,8 +65,7 @@ impl Source {
     /// # Errors
     /// When it cannot be read, or is no scenario.
     pub fn read(found: &Found) -> Result<Source, LoadError> {
-        let bytes = read_bounded(&found.path)
-            .map_err(|error| LoadError::Io { path: found.path.clone(), error })?;
+        let bytes = read(found)?;
         Source::parse(&found.path.to_string_lossy(), &found.label, &bytes)
     }
 
@@ -94,6 +93,14 @@ impl Source {
     ) -> Diagnostic {
         Diagnostic::new(&self.file, &self.text, span.clone(), message)
     }
+}
+
+/// The bytes of a file; of one beyond the limit of the format, enough to be refused.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(found: &Found) -> Result<Vec<u8>, LoadError> {
+    read_bounded(&found.path).map_err(|error| LoadError::Io { path: found.path.clone(), error })
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

@@ -2,6 +2,6 @@
 
 mod document;
 mod lanes;
-mod story;
+pub(super) mod story;
 
 pub use document::page;

@@ -65,13 +65,13 @@ impl<'t> Parser<'t, '_> {
         let axes: Vec<Axis> = entries
             .into_iter()
             .take(limits::AXES_MAX)
-            .filter_map(|(key, value)| {
+            .map(|(key, value)| {
                 check_name(self.sink, &key);
                 let values =
                     if value.is_table() { self.sweep(value) } else { self.axis_list(value) };
                 // What is wrong with it is told; that texts use it is not wrong.
                 let values = values.unwrap_or_else(|| AxisValues::List(Vec::new()));
-                Some(Axis { span: Span(key.span), name: key.text, values })
+                Axis { span: Span(key.span), name: key.text, values }
             })
             .collect();
         let cases = axes.iter().fold(1usize, |cases, axis| match &axis.values {
