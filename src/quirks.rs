@@ -482,7 +482,7 @@ quirks! {
         id: "shim-launched-per-container", part: World, since: None, fixed: [v(2, 0, 0)],
         known: "c3b306240", breaks: [],
         shown: "client/the-client-is-gone-before-the-shim-is-joined",
-        what: "joining a pod's shim runs the shim's binary, under the client's context",
+        what: "joining a pod's shim runs the shim's binary, under the client's context, and deleting a container asks the shim to end",
     },
     UnavailableStateUnknown {
         id: "unavailable-state-unknown", part: World, since: None, fixed: [v(2, 0, 0)],

@@ -18,6 +18,8 @@ const STATE_TIMEOUT: Duration = Duration::from_secs(2);
 const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// `io.containerd.timeout.shim.cleanup`
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// `io.containerd.timeout.shim.shutdown`
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 const RUNTIME_PATH_UNRESOLVED: &str = "failed to resolve runtime path";
 const SANDBOX_UNKNOWN: &str = "can't find sandbox";
 /// The annotation that groups a pod's containers in one shim.
@@ -266,7 +268,16 @@ impl Peer {
         })
     }
 
-    /// Lets go of the shim.
+    /// Whether the pod's controller decides when the shim is told to end, and the deletion of this container
+    /// does not.
+    fn is_sandboxed(&self) -> bool {
+        self.sim.with_world(|world| {
+            let pause = world.shims.get(self.pod as usize).map(|shim| &*shim.sandbox);
+            !world.quirks.has(Quirk::ShimLaunchedPerContainer) && pause != Some(&*self.id)
+        })
+    }
+
+    /// Asks the shim to end if it serves nobody any more.
     async fn shut_down(&self, ctx: &Context) {
         let pod = self.pod;
         let call = self.sim.call(Op::ShimShutdown, Symbol::EMPTY, Some(ctx), move |world| {
@@ -347,9 +358,11 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
     let registered = sim
         .call(Op::MetricsRegister, Symbol::EMPTY, Some(&ctx), |_| Flow::Done(Ok::<(), Error>(())));
     registered.await.map_err(|error| Error::unknown(error.wrap("monitor task").message))?;
-    peer.pid(&ctx)
-        .await
-        .map_err(|error| Error::unknown(error.wrap("failed to get task pid").message))
+    // Only the shim's answer is, within.
+    let quirks = sim.with_world(|world| world.quirks);
+    peer.pid(&ctx).await.map_err(|error| {
+        Error::unknown(error.across_rpc(quirks).wrap("failed to get task pid").message)
+    })
 }
 
 /// After a failed create: out of the table, then the shim's own delete, with a fresh budget. When that
@@ -367,7 +380,9 @@ async fn clean_up_failed_create(peer: &Peer, call: &CreateCall, gave_up: bool) {
     if deleted.as_ref().is_err_and(|error| error.code == Code::DeadlineExceeded) {
         ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
     }
-    peer.shut_down(&ctx).await;
+    if deleted.is_err() || !peer.is_sandboxed() {
+        peer.shut_down(&ctx).await;
+    }
     if deleted.is_err() {
         sim.with_world(|world| world.creation_cut_off(peer.pod, id, call, gave_up));
         if peer.connection_closed().await.is_err() {
@@ -539,8 +554,10 @@ pub(super) async fn delete(sim: Sim, ctx: Context, id: String) -> Result<Exit, E
         world.tasks.remove(&id);
         world.changed.runtime = true;
     });
-    let ctx = Context::background().with_timeout(sim.now(), Duration::from_secs(3));
-    peer.shut_down(&ctx).await;
+    if !peer.is_sandboxed() {
+        let ctx = Context::background().with_timeout(sim.now(), SHUTDOWN_TIMEOUT);
+        peer.shut_down(&ctx).await;
+    }
     peer.remove_bundle();
     deleted.map_err(|error| error.wrap("failed to delete task"))
 }
