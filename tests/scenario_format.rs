@@ -875,6 +875,9 @@ refused! {
     name_is_none
     table_instead_of_list
     wrong_type
+    type_that_was_meant
+    key_twice
+    invariant_by_name
     duration_is_none
     at_and_when
     cancel_at_and_cancel_when

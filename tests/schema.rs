@@ -85,7 +85,8 @@ fn it_accepts_the_corpus() {
 }
 
 /// What a schema cannot know, as it sees one place of a file at a time.
-const FOR_THE_PARSER: [(&str, &str); 17] = [
+const FOR_THE_PARSER: [(&str, &str); 18] = [
+    ("key_twice", "it is no document"),
     ("axis_unused", "whether a text uses an axis"),
     ("call_twice", "names that are there twice"),
     ("case_of_unknown_value", "the values of the file's axes"),

@@ -162,20 +162,30 @@ impl Fault {
                     if op.errnos().is_empty() && op.codes().is_empty() {
                         format!("`{name}` cannot fail")
                     } else if op.errnos().is_empty() {
-                        format!("`{name}` answers error classes such as `unavailable`, not error numbers")
+                        let classes: Vec<_> = op.codes().iter().map(|code| code.name()).collect();
+                        format!(
+                            "`{name}` answers error classes, not error numbers: {}",
+                            classes.join(", ")
+                        )
                     } else {
                         let errnos: Vec<_> = op.errnos().iter().map(|e| e.name()).collect();
-                        format!("`{name}` does not answer {}; it can answer {}", errno.name(), errnos.join(", "))
+                        format!(
+                            "`{name}` does not answer {}; it can answer {}",
+                            errno.name(),
+                            errnos.join(", ")
+                        )
                     }
                 })
             }
             Fault::Hang { .. } if matches!(layer, Layer::File | Layer::Pipe | Layer::Event) => {
                 Some(format!("`{name}` looks at no context: use `hang!`"))
             }
-            Fault::Hang { effect: Effect::Late(_) } | Fault::HangForever { effect: Effect::Late(_) } => {
+            Fault::Hang { effect: Effect::Late(_) }
+            | Fault::HangForever { effect: Effect::Late(_) } => {
                 Some("a hang has no late effect: delay the effect instead".to_owned())
             }
-            Fault::Cancel { effect: Effect::Late(_) } | Fault::Deadline { effect: Effect::Late(_) }
+            Fault::Cancel { effect: Effect::Late(_) }
+            | Fault::Deadline { effect: Effect::Late(_) }
                 if !op.can_abandon() =>
             {
                 Some(format!("`{name}` looks at no context, so nobody gives up on it early"))

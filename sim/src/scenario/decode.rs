@@ -128,7 +128,29 @@ impl<'t, 'i> Value<'t, 'i> {
     fn wrong_type(&self, wanted: &str) {
         let found = with_article(self.value.get_ref().type_str());
         let message = format!("`{}` must be {wanted}, not {found}", shown(self.key));
-        self.sink.error(self.span(), message);
+        self.sink.error_with(self.span(), message, |diagnostic| match self.instead(wanted) {
+            Some(instead) => diagnostic.help(format!("write `{instead}`")),
+            None => diagnostic,
+        });
+    }
+
+    /// What somebody meant who wrote a value of another type.
+    fn instead(&self, wanted: &str) -> Option<String> {
+        let raw =
+            self.sink.text.get(self.span()).filter(|raw| raw.len() <= 60 && !raw.contains('\n'))?;
+        let value = self.value.get_ref();
+        let is_single = value.as_array().is_none() && value.as_table().is_none();
+        match (wanted, value.as_str()) {
+            ("a string", None) if is_single => Some(format!("\"{raw}\"")),
+            ("a list", _) if is_single => Some(format!("[{raw}]")),
+            ("an integer", Some(text)) => text.trim().parse::<i64>().ok().map(|n| n.to_string()),
+            ("true or false", Some(text)) => match &*text.to_lowercase() {
+                "true" | "yes" | "on" | "1" => Some("true".to_owned()),
+                "false" | "no" | "off" | "0" => Some("false".to_owned()),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// A string of at most `bytes_max` bytes.
