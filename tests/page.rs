@@ -172,7 +172,7 @@ fn steps(browser: &mut Browser) {
         assert!(facts.contains(wanted), "{wanted}:\n{facts}");
     }
     browser.press("Home");
-    assert_eq!(browser.text("#where"), "setup of 284, 0.000s");
+    assert_eq!(browser.text("#where"), "setup, 0.000s");
     let facts = browser.text("#facts");
     assert!(facts.contains("web created") && !facts.contains("pid 102"), "{facts}");
     browser.press("ArrowRight");
@@ -257,4 +257,123 @@ fn a_page_refers_to_nothing_outside() {
     for attribute in ["src=", "<link", "@import", "url(", "http:", "https:"] {
         assert!(!written.contains(attribute), "{attribute}");
     }
+}
+
+/// A page without complaints that is legible in both schemes and on both widths.
+fn is_legible(browser: &mut Browser, file: &Path) {
+    for (scheme, width) in [("light", 1280), ("dark", 390), ("light", 390), ("dark", 1280)] {
+        browser.look(scheme, width);
+        browser.open(file);
+        let found = browser.evaluate(LOOKS);
+        assert_eq!(found["bad"], json!([]), "{scheme}, {width} pixels");
+        assert!(found["wide"].as_i64() <= Some(0), "wider than {width} by {}", found["wide"]);
+        assert_eq!(browser.complaints(), [""; 0], "{scheme}, {width} pixels");
+    }
+}
+
+/// Files of a directory, and those of its directories.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect();
+    files.sort_unstable();
+    files
+}
+
+#[test]
+fn an_index_has_failures_first_and_a_page_a_scenario() {
+    let directory = tempfile::tempdir().unwrap();
+    let sweep = LOST
+        .replace("code = \"unavailable\"", "code = \"{code}\"")
+        .replace("title =", "tags = [\"sweep\"]\ntitle =")
+        .replace("[[call]]", "[matrix]\ncode = [\"not-found\", \"unknown\"]\n\n[[call]]");
+    let plain = LOST.split("[[fault]]").next().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("lost.toml"), LOST).unwrap();
+    fs::write(path("a-plain-one.toml"), plain).unwrap();
+    fs::write(path("sweep.toml"), sweep).unwrap();
+    let arguments = ["run", ".", "--html", "out", "--profile", "1.7.24,hardened"];
+    let told = shakedown(directory.path(), &arguments);
+    assert_eq!(told.status.code(), Some(1), "{}", String::from_utf8_lossy(&told.stderr));
+    let out = path("out");
+    let found = files(&out);
+    let found: Vec<_> =
+        found.iter().map(|f| f.strip_prefix(&out).unwrap().to_str().unwrap()).collect();
+    assert_eq!(
+        found,
+        [
+            "1.7.24/a-plain-one.html",
+            "1.7.24/lost.html",
+            "1.7.24/sweep-code-not-found.html",
+            "1.7.24/sweep-code-unknown.html",
+            "hardened/a-plain-one.html",
+            "hardened/lost.html",
+            "hardened/sweep-code-not-found.html",
+            "index.html",
+        ]
+    );
+    let index = out.join("index.html");
+    let written = fs::read_to_string(&index).unwrap();
+    let at = |text: &str| written.find(text).unwrap_or_else(|| panic!("{text} in {written}"));
+    assert!(at("1.7.24/lost.html") < at("1.7.24/a-plain-one.html"));
+    assert!(at("I1 failed-start-leaves-nothing is violated") < at("hardened/lost.html"));
+    // A file that is wrong is one of the failures.
+    fs::write(path("wrong.toml"), "shakedown = 1\ntitel = \"x\"\n").unwrap();
+    assert_eq!(shakedown(directory.path(), &["run", ".", "--html", "bad"]).status.code(), Some(65));
+    let bad = fs::read_to_string(path("bad/index.html")).unwrap();
+    assert!(bad.contains("FAILED") && bad.contains("a scenario has no key `titel`"), "{bad}");
+    let Some(mut browser) = Browser::find() else { return };
+    is_legible(&mut browser, &index);
+    assert_eq!(browser.text("#find [role=status]"), "7 of 7");
+    browser.evaluate(
+        "(() => { const it = document.querySelector('#find input'); it.value = 'sweep'; \
+         it.dispatchEvent(new Event('input')); })()",
+    );
+    assert_eq!(browser.text("#find [role=status]"), "3 of 7");
+    // What a click leads to, and that it is there.
+    let link = "document.querySelector('tr.entry:not([hidden]) a').href";
+    let link = browser.evaluate(link).as_str().unwrap_or_default().to_owned();
+    let link = link.strip_prefix("file://").expect("a file").to_owned();
+    browser.open(Path::new(&link));
+    assert_eq!(browser.text("h1"), "sweep[code=not-found]");
+}
+
+#[test]
+fn two_runs_are_held_against_one_another() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("lost.toml"), LOST).unwrap();
+    let plain = LOST.split("[[fault]]").next().unwrap();
+    fs::write(directory.path().join("plain.toml"), plain).unwrap();
+    let told =
+        shakedown(directory.path(), &["diff", "plain.toml", "lost.toml", "--profile", "1.7.24"]);
+    assert_eq!(told.status.code(), Some(1));
+    let told = String::from_utf8(told.stdout).unwrap();
+    // The fault is the first difference, and all before it is the same.
+    let (_, rest) = told.split_once("the first difference:\n").unwrap();
+    let first: Vec<&str> = rest.lines().take(2).map(str::trim).collect();
+    assert!(first[0].starts_with('~'), "{first:?}");
+    assert_eq!(first[1], "B fault start-1/task.create(web)#1: error unavailable, after the effect");
+    for wanted in [
+        "answer to start-1\n    A  ok\n    B  unavailable: failed to create containerd task: injected: unavailable\n",
+        "I1 failed-start-leaves-nothing\n    A  holds\n    B  start-1 failed and left behind: ",
+    ] {
+        assert!(told.contains(wanted), "{wanted}\n{told}");
+    }
+    let same = ["diff", "lost.toml", "lost.toml"];
+    let same = shakedown(directory.path(), &same);
+    assert_eq!(same.status.code(), Some(0));
+    assert!(String::from_utf8(same.stdout).unwrap().contains("every moment is the same, all "));
+    let alone = shakedown(directory.path(), &["diff", "lost.toml"]);
+    assert_eq!(alone.status.code(), Some(64));
+    assert!(String::from_utf8(alone.stderr).unwrap().contains("nothing to compare with"));
+    let arguments = ["diff", "plain.toml", "lost.toml", "--html", "diff.html"];
+    assert_eq!(shakedown(directory.path(), &arguments).status.code(), Some(1));
+    let Some(mut browser) = Browser::find() else { return };
+    let page = directory.path().join("diff.html");
+    is_legible(&mut browser, &page);
+    assert!(browser.text("#first").contains("the first difference"));
+    assert!(browser.text("#first").contains("fault start-1/task.create(web)#1"));
+    browser.press("n");
+    let first = "document.querySelector('.pair.sel').id";
+    assert_eq!(browser.evaluate(first), json!("first"));
 }

@@ -47,9 +47,10 @@ impl Browser {
 
     fn start(program: &Path) -> Browser {
         let profile = tempfile::tempdir().expect("a directory for the browser");
-        // The protocol is spoken over the descriptors 3 and 4.
+        // The protocol is spoken over the descriptors 3 and 4. A browser that hangs is ended, so that a test
+        // fails instead of waiting for it; one whose pipe is closed ends by itself.
         let mut process = Command::new("sh")
-            .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#])
+            .args(["-c", r#"exec timeout 300 "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null"#])
             .arg(program)
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"])
             .args(["--no-first-run", "--disable-background-networking", "--disable-dev-shm-usage"])
@@ -123,12 +124,16 @@ impl Browser {
         self.events.clear();
         let url = format!("file://{}", file.display());
         self.ask("Page.navigate", json!({ "url": url }));
+        self.arrive();
+        let took = "performance.getEntriesByType('navigation')[0].loadEventStart";
+        self.evaluate(took).as_f64().expect("a number")
+    }
+
+    fn arrive(&mut self) {
         while !self.events.iter().any(|event| event["method"] == "Page.loadEventFired") {
             let event = self.read();
             self.events.push(event);
         }
-        let took = "performance.getEntriesByType('navigation')[0].loadEventStart";
-        self.evaluate(took).as_f64().expect("a number")
     }
 
     /// The value of an expression in the page.

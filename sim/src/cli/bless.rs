@@ -10,10 +10,10 @@ use std::path::PathBuf;
 
 use shakedown_cri::quirks::Profile;
 
-use super::diff::unified;
 use super::files;
 use super::output::{DIM, Failure, Output};
 use super::select;
+use super::unified::unified;
 use crate::report::{Problem, summary};
 use crate::suite::{Cases, ExitCode, LoadError, Ran, Runner, Source, bless, rewrite};
 

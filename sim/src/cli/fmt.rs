@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::diff::unified;
 use super::files;
 use super::output::{Failure, Output, show_diagnostics};
 use super::select;
+use super::unified::unified;
 use crate::scenario::format;
 use crate::suite::{ExitCode, LoadError, Source, read};
 

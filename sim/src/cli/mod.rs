@@ -24,6 +24,7 @@ mod select;
 mod shard;
 mod shrink;
 mod sites;
+mod unified;
 mod watch;
 mod watchdog;
 
@@ -66,6 +67,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Replay(replay::Args),
+    Diff(diff::Args),
     Explore(explore::Args),
     Check(check::Args),
     Shrink(shrink::Args),
@@ -101,6 +103,7 @@ pub fn main() -> process::ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args, &mut output),
         Command::Replay(args) => replay::run(&args, &mut output),
+        Command::Diff(args) => diff::run(&args, &mut output),
         Command::Explore(args) => explore::run(&args, &mut output),
         Command::Check(args) => check::run(&args, &mut output),
         Command::Shrink(args) => shrink::run(&args, &mut output),

@@ -6,6 +6,7 @@
     reason = "reports for CI systems say how long a case took; no run sees it"
 )]
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -13,9 +14,10 @@ use clap::ValueEnum;
 use shakedown_cri::quirks::Profile;
 
 use super::output::{BAD, BOLD, Failure, Output};
+use super::pages::Gallery;
 use super::reports;
 use super::select::{Corpus, Selection};
-use crate::report::{self, Counts, Detail, Entry, Problem, Report, json, summary};
+use crate::report::{self, Counts, Detail, Entry, Problem, Report, Verdicts, json, summary};
 use crate::suite::{ExitCode, Reason, RunFailure, Runner};
 
 const EXAMPLES: &str = "\
@@ -43,6 +45,10 @@ pub struct Args {
     /// Print the report of each case, with every moment and what the service logged.
     #[arg(long)]
     timeline: bool,
+    /// Write pages for a browser into this directory: an index, a page of each case that failed, and one
+    /// of a case of each scenario that passed.
+    #[arg(long, value_name = "DIR", help_heading = "Reports")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     reports: reports::Wanted,
 }
@@ -57,7 +63,15 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     let reports = args.reports.open()?;
     let mut entries = Vec::new();
     let is_document = args.format == Format::Json;
-    let result = judge(args, output, &mut entries);
+    let mut gallery = args.html.as_deref().map(Gallery::new);
+    let mut result = judge(args, output, &mut entries, gallery.as_mut());
+    if let Some(gallery) = &gallery {
+        let refused = result.as_ref().err().map(Failure::entries);
+        let all: Vec<Entry> =
+            entries.iter().cloned().chain(refused.into_iter().flatten()).collect();
+        let written = gallery.finish(&Verdicts::from(all));
+        result = result.and(written);
+    }
     if let Err(failure) = &result
         && is_document
         && entries.is_empty()
@@ -70,16 +84,22 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
 }
 
 /// Runs what was asked for. An entry for each case, and for each file that failed as a whole.
-fn judge(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Result<(), Failure> {
+fn judge(
+    args: &Args,
+    output: &mut Output,
+    entries: &mut Vec<Entry>,
+    gallery: Option<&mut Gallery>,
+) -> Result<(), Failure> {
     let sources = args.corpus.sources()?;
     let runner = Runner::new();
     let selected = args.corpus.select(&runner, &sources)?;
     let profiles = args.corpus.profiles();
     match args.format {
-        Format::Json => document(args, &selected, output, entries),
-        Format::Text if profiles.len() == 1 => text(args, &selected, output, entries),
-        Format::Text => side_by_side(args, &selected, &profiles, output, entries),
+        Format::Json => document(args, &selected, output, entries)?,
+        Format::Text if profiles.len() == 1 => text(args, &selected, output, entries)?,
+        Format::Text => side_by_side(args, &selected, &profiles, output, entries)?,
     }
+    gallery.map_or(Ok(()), |gallery| gallery.fill(&selected, entries))
 }
 
 /// Runs the cases of one file under one profile. `show` is given the report of each.

@@ -1,5 +1,6 @@
 //! What a run brought, as text and as JSON; what a command came to, for people and for other programs.
 
+pub mod compare;
 pub mod describe;
 mod facts;
 mod github;
@@ -14,12 +15,13 @@ mod text;
 mod trace;
 mod verdicts;
 
+pub use compare::Comparison;
 pub use facts::{Detail, Report};
 pub use github::github;
 pub use json::json;
 pub use junit::junit;
 pub use markdown::markdown;
-pub use page::page;
+pub use page::{Pages, beside, index, page};
 pub use sarif::sarif;
 pub use text::{clock, plain, text};
 pub use trace::trace;

@@ -115,7 +115,7 @@ const fn category(kind: Kind) -> &'static str {
         Kind::Lock | Kind::Claim => "lock",
         Kind::Memory | Kind::Disk => "status",
         Kind::Task => "task",
-        Kind::Thing => "node",
+        Kind::Thing | Kind::File => "node",
         Kind::Held => "held",
         Kind::Down => "down",
     }

@@ -26,7 +26,7 @@ pub fn page(source: &Source, ran: &Ran) -> String {
     let title = format!("{verdict}: {} ({})", report.case, report.profile);
     let body = html! {
         (head(&report, &story))
-        (toolbar(&story))
+        (toolbar(&report, &story))
         div.work {
             div.left {
                 section.timeline aria-label="Lanes over the moments of the run" {
@@ -81,7 +81,7 @@ fn text(text: &str) -> String {
 
 fn go(column: usize, story: &Story) -> Markup {
     let label = story.columns[column].label();
-    html! { a.go href=(format!("#m{column}")) data-m=(column) { (label) } }
+    html! { a.go href=(format!("#m{column}")) { (label) } }
 }
 
 fn line_link(line: usize) -> Markup {
@@ -168,7 +168,7 @@ fn show(at: usize, story: &Story) -> Markup {
         After::Stopped => "where the run stopped".to_owned(),
     };
     html! {
-        a.show href=(format!("#m{at}")) data-m=(at) {
+        a.show href=(format!("#m{at}")) {
             "Go to " (what) ", " (clock(column.at))
         }
     }
@@ -189,10 +189,10 @@ fn broken_card(invariant: &InvariantLine, story: &Story) -> Markup {
     }
 }
 
-fn toolbar(story: &Story) -> Markup {
+fn toolbar(report: &Report, story: &Story) -> Markup {
     let focus = &story.columns[story.focus];
     html! {
-        nav #bar aria-label="Step through the moments" data-focus=(story.focus) hidden {
+        nav #bar aria-label="Step through the moments" data-focus=(story.focus) data-moments=(report.moments) hidden {
             button type="button" data-step="first" title="Home" { "|◀" span.hide { "first" } }
             button type="button" data-step="-1" title="←" { "◀" span.hide { "back" } }
             output #where aria-live="polite" { (focus.label()) }

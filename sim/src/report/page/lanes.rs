@@ -87,6 +87,7 @@ const fn rank(kind: Kind) -> u8 {
         Kind::Task => 6,
         Kind::Held => 8,
         Kind::Call | Kind::Lock | Kind::Thing | Kind::Dot => 7,
+        Kind::File => 9,
     }
 }
 
@@ -168,7 +169,8 @@ fn marks(story: &Story, first: usize, columns: usize, height: usize) -> Markup {
             @if let Some(text) = &times[at - first] {
                 text.time x=(x + 2) y="12" { (text) }
             }
-            @if at % 4 == 0 || column.number == 0 && column.after != After::Setup {
+            @let is_point = |column: &Column| !matches!(column.after, After::Moment(_) | After::Setup);
+            @if at % 4 == 0 && !before.is_some_and(is_point) || is_point(column) {
                 text.number x=(x + 1) y="27" { (column.label()) }
             }
             (glyphs(column, centre(at)))
@@ -237,15 +239,15 @@ fn drawn(placed: &Placed<'_>, strip_left: usize, strip_right: usize) -> Markup {
         (rest > width(label) + 8).then_some(strip_left + 2)
     };
     html! {
-        a.(classes) href=(format!("#m{}", bar.main)) data-m=(bar.main) tabindex="-1" {
+        a.(classes) href=(format!("#m{}", bar.main)) tabindex="-1" {
             title { (bar.title) }
             @if bar.kind == Kind::Dot {
                 circle cx=(left) cy=(y + BAR / 2) r="3.5" {}
             } @else {
-                rect.whole x=(left - 3) y=(y) width=(right - left + 6) height=(BAR) rx="2" {}
+                rect.whole x=(left - 3) y=(y) width=(right - left + 6) height=(BAR) {}
                 @if let Some(effect) = bar.effect {
                     @let at = centre(effect);
-                    rect.done x=(at - 3) y=(y) width=(right.max(at) - at + 6) height=(BAR) rx="2" {}
+                    rect.done x=(at - 3) y=(y) width=(right.max(at) - at + 6) height=(BAR) {}
                 }
                 @if bar.struck {
                     path.fault d=(format!("M{} {}l5 -9h-10z", left, y + 3)) {}
@@ -273,6 +275,7 @@ const fn class(kind: Kind) -> &'static str {
         Kind::Disk => "disk",
         Kind::Task => "task",
         Kind::Thing => "thing",
+        Kind::File => "file",
         Kind::Held => "held",
         Kind::Down => "down",
     }

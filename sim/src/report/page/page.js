@@ -18,8 +18,46 @@
     show();
   }
 
+  // An index: only the lines that have a text.
+  const find = $('#find');
+  if (find) {
+    const lines = [...document.querySelectorAll('tr.entry')];
+    const field = find.querySelector('input');
+    const narrow = () => {
+      const wanted = field.value.toLowerCase();
+      let count = 0;
+      for (const line of lines) {
+        line.hidden = !line.textContent.toLowerCase().includes(wanted);
+        count += Number(!line.hidden);
+      }
+      find.querySelector('[role=status]').textContent = `${count} of ${lines.length}`;
+    };
+    field.addEventListener('input', narrow);
+    find.hidden = false;
+    narrow();
+  }
+
+  // Two runs: from one difference to the next.
+  const beside = () => {
+    const steps = $('#steps');
+    if (!steps) return;
+    steps.hidden = false;
+    const pairs = [...document.querySelectorAll('.pair:not(.same)')];
+    let at = -1;
+    document.addEventListener('keydown', (event) => {
+      const by = { n: 1, p: -1 }[event.key];
+      if (!by || event.ctrlKey || event.altKey || event.metaKey) return;
+      at = Math.max(0, Math.min(pairs.length - 1, at + by));
+      pairs.forEach((pair, i) => pair.classList.toggle('sel', i === at));
+      pairs[at].scrollIntoView({ block: 'center' });
+    });
+  };
+
   const bar = $('#bar');
-  if (!bar) return;
+  if (!bar) {
+    beside();
+    return;
+  }
   const rows = [...document.querySelectorAll('#moments > li[data-m]')];
   const bars = [...document.querySelectorAll('.b')];
   const list = $('#moments');
@@ -90,6 +128,9 @@
     facts.replaceChildren(...sections);
   };
 
+  // The moment that a link leads to.
+  const place = (link) => Number(link.getAttribute('href').slice(2));
+
   let current = -1;
   const select = (at) => {
     at = Math.max(0, Math.min(rows.length - 1, at));
@@ -101,7 +142,9 @@
     row.setAttribute('aria-current', 'step');
     list.scrollTop = row.offsetTop - list.clientHeight / 3;
     const text = (what) => row.querySelector(what).textContent;
-    $('#where').textContent = `${text('.no')} of ${rows.length - 1}, ${text('.at')}`;
+    const number = Number(text('.no'));
+    const name = number ? `moment ${number} of ${bar.dataset.moments}` : text('.no');
+    $('#where').textContent = `${name}, ${text('.at')}`;
     $('#state-of').textContent = text('.no');
     $('#state-what').textContent = `${text('.actor')} ${text('.op')}`;
     $('#notes').replaceChildren(...[...row.querySelectorAll('li.n')].map((note) => note.cloneNode(true)));
@@ -112,7 +155,7 @@
     if (x < lanes.scrollLeft + 40 || x > lanes.scrollLeft + lanes.clientWidth - 80) {
       lanes.scrollLeft = x - lanes.clientWidth / 2;
     }
-    for (const each of bars) each.classList.toggle('sel', Number(each.dataset.m) === at);
+    for (const each of bars) each.classList.toggle('sel', place(each) === at);
   };
   // From here on the address leads to the moment that is shown.
   const walk = (at) => {
@@ -149,10 +192,10 @@
     step(keys[event.key]);
   });
   document.addEventListener('click', (event) => {
-    const link = event.target.closest('a[data-m], a.no');
+    const link = event.target.closest('a[href^="#m"]');
     if (link) {
       event.preventDefault();
-      walk(Number(link.dataset.m ?? link.closest('[data-m]').dataset.m));
+      walk(place(link));
       if (!link.closest('.work')) bar.scrollIntoView();
       return;
     }

@@ -96,7 +96,7 @@ pub enum Note {
 }
 
 /// A fact of the node that changed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
     pub key: Key,
     pub before: Option<Rc<str>>,
@@ -173,6 +173,8 @@ pub enum Kind {
     Task,
     /// Something on the node that was not there all the time.
     Thing,
+    /// A file, or a descriptor of one.
+    File,
     /// A moment that was set aside.
     Held,
     /// There is no daemon.
@@ -311,6 +313,8 @@ struct Gathered<'a> {
     names: &'a Names,
     columns: Vec<Column>,
     pieces: Vec<(Site, Piece)>,
+    /// The line of the scenario's crash, if it has one.
+    crash_line: Option<usize>,
 }
 
 /// The columns that fit on a page.
@@ -455,7 +459,11 @@ impl<'a> Gathered<'a> {
         for frame in frames {
             take(frame, &mut columns, phase, None);
         }
-        Gathered { ran, names, columns, pieces: pieces.all }
+        let crash_line = match &ran.plan.crash_spans[..] {
+            [span] => Some(source.diagnostic(span, "").line),
+            _ => None,
+        };
+        Gathered { ran, names, columns, pieces: pieces.all, crash_line }
     }
 
     /// Leaves out columns. What they changed is told by the next one that stays.
@@ -680,6 +688,11 @@ impl<'a> Gathered<'a> {
                 Part::Disk => (Lane::Store, Kind::Disk),
                 Part::Claim => (Lane::Store, Kind::Claim),
                 Part::Background => (Lane::Service, Kind::Task),
+                Part::File if lives.iter().all(|life| *life.what == *"directory") => continue,
+                Part::File if !lives.iter().any(|life| life.what.starts_with("pipe")) => {
+                    (Lane::Files, Kind::File)
+                }
+                Part::Descriptor => (Lane::Files, Kind::File),
                 _ if is_thing(part) => (Lane::Node, Kind::Thing),
                 _ => continue,
             };
@@ -699,7 +712,7 @@ impl<'a> Gathered<'a> {
                 let label = match kind {
                     Kind::Memory => format!("{name}: {word}"),
                     Kind::Disk => format!("{name} on disk"),
-                    Kind::Thing => thing_name(part, &name),
+                    Kind::Thing | Kind::File => thing_name(part, &name),
                     _ => name.to_string(),
                 };
                 let title =
@@ -788,7 +801,14 @@ impl<'a> Gathered<'a> {
             if let After::Moment(moment) = column.after {
                 let name = column.actor.clone();
                 match moment.site.op {
-                    Op::Crash => add("crash", "the daemon ends".to_owned(), None),
+                    Op::Crash => {
+                        let power = |c: &Changed| c.now.as_deref() == Some("down, without power");
+                        let what = match column.changes.iter().any(power) {
+                            true => "the node loses power",
+                            false => "the daemon ends",
+                        };
+                        add("crash", what.to_owned(), self.crash_line);
+                    }
                     Op::Up => add("up", "the daemon serves again".to_owned(), None),
                     Op::Cancel => add("cancel", format!("the client of {name} gives up"), None),
                     Op::Oom => add("happens", format!("{name} runs out of memory"), None),
@@ -808,7 +828,8 @@ impl<'a> Gathered<'a> {
                     }
                     _ => {}
                 }
-                if moment.stage == Stage::Abandon && column.phase == "disturb" {
+                let is_call = moment.site.op.layer() != Layer::Runtime;
+                if moment.stage == Stage::Abandon && is_call && column.phase == "disturb" {
                     let what = column.what.trim_end_matches(".abandon");
                     add("gives up", format!("{name} goes on without the reply of {what}"), None);
                 }
