@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde_json::Value;
-use shakedown::report::{self, Entry, Place, Problem, Verdicts, json, summary};
+use shakedown::report::{self, Entry, Pages, Place, Problem, Verdicts, json, summary};
 use shakedown::suite::ExitCode;
 
 const BEGAN: &str = "2026-11-26T00:30:00";
@@ -115,6 +115,15 @@ fn said_by_github(text: &str) -> bool {
     !text.is_empty()
 }
 
+fn said_by_index(text: &str) -> Said {
+    let between = |from: &str, to: &str| text.split_once(from).unwrap().1.split_once(to).unwrap().0;
+    let (passed, failed) = numbers(between("<h1>", "</h1>"));
+    assert_eq!(between("<span class=\"verdict ", "<").ends_with(">passed"), failed == 0, "{text}");
+    let rows = text.matches("<tr class=\"entry failed\">").count();
+    assert_eq!(rows, failed, "{text}");
+    Said { passed, failed, shows_failure: rows > 0 }
+}
+
 /// What each report says of the entries. `None` for annotations, which hold no numbers.
 fn all_said(entries: &[Entry]) -> (Vec<Said>, bool) {
     let verdicts = Verdicts::from(entries.to_vec());
@@ -124,6 +133,7 @@ fn all_said(entries: &[Entry]) -> (Vec<Said>, bool) {
         said_by_junit(&report::junit(&verdicts, BEGAN)),
         said_by_sarif(&report::sarif(&verdicts)),
         said_by_markdown(&report::markdown(&verdicts)),
+        said_by_index(&report::index(&verdicts, &Pages::new())),
         said_by_json(&format!("{}{}", json::HEAD, json::tail(entries, entries))),
         said_by_text(&format!("{}{total}", summary::of_file(entries))),
     ];

@@ -365,7 +365,8 @@ fn rollbacks(story: &Story) -> Markup {
             section.rollback {
                 h2 { "Rollback of " (text(&rollback.call)) }
                 p {
-                    "Failed at " (go(rollback.cause, story)) ": "
+                    "Failed at " (go(rollback.cause, story)) ", "
+                    span.mono { (text(&story.columns[rollback.cause].what)) } ": "
                     span.error { (text(story.columns[rollback.cause].error.as_deref().unwrap_or_default())) }
                     ". Answered at " (go(rollback.done, story)) "."
                 }
@@ -374,7 +375,7 @@ fn rollbacks(story: &Story) -> Markup {
                 } @else {
                     ol.stack {
                         @for (depth, made) in rollback.made.iter().enumerate() {
-                            li.(if made.until.is_none() { "left" } else { "undone" })
+                            li.(if made.until.is_none() { "stays" } else { "undone" })
                                 style=(format!("--d:{}", depth.min(DEPTH_MAX))) {
                                 b { (text(&made.what)) }
                                 " made at " (go(made.from, story))
@@ -464,7 +465,7 @@ fn answers(report: &Report) -> Markup {
         @if !report.answers.is_empty() {
             section {
                 h2 { "Answers" }
-                table {
+                table.facts {
                     tbody {
                         @for answer in &report.answers {
                             tr {
@@ -490,7 +491,7 @@ fn set_up(report: &Report) -> Markup {
     html! {
         section {
             h2 { "The world, the calls, what disturbs them" }
-            table {
+            table.facts {
                 tbody {
                     @for thing in &report.world {
                         tr { td { (thing.kind) } td { b { (text(&thing.name)) } } td { (text(&thing.what)) } }

@@ -71,7 +71,7 @@ fn failures(failed: &[&Entry], pages: &Pages) -> Markup {
                 thead { tr { th { "case" } th { "profile" } th { "why" } } }
                 tbody {
                     @for entry in failed.iter().take(FAILED_MAX) {
-                        tr.entry {
+                        tr.entry.failed {
                             td { b { (name(entry, pages)) } }
                             td { (entry.profile) }
                             td {

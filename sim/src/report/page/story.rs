@@ -766,7 +766,10 @@ impl<'a> Gathered<'a> {
             let Some(cause) = range.iter().find(is_cause).copied() else { continue };
             let mut made: Vec<Made> = Vec::new();
             for ((part, what), of) in &lives {
-                if !is_thing(*part) {
+                let is_pipe = |life: &Life| life.what.starts_with("pipe");
+                let is_unfinished = *part == Part::File && what.contains(".tmp-");
+                let is_kept = matches!(part, Part::File if !of.iter().any(is_pipe));
+                if !is_thing(*part) || *part == Part::Descriptor || is_kept && !is_unfinished {
                     continue;
                 }
                 let born = |life: &&Life| {
