@@ -218,7 +218,16 @@ impl Here {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shakedown"));
         command.args(args).current_dir(self.path()).stdin(Stdio::null());
-        for variable in ["RUST_LOG", "NO_COLOR", "CLICOLOR_FORCE", "COLUMNS", "RUST_BACKTRACE"] {
+        for variable in [
+            "RUST_LOG",
+            "NO_COLOR",
+            "CLICOLOR_FORCE",
+            "COLUMNS",
+            "RUST_BACKTRACE",
+            "CI_NODE_INDEX",
+            "CI_NODE_TOTAL",
+            "JOB_COMPLETION_INDEX",
+        ] {
             command.env_remove(variable);
         }
         command
@@ -256,6 +265,7 @@ fn help_teaches() {
     insta::assert_snapshot!("help_explore", here.run(&["explore", "--help"]));
     insta::assert_snapshot!("help_check", here.run(&["check", "--help"]));
     insta::assert_snapshot!("help_shrink", here.run(&["shrink", "--help"]));
+    insta::assert_snapshot!("help_merge", here.run(&["merge", "--help"]));
 }
 
 #[test]
@@ -692,8 +702,9 @@ fn a_search_that_is_interrupted_loses_nothing() {
         "--seed",
         "5",
     ]);
-    let search = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut search = command.stdout(Stdio::piped()).spawn().unwrap();
     while !here.path().join("failures").exists() {
+        assert!(search.try_wait().unwrap().is_none(), "it was over before it could be interrupted");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     let pid = rustix::process::Pid::from_child(&search);
@@ -720,6 +731,112 @@ fn a_check_ends_in_a_certificate() {
     assert!(certificate["violations"].as_array().unwrap().is_empty());
     let wrong = here.run(&["check", "plain.toml", "--shard", "4/3"]);
     assert!(wrong.contains("which part and of how many"), "{wrong}");
+}
+
+/// What several machines did is put together, and what is missing is missed.
+#[test]
+fn parts_of_a_check_are_merged() {
+    let here = Here::with(&[("plain.toml", PLAIN), ("notes.json", "{}"), ("notes.txt", "")]);
+    let check = ["check", "plain.toml", "--delays", "0", "--profile", "1.7.24"];
+    let json = |shard: &str| {
+        let more = ["--format", "json", "--shard", shard];
+        here.output(&[&check[..], &more].concat()).stdout
+    };
+    let whole: serde_json::Value = serde_json::from_slice(&json("1/1")).unwrap();
+    let whole = &whole["certificates"][0];
+    fs::create_dir(here.path().join("parts")).unwrap();
+    for (name, shard) in [("1", "1/3"), ("2", "2/3"), ("3", "3/3")] {
+        fs::write(here.path().join(format!("parts/{name}.json")), json(shard)).unwrap();
+    }
+    let merged = here.output(&["merge", "parts", "--format", "json"]);
+    // There are violations.
+    assert_eq!(merged.status.code(), Some(1), "{}", text(&merged.stderr));
+    let merged: serde_json::Value = serde_json::from_slice(&merged.stdout).unwrap();
+    let merged = &merged["certificates"][0];
+    for key in ["scenario", "profile", "plans", "runs", "moments", "complete", "shard", "cut"] {
+        assert_eq!(merged[key], whole[key], "{key}");
+    }
+    // One root for each part that walks a branch, and the undisturbed run is that of the first.
+    assert_eq!(merged["branches"], whole["branches"]);
+    let missing = here.run(&["merge", "parts/1.json", "parts/3.json"]);
+    assert!(
+        missing.contains("no certificate") && missing.contains("part without 2/3"),
+        "{missing}"
+    );
+    let twice = here.run(&["merge", "parts", "parts/2.json"]);
+    assert!(twice.contains("exit code 65") && twice.contains("part 2/3 of plain"), "{twice}");
+    let nothing = here.run(&["merge", "notes.json"]);
+    assert!(nothing.contains("notes.json cannot be merged: expected a certificate"), "{nothing}");
+    assert!(here.run(&["merge", "notes.txt"]).contains("neither .json nor .toml"));
+    // The failures that they kept are grouped.
+    let failures = here.run(&["merge", "failures"]);
+    assert!(failures.contains("I1 start/task.create, and I2 I6"), "{failures}");
+}
+
+/// What was covered adds up, whoever covered it.
+#[test]
+fn ledgers_add_up() {
+    let here = Here::with(&[("plain.toml", PLAIN)]);
+    let explore =
+        ["explore", "plain.toml", "--runs", "64", "--seed", "5", "--ledger", "ledger.json"];
+    let first = here.run(&explore);
+    assert!(first.contains(" goals were reached"), "{first}");
+    let read = || -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(here.path().join("ledger.json")).unwrap()).unwrap()
+    };
+    let once = read();
+    assert_eq!(once["runs"], 64);
+    assert!(once["evaluated"]["I1"].as_u64() > Some(0), "{once}");
+    here.run(&explore);
+    let twice = read();
+    for key in ["strikes", "evaluated", "goals"] {
+        for (name, count) in once[key].as_object().unwrap() {
+            assert_eq!(twice[key][name].as_u64(), count.as_u64().map(|n| 2 * n), "{key} {name}");
+        }
+    }
+    let merged = here.run(&["merge", "ledger.json", "ledger.json"]);
+    assert!(merged.contains("256 runs in ledgers"), "{merged}");
+    fs::write(here.path().join("ledger.json"), "[]").unwrap();
+    let refused = here.run(&explore);
+    assert!(refused.contains("ledger.json is no ledger"), "{refused}");
+}
+
+/// A CI system says which part a job makes.
+#[test]
+fn a_part_comes_from_the_environment() {
+    let here = Here::with(&[("plain.toml", PLAIN)]);
+    let mut command = here.command(&["check", "plain.toml", "--faults", "0", "--delays", "0"]);
+    command.env("CI_NODE_INDEX", "2").env("CI_NODE_TOTAL", "3");
+    let output = text(&command.output().unwrap().stdout);
+    assert!(output.starts_with("part 2 of 3, as CI_NODE_INDEX says\n"), "{output}");
+    let asked = here.run(&["check", "plain.toml", "--shard", "auto/3"]);
+    assert!(asked.contains("needs CI_NODE_INDEX or JOB_COMPLETION_INDEX"), "{asked}");
+}
+
+/// A check that is killed goes on where it was.
+#[test]
+fn a_check_goes_on() {
+    let here = Here::with(&[("plain.toml", PLAIN)]);
+    let check = ["check", "plain.toml", "--resume", "kept.jsonl"];
+    let mut first = here.command(&check).stdout(Stdio::null()).spawn().unwrap();
+    let lines = || fs::read(here.path().join("kept.jsonl")).map_or(0, |text| text.len());
+    while lines() < 2_000 {
+        assert!(first.try_wait().unwrap().is_none(), "it was over before it could be killed");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let json = |args: &[&str]| -> serde_json::Value {
+        let output = here.output(&[args, &["--format", "json"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["certificates"][0].clone()
+    };
+    let (resumed, whole) = (json(&check), json(&check[..2]));
+    assert!(resumed["resumed"].as_u64() > Some(0), "{resumed}");
+    for key in ["plans", "runs", "moments", "branches", "cut", "complete", "violations"] {
+        assert_eq!(resumed[key], whole[key], "{key}");
+    }
 }
 
 /// What somebody wrote is made as small as what a search found.

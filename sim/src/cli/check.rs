@@ -9,13 +9,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use shakedown_cri::quirks::Profile;
 
-use super::output::{BAD, DIM, Failure as Ended, GOOD, Output};
-use super::search::{self, thousands};
+use super::output::{Failure as Ended, Output};
+use super::search;
 use super::select::Drivers;
 use super::{failures, reports, select, shard};
 use crate::explore::{self, Bound, Certificate, CheckError, Checking, Failure, Kept, universe};
 use crate::oracle::Menus;
-use crate::report::{Entry, Problem};
+use crate::report::summary::thousands;
+use crate::report::{Certified, Entry, Problem};
 use crate::scenario::Scenario;
 use crate::suite::{ExitCode, Source};
 
@@ -53,7 +54,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
     #[command(flatten)]
-    shard: shard::Arg,
+    shard: shard::ShardArgs,
     /// Keep in FILE what is done, and go on from what it has: the same command again, after whatever ended it.
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
@@ -125,9 +126,13 @@ fn certify_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Re
             })?;
             bar.finish_and_clear();
             entries.push(entry(&scenario, &sources, profile, &certificate));
+            let certified = Certified::new(&scenario.name, &checking, &certificate);
             match args.format {
-                Format::Text => certify(output, &scenario, &checking, &certificate)?,
-                Format::Json => documents.push(document(&checking, &scenario, &certificate)),
+                Format::Text => {
+                    output.line(format_args!("{certified}"))?;
+                    output.flush()?;
+                }
+                Format::Json => documents.push(certified),
             }
             for broken in &certificate.findings.broken {
                 Ended::new(ExitCode::Software, format!("the harness broke: {broken}")).report();
@@ -188,76 +193,4 @@ fn list(output: &mut Output) -> Result<ExitCode, Ended> {
         3
     ))?;
     Ok(ExitCode::Passed)
-}
-
-fn certify(
-    output: &mut Output,
-    scenario: &Scenario,
-    checking: &Checking,
-    certificate: &Certificate,
-) -> Result<(), Ended> {
-    let Checking { profile, bound, .. } = checking;
-    let Certificate { plans, runs, moments, branches, cut, resumed, took, findings } = certificate;
-    let resumed = match resumed {
-        0 => String::new(),
-        resumed => format!(", {resumed} of them done before"),
-    };
-    let (style, verdict) = match (certificate.is_complete(), findings.failures.len()) {
-        (false, _) => (BAD, "no certificate".to_owned()),
-        (true, 0) => (GOOD, "nothing breaks".to_owned()),
-        (true, 1) => (BAD, "1 signature".to_owned()),
-        (true, n) => (BAD, format!("{n} signatures")),
-    };
-    output.line(format_args!(
-        "{style}{verdict}{style:#}  {} as {}, at most {} faults and {} delays\n      \
-         {DIM}{} plans, {} runs, {} moments; merged as equal 0; cut {cut} of {branches} branches{resumed}; {:.1} s{DIM:#}",
-        scenario.name,
-        profile.name,
-        bound.faults,
-        bound.delays,
-        thousands(*plans),
-        thousands(*runs),
-        thousands(*moments),
-        took.as_secs_f64()
-    ))?;
-    for (failure, runs) in &findings.failures {
-        output.line(format_args!("{:>12}  {}", thousands(*runs), failure.signature))?;
-    }
-    output.flush()
-}
-
-fn document(
-    checking: &Checking,
-    scenario: &Scenario,
-    certificate: &Certificate,
-) -> serde_json::Value {
-    let Checking { profile, bound, shard, .. } = checking;
-    let findings = &certificate.findings;
-    let violations = findings.failures.iter().map(|(failure, runs)| {
-        json!({
-            "signature": failure.signature.to_string(),
-            "runs": runs,
-            "what": failure.symptom.what,
-            "digest": format!("{:032x}", failure.digest),
-        })
-    });
-    json!({
-        "scenario": scenario.name,
-        "profile": profile.name,
-        "faults": bound.faults,
-        "delays": bound.delays,
-        "shard": format!("{}/{}", shard.0 + 1, shard.1),
-        "plans": certificate.plans,
-        "runs": certificate.runs,
-        "moments": certificate.moments,
-        "merged": 0,
-        "branches": certificate.branches,
-        "resumed": certificate.resumed,
-        "cut": certificate.cut,
-        "complete": certificate.is_complete(),
-        "violations": violations.collect::<Vec<_>>(),
-        "broken": findings.broken,
-        "seconds": certificate.took.as_secs_f64(),
-        "version": env!("CARGO_PKG_VERSION"),
-    })
 }

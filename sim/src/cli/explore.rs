@@ -14,12 +14,13 @@ use shakedown_cri::quirks::Profile;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::output::{BAD, Failure as Ended, GOOD, Output};
-use super::search::{self, thousands};
+use super::search;
 use super::select::Drivers;
-use super::{failures, reports, select, shard};
+use super::{failures, ledger, reports, select, shard};
 use crate::explore::{self, Bound, Findings, News, Progress, Settings};
+use crate::report::summary::thousands;
 use crate::report::{Entry, Problem};
-use crate::suite::ExitCode;
+use crate::suite::{ExitCode, Goal};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,7 +67,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 2)]
     delays: u32,
     #[command(flatten)]
-    shard: shard::Arg,
+    shard: shard::ShardArgs,
+    #[command(flatten)]
+    ledger: ledger::LedgerArgs,
     #[command(flatten)]
     reports: reports::Wanted,
 }
@@ -131,6 +134,9 @@ fn search_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Res
         }
     }
     summary(output, &all)?;
+    for found in &all {
+        args.ledger.add(&found.progress.ledger)?;
+    }
     for broken in all.iter().flat_map(|found| &found.findings.broken) {
         Ended::new(ExitCode::Software, format!("the harness broke: {broken}")).report();
     }
@@ -172,10 +178,12 @@ fn progress(runs: Option<u64>, time: Option<Duration>) -> ProgressBar {
 fn show(bar: &ProgressBar, progress: &Progress, signatures: usize, runs: Option<u64>) {
     bar.set_position(runs.map_or_else(|| progress.took.as_secs(), |_| progress.runs));
     bar.set_message(format!(
-        "{} runs, {} a second, {signatures} signatures, {} sites × kinds",
+        "{} runs, {} a second, {signatures} signatures, {} sites × kinds, {} of {} goals",
         thousands(progress.runs),
         thousands(rate(progress)),
-        thousands(progress.covered.strikes.len() as u64)
+        thousands(progress.covered.strikes.len() as u64),
+        Goal::ALL.len() - progress.ledger.missed().len(),
+        Goal::ALL.len()
     ));
 }
 
@@ -198,6 +206,7 @@ fn summary(output: &mut Output, all: &[Found]) -> Result<(), Ended> {
             thousands(progress.covered.turns.len() as u64),
             findings.failures.len()
         ))?;
+        ledger::show_goals(&progress.ledger, output)?;
         for (failure, runs) in &findings.failures {
             output.line(format_args!("{:>8}  {}", thousands(*runs), failure.signature))?;
         }

@@ -10,7 +10,9 @@ mod explore;
 mod failures;
 mod files;
 mod fmt;
+mod ledger;
 mod list;
+mod merge;
 mod new;
 mod output;
 mod pages;
@@ -71,6 +73,7 @@ enum Command {
     Explore(explore::Args),
     Check(check::Args),
     Shrink(shrink::Args),
+    Merge(merge::Args),
     Sites(sites::Args),
     Quirks(quirks::Args),
     Explain(explain::Args),
@@ -107,6 +110,7 @@ pub fn main() -> process::ExitCode {
         Command::Explore(args) => explore::run(&args, &mut output),
         Command::Check(args) => check::run(&args, &mut output),
         Command::Shrink(args) => shrink::run(&args, &mut output),
+        Command::Merge(args) => merge::run(&args, &mut output),
         Command::Sites(args) => sites::run(&args, &mut output),
         Command::Quirks(args) => quirks::run(&args, &mut output),
         Command::Explain(args) => explain::run(&args, &mut output),

@@ -12,7 +12,7 @@ use crate::suite::ExitCode;
 
 /// A part of a search.
 #[derive(clap::Args)]
-pub struct Arg {
+pub struct ShardArgs {
     /// Only the i-th of n parts. The parts are disjoint, and all of them are the whole. `auto/N`: the part that CI_NODE_INDEX
     /// or JOB_COMPLETION_INDEX says [default: as CI_NODE_INDEX and CI_NODE_TOTAL say, or all].
     #[arg(long, value_name = "I/N", value_parser = parse)]
@@ -44,7 +44,7 @@ fn parse(text: &str) -> Result<Shard, String> {
 /// A part, from 0, of how many, and what said so if it was the environment.
 pub type Part = ((usize, usize), Option<&'static str>);
 
-impl Arg {
+impl ShardArgs {
     /// # Errors
     /// When the environment is asked and says nothing, or nonsense.
     pub fn part(&self) -> Result<Part, Failure> {
@@ -97,7 +97,7 @@ mod tests {
             let of_name = environment.iter().find(|(known, _)| *known == name);
             of_name.map(|(_, value)| (*value).to_owned())
         };
-        Arg { shard }.part_in(variable).map_err(drop)
+        ShardArgs { shard }.part_in(variable).map_err(drop)
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use serde::Serialize;
 use shakedown_cri::quirks::Profile;
 
+use super::ledger;
 use super::output::{BOLD, DIM, Failure, Output, show_diagnostics};
 use super::run::Format;
 use super::select::{Corpus, Selection};
 use crate::oracle::{Fault, Menus};
-use crate::suite::{ExitCode, Hits, RunFailure, Runner, Strike, never_made};
+use crate::suite::{ExitCode, Goal, Hits, Ledger, RunFailure, Runner, Strike, never_made};
 use crate::turnstile::{Op, Stage};
 
 const EXPLANATION: &str = "\
@@ -18,18 +19,21 @@ are in `shakedown replay FILE --case NAME`.";
 /// Lists every operation that can be disturbed, and how often the scenarios did that.
 ///
 /// The scenarios are run, and each fault that applied is counted. A combination of operation, kind and
-/// effect that is not listed is impossible: a scenario that has it is refused, with the reason.
+/// effect that is not listed is impossible: a scenario that has it is refused, with the reason. So is how
+/// many of the goals were reached: situations in which defects hide.
 #[derive(clap::Args)]
 #[command(after_help = EXPLANATION)]
 pub struct Args {
     #[command(flatten)]
     corpus: Corpus,
     /// Only list, and run nothing.
-    #[arg(long, conflicts_with_all = ["paths", "profile", "case", "tag", "require_hit"])]
+    #[arg(long, conflicts_with_all = ["paths", "profile", "case", "tag", "require_hit", "ledger"])]
     list: bool,
-    /// Fail, with exit code 1, if anything that is possible was never hit.
+    /// Fail, with exit code 1, if anything that is possible was never hit, or a goal never reached.
     #[arg(long)]
     require_hit: bool,
+    #[command(flatten)]
+    ledger: ledger::LedgerArgs,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -68,7 +72,8 @@ struct EffectRow {
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     let menus = Menus::new();
     let profiles = args.corpus.profiles();
-    let hits = if args.list { None } else { Some(count(args)?) };
+    let (hits, ledger) =
+        if args.list { (None, None) } else { count(args).map(|(h, l)| (Some(h), Some(l)))? };
     let hits_of = |op: Op| hits.as_ref().filter(|_| never_made(op, &profiles).is_none());
     let rows: Vec<Row> = Op::ALL.iter().map(|op| row(*op, &menus, hits_of(*op))).collect();
     match args.format {
@@ -79,29 +84,46 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
                 let comma = if i + 1 < rows.len() { "," } else { "" };
                 output.line(format_args!("{row}{comma}"))?;
             }
-            output.line(format_args!("]}}"))?;
+            let goals = ledger.as_ref().map_or_else(String::new, |ledger| {
+                let goals = serde_json::to_string(&ledger.goals);
+                format!(",\"goals\":{}", goals.expect("names and numbers"))
+            });
+            output.line(format_args!("]{goals}}}"))?;
         }
         Format::Text => {
             text(&rows, output)?;
-            if hits.is_some() {
+            if let Some(ledger) = &ledger {
                 summary(&rows, &profiles, output)?;
+                ledger::show_goals(ledger, output)?;
+            } else {
+                output.line(format_args!("\n{BOLD}goals{BOLD:#}"))?;
+                for goal in Goal::ALL {
+                    output.line(format_args!("  {:27}{}", goal.name(), goal.what()))?;
+                }
             }
         }
     }
-    let missed = args.require_hit && never_hit(&rows).next().is_some();
+    if let Some(ledger) = &ledger {
+        args.ledger.add(ledger)?;
+    }
+    let never_reached = ledger.is_some_and(|ledger| !ledger.missed().is_empty());
+    let missed = args.require_hit && (never_reached || never_hit(&rows).next().is_some());
     Ok(if missed { ExitCode::Failed } else { ExitCode::Passed })
 }
 
-/// Runs the scenarios and counts their faults.
-fn count(args: &Args) -> Result<Hits, Failure> {
+/// Runs the scenarios and counts what they cover.
+fn count(args: &Args) -> Result<(Hits, Ledger), Failure> {
     let sources = args.corpus.sources()?;
     let runner = Runner::new();
     let selected = args.corpus.select(&runner, &sources)?;
-    let mut hits = Hits::default();
+    let (mut hits, mut ledger) = (Hits::default(), Ledger::default());
     for Selection { cases, indices, .. } in selected.iter().flatten() {
         for index in indices {
             match cases.run(*index, false) {
-                Ok(ran) => hits.add(&ran),
+                Ok(ran) => {
+                    hits.add(&ran);
+                    ledger.add(&ran.plan, &ran.outcome);
+                }
                 Err(RunFailure::Wrong(diagnostics)) => {
                     show_diagnostics(&diagnostics, &cases.source.text);
                     return Err(Failure::new(ExitCode::Data, "a scenario file is wrong"));
@@ -112,7 +134,7 @@ fn count(args: &Args) -> Result<Hits, Failure> {
             }
         }
     }
-    Ok(hits)
+    Ok((hits, ledger))
 }
 
 fn row(op: Op, menus: &Menus, hits: Option<&Hits>) -> Row {

@@ -24,8 +24,8 @@ use super::attempt::{Attempts, plan};
 use super::decisions::Entries;
 use super::exhaustive::{Exhaustive, Path, Turn};
 use super::failure::Failure;
+use super::findings::{Collector, Findings};
 use super::kept::{Branch, Found, Kept};
-use super::ledger::{Findings, Ledger};
 use super::strategy::Bound;
 use super::symptom::{Signature, Symptom};
 use crate::run::Plan;
@@ -102,9 +102,9 @@ pub fn check<E>(
     };
     let began = Instant::now();
     let attempts = Attempts::new(checking.profile);
-    let mut ledger = Ledger::new(attempts.clone());
+    let mut collector = Collector::new(attempts.clone());
     let mut certificate = Certificate::default();
-    if let Some(failure) = ledger.undisturbed(scenario) {
+    if let Some(failure) = collector.undisturbed(scenario) {
         tell(&certificate, Some(failure))?;
     }
     let branches = branches(scenario, checking, &attempts);
@@ -156,7 +156,7 @@ pub fn check<E>(
                 certificate.moments += moments;
                 certificate.cut += usize::from(cut);
                 for Found { symptom, decided, runs } in found {
-                    if let Some(failure) = ledger.take(0, &symptom, &decided, runs) {
+                    if let Some(failure) = collector.take(0, &symptom, &decided, runs) {
                         tell(&certificate, Some(failure))?;
                     }
                 }
@@ -165,7 +165,7 @@ pub fn check<E>(
         }
         Ok(())
     })?;
-    certificate.findings = ledger.findings;
+    certificate.findings = collector.findings;
     certificate.took = earlier + began.elapsed();
     Ok(certificate)
 }

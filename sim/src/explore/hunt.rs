@@ -26,12 +26,13 @@ use super::attempt::{Attempts, plan};
 use super::coverage::{Covered, Seen};
 use super::decisions::Entries;
 use super::failure::Failure;
-use super::ledger::{Findings, Ledger};
+use super::findings::{Collector, Findings};
 use super::search::{Log, Search};
 use super::strategy::{Bound, Kind};
 use super::symptom::Symptom;
 use crate::run::Plan;
 use crate::scenario::Scenario;
+use crate::suite::Ledger;
 
 /// Runs between two looks at what they brought.
 const ROUND: u64 = 512;
@@ -59,6 +60,7 @@ pub struct Progress {
     /// Real time.
     pub took: Duration,
     pub covered: Covered,
+    pub ledger: Ledger,
     /// It was stopped before its runs or its time were used up.
     pub interrupted: bool,
 }
@@ -96,10 +98,10 @@ pub fn hunt<E>(
     mut tell: impl FnMut(News<'_>) -> Result<(), E>,
 ) -> Result<(Progress, Findings), E> {
     let began = Instant::now();
-    let mut ledger = Ledger::new(Attempts::new(settings.profile));
+    let mut collector = Collector::new(Attempts::new(settings.profile));
     let mut progress = Progress::default();
     for scenario in scenarios {
-        if let Some(failure) = ledger.undisturbed(scenario) {
+        if let Some(failure) = collector.undisturbed(scenario) {
             tell(News::Found(failure))?;
         }
     }
@@ -131,8 +133,12 @@ pub fn hunt<E>(
                 let round = Round { runs: runs.clone(), seen: seen.clone() };
                 worker.send(round).expect("a worker lives as long as it gets rounds");
             }
-            let each = workers.iter().flat_map(|_| results.recv().expect("a worker reports"));
-            let mut of_round: Vec<Report> = each.collect();
+            let each = workers.iter().map(|_| results.recv().expect("a worker reports"));
+            let mut of_round = Vec::new();
+            for (reports, ledger) in each {
+                of_round.extend(reports);
+                progress.ledger.merge(&ledger);
+            }
             of_round.sort_unstable_by_key(|report| report.run);
             let covered = Arc::make_mut(&mut seen);
             for report in of_round {
@@ -143,15 +149,15 @@ pub fn hunt<E>(
                 let number = assignment(report.run, scenarios.len()).0;
                 for (symptom, entries) in &report.symptoms {
                     let decided = entries.each_ref().map(|e| e.put_into(&scenarios[number]));
-                    if let Some(failure) = ledger.take(number, symptom, &decided, 1) {
+                    if let Some(failure) = collector.take(number, symptom, &decided, 1) {
                         tell(News::Found(failure))?;
                     }
                 }
             }
             progress.took = began.elapsed();
-            tell(News::Round(&progress, ledger.findings.failures.len()))?;
+            tell(News::Round(&progress, collector.findings.failures.len()))?;
         }
-        Ok((progress, ledger.findings))
+        Ok((progress, collector.findings))
     })
 }
 
@@ -161,7 +167,7 @@ fn work(
     scenarios: &[Scenario],
     settings: &Settings,
     rounds: &Receiver<Round>,
-    reports: &Sender<Vec<Report>>,
+    reports: &Sender<(Vec<Report>, Ledger)>,
 ) {
     let attempts = Attempts::new(settings.profile);
     // Names are interned by thread, and so belong plans to one.
@@ -171,13 +177,15 @@ fn work(
     while let Ok(round) = rounds.recv() {
         let of_shard = (round.runs).filter(|run| run % shards == shard);
         let mine = of_shard.filter(|run| run / shards % jobs == worker);
+        let mut ledger = Ledger::default();
         let one = |run| {
             let (target, kind) = assignment(run, scenarios.len());
             let plan = plans[target].as_ref()?;
-            Some(make(run, plan, kind, &attempts, settings, &round.seen))
+            Some(make(run, plan, kind, &attempts, settings, &round.seen, &mut ledger))
         };
+        let of_round = mine.filter_map(one).collect();
         // Nobody to report to: the search was ended.
-        if reports.send(mine.filter_map(one).collect()).is_err() {
+        if reports.send((of_round, ledger)).is_err() {
             return;
         }
     }
@@ -197,6 +205,7 @@ fn make(
     attempts: &Attempts,
     settings: &Settings,
     seen: &Arc<Seen>,
+    ledger: &mut Ledger,
 ) -> Report {
     let seed = xxh3_64_with_seed(&run.to_le_bytes(), settings.seed);
     let search = Search::new(kind, settings.bound, seed, seen);
@@ -205,6 +214,9 @@ fn make(
     let Log { decisions, mut covered } = log.take();
     covered.strikes.retain(|point| !seen.contains(point));
     covered.turns.retain(|point| !seen.contains(point));
+    if let Ok(outcome) = &outcome {
+        ledger.add(plan, outcome);
+    }
     let (moments, symptoms, recording) = match outcome {
         Ok(outcome) => (outcome.recording.moments, Symptom::all(&outcome), Some(outcome.recording)),
         Err(broken) => (0, vec![broken], None),

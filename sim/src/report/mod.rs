@@ -1,5 +1,6 @@
 //! What a run brought, as text and as JSON; what a command came to, for people and for other programs.
 
+mod certificate;
 pub mod compare;
 pub mod describe;
 mod facts;
@@ -15,6 +16,7 @@ mod text;
 mod trace;
 mod verdicts;
 
+pub use certificate::{Certified, Violated};
 pub use compare::Comparison;
 pub use facts::{Detail, Report};
 pub use github::github;

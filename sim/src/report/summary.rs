@@ -121,3 +121,16 @@ pub fn total(entries: &[Entry]) -> String {
     let style = if counts.failed == 0 && counts.passed > 0 { GOOD } else { BAD };
     format!("{style}{counts}{style:#}")
 }
+
+/// `12,345`
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

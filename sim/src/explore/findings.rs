@@ -6,7 +6,7 @@ use super::symptom::{Broken, Signature, Symptom};
 use crate::scenario::Scenario;
 
 /// Failures by signature, and promises of the harness that did not hold.
-pub struct Ledger {
+pub struct Collector {
     attempts: Attempts,
     /// What breaks in each scenario by itself: no finding of a search that disturbs it.
     undisturbed: Vec<Vec<Broken>>,
@@ -21,9 +21,9 @@ pub struct Findings {
     pub broken: Vec<String>,
 }
 
-impl Ledger {
+impl Collector {
     pub fn new(attempts: Attempts) -> Self {
-        Ledger { attempts, undisturbed: Vec::new(), findings: Findings::default() }
+        Collector { attempts, undisturbed: Vec::new(), findings: Findings::default() }
     }
 
     /// Runs the next scenario without decisions. `Some`: it breaks something by itself.
