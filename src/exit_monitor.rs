@@ -142,7 +142,14 @@ impl<P: Ports> Service<P> {
                 Err(error) => Err(error.wrap(format!("failed to get sandbox {id}"))),
             },
         };
-        if let Err(error) = handled {
+        planted!(self, ExitHandledTwice => {
+            if let Ok(container) = self.containers.get(id).await {
+                let _ = self.handle_container_exit(&ctx, &exit, &container, true).await;
+            }
+        });
+        if let Err(error) = handled
+            && !planted!(self, ExitNotRetried)
+        {
             error!(%error, "failed to handle {} TaskExit event {exit:?}", kind.noun());
             let key = id.clone();
             self.back_off(&key, Event::TaskExit(exit)).await;
@@ -176,7 +183,8 @@ impl<P: Ports> Service<P> {
         if written.is_ok() && !self.quirks.has(Quirk::ExitDeletedFirst) {
             self.end_exited_task(ctx, container).await?;
         }
-        let once = !self.quirks.has(Quirk::UnknownExitHandledTwice);
+        let once =
+            !self.quirks.has(Quirk::UnknownExitHandledTwice) && !planted!(self, ExitHandledTwice);
         let told = once && (container.stopped.is_set() || container.end_told.is_set());
         if told {
             // Somebody else is at it.
@@ -188,7 +196,9 @@ impl<P: Ports> Service<P> {
         if unordered {
             container.stopped.set();
         }
-        if unordered || container.status.get().await.started_at != 0 {
+        if !planted!(self, StoppedEventForgotten)
+            && (unordered || container.status.get().await.started_at != 0)
+        {
             self.send_stopped(ctx, container).await;
         }
         container.stopped.set();

@@ -19,6 +19,26 @@
 //!   and logs.
 //! * `nri`, `events`, `metrics`: who is told.
 
+/// Whether a planted defect is in: `planted!(self, NameKept)`; or what happens if it is:
+/// `planted!(self, NameKept => …)`. Without the feature `false`, and nothing.
+#[cfg(feature = "planted")]
+macro_rules! planted {
+    ($of:expr, $defect:ident) => {
+        $of.quirks.has_planted(crate::planted::Planted::$defect)
+    };
+    ($of:expr, $defect:ident => $then:block) => {
+        if planted!($of, $defect) $then
+    };
+}
+
+#[cfg(not(feature = "planted"))]
+macro_rules! planted {
+    ($of:expr, $defect:ident) => {
+        false
+    };
+    ($of:expr, $defect:ident => $then:block) => {};
+}
+
 pub mod backoff;
 pub mod bounded;
 pub mod client;
@@ -31,6 +51,8 @@ mod exit_monitor;
 pub mod io;
 mod metrics;
 mod nri;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod ports;
 pub mod quirks;
 pub mod quote;

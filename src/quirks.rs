@@ -6,6 +6,9 @@
 
 use std::fmt;
 
+#[cfg(feature = "planted")]
+use crate::planted::Planted;
+
 /// Where a quirk lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -518,12 +521,20 @@ quirks! {
 
 /// A set of quirks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub struct Quirks(u64);
+pub struct Quirks {
+    bits: u64,
+    #[cfg(feature = "planted")]
+    planted: Option<Planted>,
+}
 
 const _: () = assert!(Quirk::ALL.len() <= u64::BITS as usize);
 
 impl Quirks {
-    pub const NONE: Quirks = Quirks(0);
+    pub const NONE: Quirks = Quirks {
+        bits: 0,
+        #[cfg(feature = "planted")]
+        planted: None,
+    };
 
     /// Those of a release.
     pub const fn of(version: Version) -> Self {
@@ -550,17 +561,32 @@ impl Quirks {
     }
 
     pub const fn has(self, quirk: Quirk) -> bool {
-        self.0 & (1 << quirk as u32) != 0
+        self.bits & (1 << quirk as u32) != 0
     }
 
     #[must_use]
-    pub const fn with(self, quirk: Quirk) -> Self {
-        Quirks(self.0 | 1 << quirk as u32)
+    pub const fn with(mut self, quirk: Quirk) -> Self {
+        self.bits |= 1 << quirk as u32;
+        self
     }
 
     #[must_use]
-    pub const fn without(self, quirk: Quirk) -> Self {
-        Quirks(self.0 & !(1 << quirk as u32))
+    pub const fn without(mut self, quirk: Quirk) -> Self {
+        self.bits &= !(1 << quirk as u32);
+        self
+    }
+
+    /// With a planted defect.
+    #[cfg(feature = "planted")]
+    #[must_use]
+    pub const fn planted(mut self, planted: Planted) -> Self {
+        self.planted = Some(planted);
+        self
+    }
+
+    #[cfg(feature = "planted")]
+    pub(crate) fn has_planted(self, planted: Planted) -> bool {
+        self.planted == Some(planted)
     }
 
     /// Those that live in the world.
@@ -635,8 +661,16 @@ impl Profile {
         Self::ALL.iter().chain(Self::HARDENED)
     }
 
+    /// Those with a planted defect. None without the feature `planted`.
+    pub fn planted() -> impl Iterator<Item = &'static Profile> {
+        #[cfg(feature = "planted")]
+        return Planted::ALL.iter().map(|planted| planted.profile());
+        #[cfg(not(feature = "planted"))]
+        return std::iter::empty();
+    }
+
     pub fn find(name: &str) -> Option<&'static Profile> {
-        Self::every().find(|profile| profile.name == name)
+        Self::every().chain(Self::planted()).find(|profile| profile.name == name)
     }
 }
 

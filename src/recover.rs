@@ -166,6 +166,7 @@ impl<P: Ports> Service<P> {
                 let _ = sender.try_send(result);
             });
         }
+        planted!(self, RecoveryNotAwaited => { return Ok(()); });
         let mut first = Ok(());
         for _ in records {
             let result = loaded.recv(&Context::background()).await.ok().flatten();
@@ -256,7 +257,9 @@ impl<P: Ports> Service<P> {
         if !self.quirks.has(Quirk::EventsNotRepeated) {
             self.tell_again(ctx, &id).await;
         }
-        if let Some(Watch { pid, exit }) = watch {
+        if let Some(Watch { pid, exit }) = watch
+            && !planted!(self, RecoveryUnwatched)
+        {
             self.start_container_exit_monitor(Context::background(), &id, pid, exit);
         }
         self.names
@@ -555,7 +558,10 @@ impl<P: Ports> Service<P> {
             *io = Some(attached.clone());
             Ok(attached)
         };
-        let found = known_task(ctx, record.task_attaching(ctx, attach).await).await?;
+        let found = match planted!(self, RecoveryTaskIgnored) {
+            true => None,
+            false => known_task(ctx, record.task_attaching(ctx, attach).await).await?,
+        };
         // 4
         let Some((task, info)) = found else {
             let state = status.state();
@@ -595,6 +601,11 @@ impl<P: Ports> Service<P> {
                         ..status.clone().exited(ports::Exit { code: UNKNOWN_EXIT_CODE, at })
                     };
                 }
+                planted!(self, RecoveryTaskKept => {
+                    if cut {
+                        return Ok(true);
+                    }
+                });
                 // EXITED: the rollback of its start was cut off.
                 let ends = cut || state == ContainerState::Exited;
                 if ends && !self.quirks.has(Quirk::ExitDeletedFirst) {
@@ -630,12 +641,22 @@ impl<P: Ports> Service<P> {
                 }
             }
             TaskStatus::Stopped => {
+                planted!(self, RecoveryEndedTakenForRunning => {
+                    if state == ContainerState::Created {
+                        status.started_at = info.exit.map_or(1, |exit| exit.at);
+                        status.pid = task.pid();
+                        return Ok(true);
+                    }
+                });
                 if self.quirks.has(Quirk::ExitDeletedFirst) {
                     gone_is_fine(task.delete_with_kill(ctx).await)?;
                 } else {
                     *ended = Some((task, false));
                 }
-                let exit = info.exit.unwrap_or(ports::Exit { code: 0, at: 0 });
+                let exit = match planted!(self, RecoveryCodeGuessed) {
+                    true => ports::Exit { code: UNKNOWN_EXIT_CODE, at: self.ports.clock().wall() },
+                    false => info.exit.unwrap_or(ports::Exit { code: 0, at: 0 }),
+                };
                 // Nothing is on record: a removal was cut off that took the exit along.
                 if status.created_at == 0 && !self.quirks.has(Quirk::ExitDeletedFirst) {
                     status.unknown = false;

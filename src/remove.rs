@@ -61,7 +61,11 @@ impl<P: Ports> Service<P> {
                 .await
                 .map_err(|e| e.wrap(format!("failed to forcibly stop container {}", quote(id))))?;
         }
-        let claimed = container.status.set_removing().await.map_err(|e| {
+        let claimed = match planted!(self, RemoveUnchecked) {
+            true => Ok(container.status.get().await.state()),
+            false => container.status.set_removing().await,
+        };
+        let claimed = claimed.map_err(|e| {
             e.wrap(format!("failed to set removing state for container {}", quote(id)))
         })?;
         if let Err(error) = self.remove_claimed(ctx, &container, claimed).await {
@@ -130,12 +134,22 @@ impl<P: Ports> Service<P> {
             e.wrap(format!("failed to remove container root directory {}", quote(&dir)))
         })?;
         let dir = self.config.volatile_container_root_dir(id);
-        self.ensure_remove_all(&dir).await.map_err(|e| {
-            e.wrap(format!("failed to remove volatile container root directory {}", quote(&dir)))
-        })?;
+        if !planted!(self, StateDirectoryKept) {
+            self.ensure_remove_all(&dir).await.map_err(|e| {
+                let outer = "failed to remove volatile container root directory";
+                e.wrap(format!("{outer} {}", quote(&dir)))
+            })?;
+        }
+        planted!(self, DeletedEventEarly => {
+            self.send_container_event(ctx, id, sandbox_id, EventKind::Deleted).await;
+        });
         self.containers.delete(id).await;
-        self.names.release_by_id(id).await;
-        self.send_container_event(ctx, id, sandbox_id, EventKind::Deleted).await;
+        if !planted!(self, NameKept) {
+            self.names.release_by_id(id).await;
+        }
+        if !planted!(self, DeletedEventEarly) {
+            self.send_container_event(ctx, id, sandbox_id, EventKind::Deleted).await;
+        }
         if !self.quirks.has(Quirk::RecordDeletedFirst)
             && let Err(error) = self.delete_record(ctx, &container.record).await
         {

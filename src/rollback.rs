@@ -3,6 +3,8 @@
 
 use crate::client::Task;
 use crate::config::{OOM_REASON, START_FAILURE_REASON, pauses};
+#[cfg(feature = "planted")]
+use crate::ports::Context;
 use crate::ports::{Clock, Name, NriMode, Ports, Runtime, Signal};
 use crate::quirks::Quirk;
 use crate::quote::quote;
@@ -18,6 +20,8 @@ pub(crate) struct Leftovers<P: Ports> {
     pub nri: Option<Sandbox<P>>,
     /// R1a: the failure is not on record, or not all that it means is so yet.
     pub failure: Option<Failure>,
+    #[cfg(feature = "planted")]
+    pub request: Context,
 }
 
 /// Why a start failed, as the status is to tell it.
@@ -51,6 +55,10 @@ impl<P: Ports> Service<P> {
         left: &mut Leftovers<P>,
     ) -> bool {
         let Some(sandbox) = left.nri.take() else { return false };
+        planted!(self, RollbackNriForgotten => {
+            self.nri_forget_start(container.id()).await;
+            return false;
+        });
         if !self.nri_enabled() && !self.quirks.has(Quirk::NriAbsentCrash) {
             return false;
         }
@@ -94,6 +102,11 @@ impl<P: Ports> Service<P> {
         left: &mut Leftovers<P>,
     ) {
         let ctx = self.defer_context();
+        #[cfg(feature = "planted")]
+        let ctx = match planted!(self, RollbackOnRequestContext) {
+            true => left.request.clone(),
+            false => ctx,
+        };
         let deleted = match task {
             Some(task) => match task.delete_with_kill(&ctx).await {
                 Err(error) if !error.is_not_found() => Err(error),
@@ -115,6 +128,7 @@ impl<P: Ports> Service<P> {
             }
             Err(error) => {
                 error!(%error, "Failed to delete containerd task {}", quote(container.id()));
+                planted!(self, RollbackFailureIgnored => { left.task = false; });
             }
         }
     }
@@ -157,7 +171,7 @@ impl<P: Ports> Service<P> {
         left.task &= !self.quirks.has(Quirk::RollbackDeleteNotRetried);
         left.failure.take_if(|_| self.quirks.has(Quirk::FailureStatusNotRetried));
         left.nri.take_if(|_| !left.task);
-        if left.is_empty() {
+        if left.is_empty() || planted!(self, RollbackNotRepeated) {
             self.end_of_failed_start(container);
             return;
         }
@@ -198,7 +212,7 @@ impl<P: Ports> Service<P> {
 
     /// Nothing more comes of the container: whoever waits for its end may go on.
     fn end_of_failed_start(&self, container: &Container<P>) {
-        if !self.quirks.has(Quirk::StoppedEventUnordered) {
+        if !self.quirks.has(Quirk::StoppedEventUnordered) && !planted!(self, RollbackEndUnsaid) {
             container.stopped.set();
         }
     }

@@ -28,6 +28,8 @@ struct Rollback<P: Ports> {
     sync_block: Option<SyncBlock<P>>,
     /// R3: tell NRI to stop, with the sandbox as it was told to start.
     nri: Option<Sandbox<P>>,
+    #[cfg(feature = "planted")]
+    request: Context,
 }
 
 impl<P: Ports> Service<P> {
@@ -55,7 +57,14 @@ impl<P: Ports> Service<P> {
             e.wrap(format!("failed to set starting state for container {}", quote(id)))
         })?;
 
-        let mut rollback = Rollback { task_asked: false, task: None, sync_block: None, nri: None };
+        let mut rollback = Rollback {
+            task_asked: false,
+            task: None,
+            sync_block: None,
+            nri: None,
+            #[cfg(feature = "planted")]
+            request: ctx.clone(),
+        };
         let result = self.start_claimed(ctx, &container, stops, &mut rollback).await;
         let crashed = match &result {
             Ok(()) => {
@@ -69,7 +78,9 @@ impl<P: Ports> Service<P> {
             Err(error) => Box::pin(self.roll_back(&container, rollback, error)).await,
         };
         // R1b
-        if let Err(error) = container.status.reset_starting().await {
+        if (result.is_ok() || !planted!(self, StartingKept))
+            && let Err(error) = container.status.reset_starting().await
+        {
             error!(%error, "failed to reset starting state for container {}", quote(id));
         }
         container.start_over.set();
@@ -152,6 +163,9 @@ impl<P: Ports> Service<P> {
             .await
             .map_err(|e| e.wrap("failed to create containerd task"))?;
         let task = rollback.task.insert(task);
+        planted!(self, StartingClearedEarly => {
+            let _ = container.status.reset_starting().await;
+        });
         // 12: asked for before the process runs, so that no exit can be missed.
         let exit = task.wait(&Context::background());
         rollback.sync_block = self.nri_block_sync().await;
@@ -170,6 +184,13 @@ impl<P: Ports> Service<P> {
             .map_err(|e| e.wrap(format!("failed to start containerd task {}", quote(id))))?;
         // 15
         let pid = task.pid();
+        planted!(self, MonitorBeforeCheckpoint => {
+            let early = task.wait(&Context::background());
+            self.start_container_exit_monitor(Context::background(), id, pid, early);
+        });
+        planted!(self, StartedEventEarly => {
+            self.send_container_event(ctx, id, sandbox_id, EventKind::Started).await;
+        });
         container
             .status
             .update_sync(|status| {
@@ -180,14 +201,25 @@ impl<P: Ports> Service<P> {
             .await
             .map_err(|e| e.wrap(format!("failed to update container {} state", quote(id))))?;
         // 16: after the checkpoint, so that the exit is written over RUNNING and never before it.
-        let watch = || self.start_container_exit_monitor(Context::background(), id, pid, exit);
+        let watch = || {
+            let until = match planted!(self, MonitorOnRequestContext) {
+                true => ctx.clone(),
+                false => Context::background(),
+            };
+            self.start_container_exit_monitor(until, id, pid, exit)
+        };
         // 17
         let announce = self.send_container_event(ctx, id, sandbox_id, EventKind::Started);
         if self.quirks.has(Quirk::StartedEventUnordered) {
             watch();
             announce.await;
         } else {
-            announce.await;
+            if !planted!(self, StartedEventEarly) {
+                announce.await;
+            }
+            planted!(self, StartedEventTwice => {
+                self.send_container_event(ctx, id, sandbox_id, EventKind::Started).await;
+            });
             self.note_told(container, |told| Told { started: true, ..told }).await;
             watch();
         }
@@ -216,10 +248,17 @@ impl<P: Ports> Service<P> {
             task: rollback.task.is_some() || asked,
             nri: rollback.nri,
             failure: Some(Failure::new(cause.message.clone())),
+            #[cfg(feature = "planted")]
+            request: rollback.request,
         };
+        planted!(self, RollbackNeedsTask => {
+            assert!(rollback.task.is_some(), "a start that failed has a task");
+        });
+        planted!(self, RollbackTaskKept => { left.task = false; });
+        planted!(self, RollbackStatusForgotten => { left.failure = None; });
         // R3
         let mut crashed = false;
-        if self.quirks.has(Quirk::NriStopBeforeKill) {
+        if self.quirks.has(Quirk::NriStopBeforeKill) || planted!(self, RollbackNriFirst) {
             crashed = self.roll_back_nri(container, &mut left).await;
         }
         drop(rollback.sync_block);

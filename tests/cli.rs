@@ -987,3 +987,51 @@ fn what_is_edited_runs_again() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+/// What is not judged is neither found nor missed; a name that no invariant has is refused.
+#[test]
+fn an_invariant_can_be_taken_out() {
+    let lost = "[[fault]]\nat = \"start-1/task.create(web)#1\"\nkind = \"error\"\n\
+                code = \"unavailable\"\neffect = \"done\"\n";
+    let plain = PLAIN.split("[[expect]]").next().unwrap();
+    let here = Here::with(&[("lost.toml", &format!("{plain}\n{lost}"))]);
+    let all = here.run(&["run", "lost.toml"]);
+    assert!(all.contains("I1 failed-start-leaves-nothing is violated"), "{all}");
+    let some = here.run(&["run", "lost.toml", "--without", "I1,I2"]);
+    assert!(some.contains("I6 always-removable is violated"), "{some}");
+    assert!(!some.contains("failed-start-leaves-nothing"), "{some}");
+    let none = here.output(&["run", "lost.toml", "--without", "I1,I2,I6"]);
+    assert_eq!(none.status.code(), Some(0), "{}", text(&none.stdout));
+    let wrong = here.run(&["check", "lost.toml", "--without", "I33"]);
+    assert!(wrong.contains("invalid value 'I33' for '--without <I3,I9>'"), "{wrong}");
+    assert!(wrong.contains("similar value exists"), "{wrong}");
+}
+
+/// A build without planted defects says how to make one with them.
+#[test]
+#[cfg(not(feature = "planted"))]
+fn defects_are_there_only_in_a_build_that_asks_for_them() {
+    let here = Here::with(&[("plain.toml", PLAIN)]);
+    let refused = here.run(&["mutants", "plain.toml"]);
+    assert!(refused.contains("cargo run --release --features planted -- mutants"), "{refused}");
+    let refused = here.run(&["run", "plain.toml", "--profile", "hardened+name-kept"]);
+    assert!(refused.contains("invalid value 'hardened+name-kept'"), "{refused}");
+}
+
+/// A defect that does not exist is refused; one that does is found.
+#[test]
+#[cfg(feature = "planted")]
+fn a_planted_defect_is_looked_for() {
+    let here = Here::with(&[("plain.toml", PLAIN)]);
+    let one = ["mutants", "plain.toml", "--seeds", "1", "--runs", "50", "--only"];
+    let found = here.output(&[&one[..], &["started-event-twice", "--format", "json"]].concat());
+    assert_eq!(found.status.code(), Some(0), "{}", text(&found.stderr));
+    let document: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    let defect = &document["defects"][0];
+    assert_eq!(defect["check"]["by"], serde_json::json!(["I9"]));
+    assert_eq!(defect["searches"]["explore"]["median-runs"], 1);
+    let missed = here.output(&[&one[..], &["started-event-twice", "--without", "I9"]].concat());
+    assert_eq!(missed.status.code(), Some(1), "{}", text(&missed.stdout));
+    let wrong = here.run(&[&one[..], &["started-event-twise"]].concat());
+    assert!(wrong.contains("did you mean `started-event-twice`?"), "{wrong}");
+}

@@ -18,6 +18,7 @@ use shakedown::explore::{
     Bound, Certificate, Checking, Entries, Findings, Kept, Kind, Progress, Search, Settings,
     Symptom, can_strike, check, hunt, undecided,
 };
+use shakedown::invariants::Ids;
 use shakedown::oracle::{Choice, Fault, Oracle};
 use shakedown::run::{Options, Outcome, Plan, run, run_under};
 use shakedown::scenario::{Case, Scenario, parse, print};
@@ -119,8 +120,16 @@ fn a_known_defect_is_found_and_made_small() {
 fn search(scenarios: &[Scenario], profile: &str, jobs: usize, runs: u64) -> (Progress, Findings) {
     let profile = Profile::find(profile).expect("it is known");
     let bound = Bound { faults: 2, delays: 2 };
-    let settings =
-        Settings { profile, seed: 7, bound, runs: Some(runs), time: None, jobs, shard: (0, 1) };
+    let settings = Settings {
+        profile,
+        judge: Ids::ALL,
+        seed: 7,
+        bound,
+        runs: Some(runs),
+        time: None,
+        jobs,
+        shard: (0, 1),
+    };
     let found = hunt(scenarios, &settings, &AtomicBool::new(false), |_| Ok::<(), ()>(()));
     found.expect("nobody objects")
 }
@@ -275,7 +284,14 @@ fn signatures(certificate: &Certificate) -> BTreeSet<String> {
 /// One fault, no delay.
 fn checking(profile: &str, shard: (usize, usize)) -> Checking {
     let profile = Profile::find(profile).expect("it is known");
-    Checking { profile, bound: Bound { faults: 1, delays: 0 }, jobs: 2, shard, build: 0 }
+    Checking {
+        profile,
+        judge: Ids::ALL,
+        bound: Bound { faults: 1, delays: 0 },
+        jobs: 2,
+        shard,
+        build: 0,
+    }
 }
 
 fn certify(scenario: &Scenario, profile: &str, shard: (usize, usize)) -> Certificate {

@@ -11,6 +11,7 @@ use divan::{Bencher, counter::ItemsCount};
 use madsim::Config;
 use madsim::runtime::Runtime;
 use shakedown::engine::Engine;
+use shakedown::invariants::Ids;
 use shakedown::run::{Options, Outcome, Plan, run};
 use shakedown::turnstile::Stop;
 
@@ -61,7 +62,7 @@ fn complete(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn without_judge(bencher: Bencher<'_, '_>) {
-    start(bencher, &Options { judge: false, ..Options::default() });
+    start(bencher, &Options { judge: Ids::NONE, ..Options::default() });
 }
 
 /// On the engine of search.

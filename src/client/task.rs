@@ -111,7 +111,9 @@ impl<P: Ports> Task<P> {
     /// NotFound when the task is gone, FailedPrecondition when it is not stopped, after which the IO
     /// is as it was; those of the kill and of the deletion.
     pub async fn delete_with_kill(&self, ctx: &Context) -> Result<Exit, Error> {
-        self.kill_and_wait(ctx).await?;
+        if !planted!(self, TaskNotKilled) {
+            self.kill_and_wait(ctx).await?;
+        }
         self.delete(ctx).await
     }
 

@@ -309,7 +309,9 @@ impl<P: Ports> ContainerIo<P> {
             stdin.close().await;
         }
         self.stdout.pipe.close().await;
-        self.stderr.pipe.close().await;
+        if !planted!(self, PipeLeftOpen) {
+            self.stderr.pipe.close().await;
+        }
         self.closed.set(true);
         let removed = self.files.remove(self.ports.fs()).await;
         if let Err(error) = removed {

@@ -139,6 +139,13 @@ impl<P: Ports> Service<P> {
         replies.map(drop)
     }
 
+    /// Notes that plugins were told Stop.
+    #[cfg(feature = "planted")]
+    pub(crate) async fn nri_forget_start(&self, id: &str) {
+        let guard = self.nri.write().await;
+        guard.with_mut(|state| state.containers.insert(id.to_owned(), Heard::Stopped));
+    }
+
     /// Tells plugins Stop if they believe the container created or running.
     async fn stop_heard(
         &self,
@@ -152,9 +159,13 @@ impl<P: Ports> Service<P> {
             Some(Heard::Created) if self.quirks.has(Quirk::NriStopWithoutStart) => {}
             _ => return Ok(()),
         }
+        planted!(self, NriStopForgotten => { return Ok(()); });
         let unbroken = Context::background();
         let told_to_all = !self.quirks.has(Quirk::NriStopCutShort);
         let relayed = if told_to_all { &unbroken } else { ctx };
+        planted!(self, NriStopTwice => {
+            let _ = self.relay(relayed, guard, NriEvent::StopContainer, views).await;
+        });
         let replies = self.relay(relayed, guard, NriEvent::StopContainer, views).await;
         guard.with_mut(|state| {
             state.started.remove(id);

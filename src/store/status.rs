@@ -528,6 +528,8 @@ impl<P: Ports> StatusStorage<P> {
         let _turn = self.turn.write().await;
         let old = self.lock.read().await.with(Status::clone);
         let new = change(old).await?;
+        planted!(self, TurnReleasedEarly => { drop(_turn); });
+        planted!(self, MemoryBeforeDisk => { self.take_over(new.clone()).await; });
         self.write(&new).await?;
         self.take_over(new).await;
         Ok(())

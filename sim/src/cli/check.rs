@@ -14,6 +14,7 @@ use super::search;
 use super::select::Drivers;
 use super::{failures, reports, select, shard};
 use crate::explore::{self, Bound, Certificate, CheckError, Checking, Failure, Kept, universe};
+use crate::invariants::Id;
 use crate::oracle::Menus;
 use crate::report::summary::thousands;
 use crate::report::{Certified, Entry, Problem};
@@ -58,6 +59,10 @@ pub struct Args {
     /// Keep in FILE what is done, and go on from what it has: the same command again, after whatever ended it.
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
+    /// Take invariants out of the judge, as `I3`: to see what is found without them.
+    #[arg(long, value_name = "I3,I9", value_delimiter = ',', hide_possible_values = true,
+          value_parser = select::invariant_parser())]
+    without: Vec<Id>,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -90,6 +95,7 @@ fn certify_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Re
     let stop = search::stop_on_signal()?;
     let bound = Bound { faults: args.faults, delays: args.delays };
     let jobs = search::jobs(args.jobs);
+    let judge = select::all_but(&args.without);
     let build = search::build()?;
     let (shard, said_by) = args.shard.part()?;
     if let (Some(source), Format::Text) = (said_by, args.format) {
@@ -103,7 +109,7 @@ fn certify_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Re
     let mut documents = Vec::new();
     for profile in select::profiles(&args.drivers.profile) {
         for scenario in search::undecided_cases(&sources, profile)? {
-            let checking = Checking { profile, bound, jobs, shard, build };
+            let checking = Checking { profile, judge, bound, jobs, shard, build };
             let bar = progress(&scenario);
             let tell =
                 |certificate: &Certificate, failure: Option<&Failure>| -> Result<(), Ended> {

@@ -18,6 +18,7 @@ use super::search;
 use super::select::Drivers;
 use super::{failures, ledger, reports, select, shard};
 use crate::explore::{self, Bound, Findings, News, Progress, Settings};
+use crate::invariants::Id;
 use crate::report::summary::thousands;
 use crate::report::{Entry, Problem};
 use crate::suite::{ExitCode, Goal};
@@ -66,6 +67,10 @@ pub struct Args {
     /// How many moments a run may set aside; for PCT, how often priorities change.
     #[arg(long, value_name = "N", default_value_t = 2)]
     delays: u32,
+    /// Take invariants out of the judge, as `I3`: to see what is found without them.
+    #[arg(long, value_name = "I3,I9", value_delimiter = ',', hide_possible_values = true,
+          value_parser = select::invariant_parser())]
+    without: Vec<Id>,
     #[command(flatten)]
     shard: shard::ShardArgs,
     #[command(flatten)]
@@ -98,6 +103,7 @@ fn search_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Res
         None => fresh_seed()?,
     };
     let jobs = search::jobs(args.jobs);
+    let judge = select::all_but(&args.without);
     let bound = Bound { faults: args.faults, delays: args.delays };
     let runs = args.runs.map(NonZeroU64::get).or(args.time.is_none().then_some(RUNS));
     output.line(format_args!(
@@ -111,7 +117,7 @@ fn search_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Res
     let mut all = Vec::new();
     for profile in select::profiles(&args.drivers.profile) {
         let scenarios = search::undecided_cases(&sources, profile)?;
-        let settings = Settings { profile, seed, bound, runs, time: args.time, jobs, shard };
+        let settings = Settings { profile, judge, seed, bound, runs, time: args.time, jobs, shard };
         let bar = progress(runs, args.time);
         let tell = |news: News<'_>| -> Result<(), Ended> {
             match news {

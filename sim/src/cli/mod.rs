@@ -13,6 +13,7 @@ mod fmt;
 mod ledger;
 mod list;
 mod merge;
+mod mutants;
 mod new;
 mod output;
 mod pages;
@@ -74,6 +75,7 @@ enum Command {
     Check(check::Args),
     Shrink(shrink::Args),
     Merge(merge::Args),
+    Mutants(mutants::Args),
     Sites(sites::Args),
     Quirks(quirks::Args),
     Explain(explain::Args),
@@ -111,6 +113,7 @@ pub fn main() -> process::ExitCode {
         Command::Check(args) => check::run(&args, &mut output),
         Command::Shrink(args) => shrink::run(&args, &mut output),
         Command::Merge(args) => merge::run(&args, &mut output),
+        Command::Mutants(args) => mutants::run(&args, &mut output),
         Command::Sites(args) => sites::run(&args, &mut output),
         Command::Quirks(args) => quirks::run(&args, &mut output),
         Command::Explain(args) => explain::run(&args, &mut output),

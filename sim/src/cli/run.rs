@@ -16,7 +16,8 @@ use shakedown_cri::quirks::Profile;
 use super::output::{BAD, BOLD, Failure, Output};
 use super::pages::Gallery;
 use super::reports;
-use super::select::{Corpus, Selection};
+use super::select::{self, Corpus, Selection};
+use crate::invariants::Id;
 use crate::report::{self, Counts, Detail, Entry, Problem, Report, Verdicts, json, summary};
 use crate::suite::{ExitCode, Reason, RunFailure, Runner};
 
@@ -39,6 +40,10 @@ alone. Cases that fail for the same reason are shown together. A single case is 
 pub struct Args {
     #[command(flatten)]
     corpus: Corpus,
+    /// Take invariants out of the judge, as `I3`: to see what is found without them.
+    #[arg(long, value_name = "I3,I9", value_delimiter = ',', hide_possible_values = true,
+          value_parser = select::invariant_parser())]
+    without: Vec<Id>,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -91,7 +96,7 @@ fn judge(
     gallery: Option<&mut Gallery>,
 ) -> Result<(), Failure> {
     let sources = args.corpus.sources()?;
-    let runner = Runner::new();
+    let runner = Runner::new().without(&args.without);
     let selected = args.corpus.select(&runner, &sources)?;
     let profiles = args.corpus.profiles();
     match args.format {

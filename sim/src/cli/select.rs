@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use shakedown_cri::quirks::Profile;
 
 use super::output::{Failure, show_diagnostics};
+use crate::invariants::{Id, Ids};
 use crate::report::Entry;
-use crate::scenario::nearest;
+use crate::scenario::{INVARIANTS, nearest};
 use crate::suite::{
     Cases, CollectError, ExitCode, Found, LoadError, RunFailure, Runner, Source, collect,
     same_names,
@@ -15,7 +16,21 @@ use crate::suite::{
 
 /// Accepts the names of the profiles.
 pub fn profile_parser() -> PossibleValuesParser {
-    PossibleValuesParser::new(Profile::every().map(|profile| profile.name))
+    let shown = Profile::every().map(|profile| PossibleValue::new(profile.name));
+    let hidden = Profile::planted().map(|profile| PossibleValue::new(profile.name).hide(true));
+    PossibleValuesParser::new(shown.chain(hidden))
+}
+
+/// Accepts the names of the invariants.
+pub fn invariant_parser() -> impl TypedValueParser<Value = Id> {
+    let numbered = |name: &str| INVARIANTS.iter().zip(1..).find(|(known, _)| **known == name);
+    PossibleValuesParser::new(INVARIANTS)
+        .map(move |name| Id(numbered(&name).expect("the parser accepts no other").1))
+}
+
+/// All invariants but these.
+pub fn all_but(without: &[Id]) -> Ids {
+    without.iter().fold(Ids::ALL, |ids, id| ids.without(*id))
 }
 
 /// Scenario files that a search starts from, and what to search them as.

@@ -6,6 +6,7 @@ use shakedown_cri::quirks::Profile;
 
 use super::symptom::{Broken, Symptom};
 use crate::engine::Engine;
+use crate::invariants::Ids;
 use crate::oracle::Oracle;
 use crate::run::{Options, Outcome, Plan, run, run_under};
 use crate::scenario::{Case, Scenario};
@@ -26,6 +27,13 @@ pub fn plan(scenario: &Scenario) -> Option<Rc<Plan>> {
 impl Attempts {
     pub fn new(profile: &'static Profile) -> Self {
         Attempts { options: Options { profile, engine: Engine::Bare, ..Options::default() } }
+    }
+
+    /// Asking these invariants only.
+    #[must_use]
+    pub fn asking(mut self, judge: Ids) -> Self {
+        self.options.judge = judge;
+        self
     }
 
     pub fn profile(&self) -> &'static Profile {

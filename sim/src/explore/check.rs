@@ -28,6 +28,7 @@ use super::findings::{Collector, Findings};
 use super::kept::{Branch, Found, Kept};
 use super::strategy::Bound;
 use super::symptom::{Signature, Symptom};
+use crate::invariants::Ids;
 use crate::run::Plan;
 use crate::scenario::{Scenario, print};
 use xxhash_rust::xxh3::xxh3_128;
@@ -36,6 +37,7 @@ use xxhash_rust::xxh3::xxh3_128;
 #[derive(Clone, Copy, Debug)]
 pub struct Checking {
     pub profile: &'static Profile,
+    pub judge: Ids,
     pub bound: Bound,
     /// Threads.
     pub jobs: usize,
@@ -101,7 +103,7 @@ pub fn check<E>(
         }
     };
     let began = Instant::now();
-    let attempts = Attempts::new(checking.profile);
+    let attempts = Attempts::new(checking.profile).asking(checking.judge);
     let mut collector = Collector::new(attempts.clone());
     let mut certificate = Certificate::default();
     if let Some(failure) = collector.undisturbed(scenario) {
@@ -119,7 +121,7 @@ pub fn check<E>(
         for _ in 0..checking.jobs.max(1) {
             let (reports, branches, next, done) = (reports.clone(), &branches, &next, &done);
             scope.spawn(move || {
-                let attempts = Attempts::new(checking.profile);
+                let attempts = Attempts::new(checking.profile).asking(checking.judge);
                 let Some(plan) = plan(scenario) else { return };
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
@@ -172,9 +174,9 @@ pub fn check<E>(
 
 /// All that decides what a branch of this number brings.
 fn key(scenario: &Scenario, checking: &Checking) -> String {
-    let Checking { profile, bound, shard, build, .. } = checking;
+    let Checking { profile, judge, bound, shard, build, .. } = checking;
     let text = format!(
-        "{build:x} {} {bound:?} {shard:?} {}\n{}",
+        "{build:x} {} {judge:?} {bound:?} {shard:?} {}\n{}",
         profile.name,
         scenario.name,
         print(scenario)

@@ -30,17 +30,19 @@ use super::findings::{Collector, Findings};
 use super::search::{Log, Search};
 use super::strategy::{Bound, Kind};
 use super::symptom::Symptom;
+use crate::invariants::Ids;
 use crate::run::Plan;
 use crate::scenario::Scenario;
 use crate::suite::Ledger;
 
 /// Runs between two looks at what they brought.
-const ROUND: u64 = 512;
+pub(super) const ROUND: u64 = 512;
 
 /// How a search is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     pub profile: &'static Profile,
+    pub judge: Ids,
     pub seed: u64,
     pub bound: Bound,
     /// `None`: until the time is up.
@@ -79,12 +81,12 @@ struct Round {
 }
 
 /// What one run brought.
-struct Report {
+pub(super) struct Report {
     run: u64,
     moments: u64,
-    covered: Covered,
+    pub covered: Covered,
     /// Each with the decisions, the tidy ones and the exact ones.
-    symptoms: Vec<(Symptom, [Entries; 2])>,
+    pub symptoms: Vec<(Symptom, [Entries; 2])>,
 }
 
 /// Searches scenarios without decisions.
@@ -98,7 +100,7 @@ pub fn hunt<E>(
     mut tell: impl FnMut(News<'_>) -> Result<(), E>,
 ) -> Result<(Progress, Findings), E> {
     let began = Instant::now();
-    let mut collector = Collector::new(Attempts::new(settings.profile));
+    let mut collector = Collector::new(Attempts::new(settings.profile).asking(settings.judge));
     let mut progress = Progress::default();
     for scenario in scenarios {
         if let Some(failure) = collector.undisturbed(scenario) {
@@ -169,7 +171,7 @@ fn work(
     rounds: &Receiver<Round>,
     reports: &Sender<(Vec<Report>, Ledger)>,
 ) {
-    let attempts = Attempts::new(settings.profile);
+    let attempts = Attempts::new(settings.profile).asking(settings.judge);
     // Names are interned by thread, and so belong plans to one.
     let plans: Vec<Option<Rc<Plan>>> = scenarios.iter().map(plan).collect();
     let jobs = settings.jobs.max(1) as u64;
@@ -192,13 +194,14 @@ fn work(
 }
 
 /// Which scenario a run is of, and which strategy decides.
-fn assignment(run: u64, scenarios: usize) -> (usize, Kind) {
+pub(super) fn assignment(run: u64, scenarios: usize) -> (usize, Kind) {
     let scenarios = scenarios as u64;
     let kinds = Kind::ALL.len() as u64;
     ((run % scenarios) as usize, Kind::ALL[(run / scenarios % kinds) as usize])
 }
 
-fn make(
+/// Makes one run. The strategy knows what was `seen` before it.
+pub(super) fn make(
     run: u64,
     plan: &Rc<Plan>,
     kind: Kind,

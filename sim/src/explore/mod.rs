@@ -15,6 +15,8 @@ mod findings;
 mod guided;
 mod hunt;
 mod kept;
+#[cfg(feature = "planted")]
+mod mutants;
 mod pct;
 mod search;
 mod shrink;
@@ -31,6 +33,8 @@ pub use failure::Failure;
 pub use findings::Findings;
 pub use hunt::{News, Progress, Settings, hunt};
 pub use kept::Kept;
+#[cfg(feature = "planted")]
+pub use mutants::{Checked, Kill, Looking, Row, SEARCHES, look};
 pub use search::{Log, Search};
 pub use strategy::{Bound, Kind};
 pub use symptom::{Broken, Signature, Symptom};

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use shakedown_cri::cri::{ContainerState, Peek};
 use shakedown_cri::ports::{Error, Instant};
 
-use super::{Finding, Id, Invariant, Judgement, Notes, Watch, all};
+use super::{Finding, Id, Ids, Invariant, Judgement, Notes, Watch, all};
 use crate::oracle::CrashKind;
 use crate::run::{ContainerPlan, Daemon, Plan, Reaped, Reply, Snapshot};
 use crate::scenario::{Action, Target};
@@ -331,8 +331,10 @@ impl Judge {
         daemon: Daemon,
         plan: Rc<Plan>,
         answers: crate::run::Answers,
+        ids: Ids,
     ) -> Judge {
-        let invariants: Vec<Asked> = all().into_iter().map(Asked::new).collect();
+        let chosen = all().into_iter().filter(|invariant| ids.has(invariant.id()));
+        let invariants: Vec<Asked> = chosen.map(Asked::new).collect();
         let state = State {
             subjects: plan.containers.iter().map(Subject::new).collect(),
             calls: plan.calls.iter().map(|call| call_fact(call, &plan)).collect(),

@@ -34,6 +34,24 @@ impl std::fmt::Display for Id {
     }
 }
 
+/// A set of invariants: those that are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ids(u32);
+
+impl Ids {
+    pub const NONE: Ids = Ids(0);
+    pub const ALL: Ids = Ids(u32::MAX);
+
+    #[must_use]
+    pub const fn without(self, id: Id) -> Ids {
+        Ids(self.0 & !(1 << id.0))
+    }
+
+    pub const fn has(self, id: Id) -> bool {
+        self.0 & (1 << id.0) != 0
+    }
+}
+
 /// What broke, when and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {

@@ -21,7 +21,7 @@ use super::film::{After, Camera};
 use super::kubelet::{self, Kubelet, Mailbox, TellWhenOver};
 use super::outcome::{Answer, EventSeen, Leftovers, Outcome, Snapshot, StatusShot};
 use crate::engine::Engine;
-use crate::invariants::Judge;
+use crate::invariants::{Ids, Judge};
 use crate::oracle::{CrashAt, Menus, Oracle, Scripted};
 use crate::scenario::{Action, InitialState, SandboxState as PlannedSandbox};
 use crate::turnstile::{ClientCall, Fate, Limits, Moment, Op, Sim, Stop, Symbol};
@@ -44,8 +44,8 @@ pub struct Options {
     pub marks: bool,
     /// Record the node after each moment, and what calls and locks take.
     pub film: bool,
-    /// Ask the invariants. Without them a run has no findings: for measuring what they cost.
-    pub judge: bool,
+    /// The invariants that are asked. Without any a run costs less.
+    pub judge: Ids,
     pub menus: Rc<Menus>,
     /// What makes the code under test, once for each boot of the daemon.
     pub service: MakeService,
@@ -64,7 +64,7 @@ impl Default for Options {
             calls: false,
             marks: false,
             film: false,
-            judge: true,
+            judge: Ids::ALL,
             menus: Rc::new(Menus::new()),
             service: Rc::new(|ports, config, quirks| Rc::new(Service::new(ports, config, quirks))),
         }
@@ -98,7 +98,7 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
         plan: plan.clone(),
         daemon,
         profile: options.profile,
-        judged: options.judge,
+        judge: options.judge,
         filmed: options.film,
         wrong: RefCell::new(wrong),
         answers: Rc::new(RefCell::new(vec![None; plan.calls.len()])),
@@ -156,7 +156,7 @@ struct Conductor {
     plan: Rc<Plan>,
     daemon: Daemon,
     profile: &'static Profile,
-    judged: bool,
+    judge: Ids,
     filmed: bool,
     /// What of the file's world cannot be made.
     wrong: RefCell<Vec<RunError>>,
@@ -179,7 +179,9 @@ impl Conductor {
             self.daemon.clone(),
             self.plan.clone(),
             self.answers.clone(),
+            self.judge,
         );
+        let is_judged = self.judge != Ids::NONE;
         self.sim.set_direct(true);
         self.set_up();
         self.sim.set_direct(false);
@@ -188,7 +190,7 @@ impl Conductor {
             self.wrong.borrow_mut().extend(self.plan.limit_disk(world));
             world.seen();
         });
-        if self.judged {
+        if is_judged {
             judge.begin();
             self.sim.set_observer(judge.observer());
         }
@@ -209,7 +211,7 @@ impl Conductor {
         let mut reaped = None;
         let mut stop = settled.stop.clone();
         if !crashed {
-            if self.judged {
+            if is_judged {
                 judge.quiet(&quiet);
             }
             mark(After::Quiet);
@@ -218,14 +220,14 @@ impl Conductor {
             stop = last;
             if stop == Stop::Idle {
                 let snapshot = self.snapshot(reaping.failed.is_empty());
-                if self.judged {
+                if is_judged {
                     judge.reaped(&snapshot, &reaping);
                 }
                 mark(After::Reaped);
                 reaped = Some(snapshot);
             }
         }
-        if self.judged {
+        if is_judged {
             judge.stopped(&stop);
         }
         if stop != Stop::Idle {

@@ -303,7 +303,7 @@ pub(super) const ANSWER_OK: &str = "ok";
 pub(super) const PENDING_ALL: &str = "all";
 pub(super) const ANSWER_NONE: &str = "none";
 /// The invariants by number.
-pub(super) const INVARIANTS: &[&str] = &[
+pub const INVARIANTS: &[&str] = &[
     "I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I11", "I12", "I13", "I14", "I15",
     "I16", "I17",
 ];

@@ -12,6 +12,7 @@ use super::source::Source;
 use super::sweep;
 use super::verdict::{Kind, Reason, Verdict};
 use crate::engine::Engine;
+use crate::invariants::{Id, Ids};
 use crate::oracle::Menus;
 use crate::run::{Options, Outcome, Plan, RunError, run};
 use crate::scenario::{Case, Diagnostic, Expansion, Fault, Filter, Span, expand};
@@ -26,6 +27,7 @@ pub struct Runner {
     menus: Rc<Menus>,
     engine: Engine,
     marks: bool,
+    without: Vec<Id>,
 }
 
 /// The cases of a file under one profile: the values of a sweep depend on what the profile does.
@@ -72,9 +74,16 @@ impl Runner {
         Runner { marks: true, ..self }
     }
 
+    /// Takes invariants out of the judge: what they say is neither asked nor expected.
+    #[must_use]
+    pub fn without(self, ids: &[Id]) -> Self {
+        Runner { without: ids.to_vec(), ..self }
+    }
+
     fn run(&self, plan: &Rc<Plan>, options: Options) -> Result<Outcome, String> {
         let (menus, engine, marks) = (self.menus.clone(), self.engine, self.marks);
-        let options = Options { menus, engine, marks, ..options };
+        let judge = self.without.iter().fold(options.judge, |ids, id| ids.without(*id));
+        let options = Options { menus, engine, marks, judge, ..options };
         guarded(&plan.case, || run(plan, &options))
     }
 
@@ -90,7 +99,7 @@ impl Runner {
         let scenario = &source.scenario;
         let base = if sweep::has_sweep(scenario) {
             let plan = sweep::plan(scenario).map_err(|errors| wrong(source, &errors, None))?;
-            let options = Options { profile, calls: true, judge: false, ..Options::default() };
+            let options = Options { profile, calls: true, judge: Ids::NONE, ..Options::default() };
             Some(self.run(&plan, options).map_err(RunFailure::Broken)?)
         } else {
             None
