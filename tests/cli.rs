@@ -7,6 +7,7 @@
 )]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -837,6 +838,88 @@ fn a_check_goes_on() {
     for key in ["plans", "runs", "moments", "branches", "cut", "complete", "violations"] {
         assert_eq!(resumed[key], whole[key], "{key}");
     }
+}
+
+/// When a failure became inevitable, and what it needs.
+#[test]
+fn a_failure_is_explained() {
+    let plain = PLAIN.split("[[expect]]").next().unwrap();
+    let more = r#"
+[[fault]]
+at = "start-1/record.info(web)#1"
+kind = "delay"
+by = "2s"
+
+[[fault]]
+at = "start-1/task.create(web)#1"
+kind = "error"
+code = "unavailable"
+effect = "done"
+"#;
+    let here = Here::with(&[("lost.toml", &format!("{plain}{more}")), ("plain.toml", PLAIN)]);
+    let args = ["explain", "--failing", "lost.toml", "--profile", "1.7.24", "--samples", "20"];
+    insta::assert_snapshot!("explain_failing", here.run(&args));
+    let nothing = here.run(&["explain", "--failing", "plain.toml"]);
+    assert!(nothing.contains("exit code 64"), "{nothing}");
+    assert!(nothing.contains("nothing breaks in plain as 1.7.0-beta.3"), "{nothing}");
+    let other = here.run(&[&args[..], &["--invariant", "I9"]].concat());
+    assert!(other.contains("I1 I2 I6 breaks in lost as 1.7.24"), "{other}");
+}
+
+/// The commit that brought a failure is found, whatever commits cannot be built on the way.
+#[test]
+fn a_failure_is_carried_over_commits() {
+    let here = Here::with(&[("lost.toml", PLAIN)]);
+    let git = |args: &[&str]| {
+        let mut git = Command::new("git");
+        for (name, value) in [("NAME", "Somebody"), ("EMAIL", "somebody@example.org")] {
+            git.env(format!("GIT_AUTHOR_{name}"), value);
+            git.env(format!("GIT_COMMITTER_{name}"), value);
+        }
+        let output = git.args(args).current_dir(here.path().join("code")).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    };
+    fs::create_dir(here.path().join("code")).unwrap();
+    git(&["init", "--quiet"]);
+    // What the program answers, and what its build does.
+    let commits = [
+        ("works", "exit 0", "true"),
+        ("works still", "exit 0", "true"),
+        ("does not build", "exit 0", "false"),
+        ("knows no such decision", "exit 125", "true"),
+        ("cannot read the file", "exit 65", "true"),
+        ("works once more", "exit 0", "true"),
+        ("breaks it", "test \"$1\" = replay && grep -q 'A plain start' \"$2\" && exit 1", "true"),
+        ("is broken", "exit 2", "true"),
+        ("is broken still", "exit 1", "true"),
+    ];
+    for (title, program, build) in commits {
+        let path = here.path().join("code/program.sh");
+        fs::write(&path, format!("#!/bin/sh\n{program}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(here.path().join("code/build.sh"), format!("{build}\n# {title}\n")).unwrap();
+        git(&["add", "."]);
+        git(&["commit", "--quiet", "--message", title]);
+    }
+    let before = git(&["rev-parse", "--abbrev-ref", "HEAD"]);
+    let bisect = |more: &[&str]| {
+        let fixed = ["bisect", "../lost.toml", "--build", "sh build.sh"];
+        let rest = ["--program", "./program.sh"];
+        let mut command = here.command(&[&fixed[..], &rest, more].concat());
+        let output = command.current_dir(here.path().join("code")).output().unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, out, err) = bisect(&["--good", "HEAD~8"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("the first commit that fails") && out.contains("breaks it"), "{out}");
+    assert_eq!(git(&["rev-parse", "--abbrev-ref", "HEAD"]), before);
+    // Nothing but commits that cannot be told of is left.
+    let (code, out, err) = bisect(&["--good", "HEAD~7", "--bad", "HEAD~4"]);
+    assert_eq!(code, Some(125), "{out}{err}");
+    let (code, _, err) = bisect(&["--good", "no-such-commit"]);
+    assert_eq!(code, Some(64), "{err}");
+    assert!(err.contains("no-such-commit"), "{err}");
 }
 
 /// What somebody wrote is made as small as what a search found.

@@ -5,21 +5,44 @@ use std::path::PathBuf;
 use shakedown_cri::quirks::{Profile, Quirk};
 
 use super::output::{BOLD, Failure, Output};
-use super::select;
+use super::{failing, select};
 use crate::report::{describe, plain};
 use crate::scenario::{
     AxisValues, Cause, Expect, ExpectStatus, ExpectedViolation, Filter, ValueRange,
 };
 use crate::suite::{ExitCode, Runner};
 
+const EXAMPLES: &str = "\
+Examples:
+  shakedown explain scenarios/start/task-create-fails.toml
+  shakedown explain --failing failures/i1-start-task-create-1-7-24.toml --profile 1.7.24
+
+With --failing the run is made up to each of its moments, and from there goes on at random: without more
+faults, and with what is due in any order. How often it still fails says how much of the failure was
+decided by then.";
+
 /// Tells in words what a scenario file says: the world, the calls, what is disturbed, what is
 /// expected, and how many cases it has.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  shakedown explain scenarios/start/task-create-fails.toml")]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// A scenario file.
     file: PathBuf,
-    /// The version whose cases are counted, where a sweep depends on it.
+    /// Tell of a case that breaks an invariant when that became inevitable, and which of its decisions it
+    /// needs.
+    #[arg(long)]
+    failing: bool,
+    /// Of several cases, which one.
+    #[arg(long, value_name = "NAME", requires = "failing")]
+    case: Option<String>,
+    /// What breaks, as `I6`, `panic` or `budget` [default: the first that does].
+    #[arg(long, value_name = "NAME", requires = "failing")]
+    invariant: Option<String>,
+    /// Runs that go on at random from each moment.
+    #[arg(long, value_name = "N", default_value_t = 40, requires = "failing",
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    samples: u32,
+    /// The version whose cases are counted, where a sweep depends on it; that it fails in.
     #[arg(long, value_name = "NAME", default_value = Profile::ALL[0].name,
           value_parser = select::profile_parser())]
     profile: String,
@@ -29,7 +52,12 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     let sources = select::load(std::slice::from_ref(&args.file))?;
     let profiles = select::profiles(std::slice::from_ref(&args.profile));
     let runner = Runner::new();
-    let selected = select::select(&runner, &sources, &profiles, None)?;
+    let selected = select::select(&runner, &sources, &profiles, args.case.as_deref())?;
+    if args.failing {
+        let invariant = args.invariant.as_deref();
+        failing::explain(&selected, profiles[0], invariant, args.samples, output)?;
+        return Ok(ExitCode::Passed);
+    }
     for (number, of_source) in selected.iter().enumerate() {
         for selection in of_source {
             if number > 0 {

@@ -1,5 +1,6 @@
 //! The command line: one command a file.
 
+mod bisect;
 mod bless;
 mod check;
 mod check_determinism;
@@ -7,6 +8,7 @@ mod completions;
 mod diff;
 mod explain;
 mod explore;
+mod failing;
 mod failures;
 mod files;
 mod fmt;
@@ -76,6 +78,7 @@ enum Command {
     Shrink(shrink::Args),
     Merge(merge::Args),
     Mutants(mutants::Args),
+    Bisect(bisect::Args),
     Sites(sites::Args),
     Quirks(quirks::Args),
     Explain(explain::Args),
@@ -114,6 +117,7 @@ pub fn main() -> process::ExitCode {
         Command::Shrink(args) => shrink::run(&args, &mut output),
         Command::Merge(args) => merge::run(&args, &mut output),
         Command::Mutants(args) => mutants::run(&args, &mut output),
+        Command::Bisect(args) => bisect::run(&args, &mut output),
         Command::Sites(args) => sites::run(&args, &mut output),
         Command::Quirks(args) => quirks::run(&args, &mut output),
         Command::Explain(args) => explain::run(&args, &mut output),

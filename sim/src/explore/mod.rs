@@ -14,6 +14,7 @@ mod failure;
 mod findings;
 mod guided;
 mod hunt;
+mod inevitable;
 mod kept;
 #[cfg(feature = "planted")]
 mod mutants;
@@ -32,6 +33,7 @@ pub use exhaustive::{can_strike, universe};
 pub use failure::Failure;
 pub use findings::Findings;
 pub use hunt::{News, Progress, Settings, hunt};
+pub use inevitable::{Inevitable, Needed, Prefix, inevitable};
 pub use kept::Kept;
 #[cfg(feature = "planted")]
 pub use mutants::{Checked, Kill, Looking, Row, SEARCHES, look};
