@@ -280,6 +280,18 @@ impl<P: Ports> Service<P> {
         StatusStorage::<P>::parse(&raw.await.flatten()?)
     }
 
+    /// Whether a container is known to have no task. A question that fails may be answered the next time.
+    async fn has_no_task(&self, whole: &Context, once: &Context, record: &Record<P>) -> bool {
+        let gives_up = self.quirks.has(Quirk::RecoveryGivesUpOnContainers);
+        let asked = if gives_up { once.clone() } else { self.patience(whole) };
+        let none =
+            self.asked(&asked, gives_up, async |limited| match record.task(limited, None).await {
+                Err(error) if error.is_not_found() => Ok(true),
+                found => found.map(|_| false),
+            });
+        none.await.unwrap_or(false)
+    }
+
     /// Takes up where a crash cut the removal of a container off, or its creation. False when that fails
     /// for too long: the container is still there, then, and can be removed by its clients.
     async fn finish_removal(&self, ctx: &Context, record: &Record<P>, meta: &Metadata) -> bool {
@@ -470,7 +482,7 @@ impl<P: Ports> Service<P> {
         if !self.quirks.has(Quirk::RecordDeletedFirst)
             && missing
             && disowned.is_none()
-            && record.task(&ctx, None).await.is_err_and(|error| error.is_not_found())
+            && self.has_no_task(whole, &ctx, &record).await
             && self.finish_removal(whole, &record, &meta).await
         {
             return Ok(None);
@@ -501,7 +513,9 @@ impl<P: Ports> Service<P> {
             Ok(false) => status.unknown = true,
             Err(error) => {
                 error!(%error, "Failed to load container status for {}", quote(&id));
-                status.unknown = true;
+                // Of a process that had run its end is on record; a failed start says nothing of its task.
+                let ended = status.state() == ContainerState::Exited && status.started_at != 0;
+                status.unknown = !ended || self.quirks.has(Quirk::RecoveryGivesUpOnContainers);
             }
         }
         // 7
@@ -729,10 +743,12 @@ impl<P: Ports> Service<P> {
             Err(error) => return Err(Error::from(error).wrap("failed to read base directory")),
         };
         for entry in entries {
+            let path = format!("{base}/{}", entry.name);
             let aside = entry.name.strip_suffix(".del-status");
-            if aside.is_some() && !self.quirks.has(Quirk::RecoveryGivesUp) {
-                // Best effort: the next removal of its container, or the next recovery, takes it along.
-                let _ = self.ports.fs().remove_file(&format!("{base}/{}", entry.name)).await;
+            if let Some(id) = aside
+                && !self.quirks.has(Quirk::RecoveryGivesUp)
+            {
+                self.remove_aside(id, path).await;
                 continue;
             }
             if !entry.is_dir {
@@ -742,20 +758,30 @@ impl<P: Ports> Service<P> {
             if records.iter().any(|record| record.id == entry.name) {
                 continue;
             }
-            let dir = format!("{base}/{}", entry.name);
-            match self.ensure_remove_all(&dir).await {
-                Ok(()) => debug!("Cleanup orphaned id directory {}", quote(&dir)),
+            match self.ensure_remove_all(&path).await {
+                Ok(()) => debug!("Cleanup orphaned id directory {}", quote(&path)),
                 Err(error) => {
-                    warn!(%error, "Failed to remove id directory {}", quote(&dir));
+                    warn!(%error, "Failed to remove id directory {}", quote(&path));
                     if !self.quirks.has(Quirk::RecoveryGivesUp) {
                         self.until_done(&entry.name, async move |service| {
-                            service.ensure_remove_all(&dir).await.is_ok()
+                            service.ensure_remove_all(&path).await.is_ok()
                         });
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Removes the status that a removal of this container had set aside when it was cut off.
+    async fn remove_aside(&self, id: &str, path: String) {
+        let gone = async move |service: &Self| match service.ports.fs().remove_file(&path).await {
+            Err(error) => error.is(Errno::ENOENT),
+            Ok(()) => true,
+        };
+        if !gone(self).await {
+            self.until_done(id, gone);
+        }
     }
 }
 
