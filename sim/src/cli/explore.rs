@@ -43,6 +43,9 @@ break the same invariant, struck in the same phases, count as one: a signature."
 /// Runs when neither their number nor a time is given.
 const RUNS: u64 = 20_000;
 
+/// Signatures in the summary of a version.
+const SHOWN: usize = 20;
+
 /// Searches for faults and schedules that break an invariant.
 #[derive(clap::Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{}", super::EXIT_CODES))]
@@ -213,8 +216,13 @@ fn summary(output: &mut Output, all: &[Found]) -> Result<(), Ended> {
             findings.failures.len()
         ))?;
         ledger::show_goals(&progress.ledger, output)?;
-        for (failure, runs) in &findings.failures {
+        let mut failures: Vec<_> = findings.failures.iter().collect();
+        failures.sort_by_key(|(_, runs)| std::cmp::Reverse(*runs));
+        for (failure, runs) in failures.iter().take(SHOWN) {
             output.line(format_args!("{:>8}  {}", thousands(*runs), failure.signature))?;
+        }
+        if let Some(more) = failures.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            output.line(format_args!("          and {more} more that fewer runs showed"))?;
         }
     }
     Ok(())

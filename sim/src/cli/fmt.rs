@@ -77,7 +77,12 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     match (args.check, changed) {
         (_, 0) => output.line(format_args!("{} files, all formatted", found.len()))?,
         (true, _) => {
-            output.line(format_args!("{changed} {are} not formatted: run `shakedown fmt`"))?
+            let paths: Vec<String> =
+                args.paths.iter().map(|path| format!(" {}", path.display())).collect();
+            output.line(format_args!(
+                "{changed} {are} not formatted: run `shakedown fmt{}`",
+                paths.concat()
+            ))?
         }
         (false, _) => {}
     }

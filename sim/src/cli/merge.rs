@@ -85,7 +85,7 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         Format::Text => pile.tell(output)?,
         Format::Json => output.line(format_args!("{:#}", pile.document()))?,
     }
-    Ok(if pile.is_good() { ExitCode::Passed } else { ExitCode::Failed })
+    Ok(pile.exit_code())
 }
 
 impl Pile {
@@ -140,17 +140,19 @@ impl Pile {
             let first = wrong.first().map_or_else(String::new, ToString::to_string);
             none_of_ours(path, &first)
         })?;
-        let head = text.lines().next().and_then(|line| line.strip_prefix("# "));
+        let mut comments = text.lines().take_while(|line| line.starts_with('#'));
+        let head = comments.find_map(|line| line.strip_prefix("# "));
         let signature = head.unwrap_or("a scenario without a signature");
         self.failures.entry(signature.to_owned()).or_default().push(shown);
         Ok(())
     }
 
-    fn is_good(&self) -> bool {
-        let is_clean = |c: &Certified| c.complete && c.violations.is_empty();
-        self.certificates.iter().all(is_clean)
-            && self.failures.is_empty()
-            && self.cases.is_none_or(|(_, failed)| failed == 0)
+    /// The greatest of all that is wrong.
+    fn exit_code(&self) -> ExitCode {
+        let of_certificates = self.certificates.iter().map(Certified::exit_code);
+        let failed = !self.failures.is_empty() || self.cases.is_some_and(|(_, failed)| failed > 0);
+        let others = if failed { ExitCode::Failed } else { ExitCode::Passed };
+        of_certificates.chain([others]).max().unwrap_or(others)
     }
 
     fn tell(&self, output: &mut Output) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use shakedown_cri::quirks::Profile;
 use toml_edit::{Decor, DocumentMut, Item, Table};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::attempt::{Attempts, plan};
 use super::shrink::{Shrunk, Without, shrink};
@@ -113,7 +114,11 @@ fn name(signature: &Signature, profile: &Profile) -> String {
     let text = format!("{signature} {}", profile.name).to_lowercase();
     let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let name = words.collect::<Vec<_>>().join("-");
-    name.chars().take(LONG).collect()
+    if name.len() <= LONG {
+        return name;
+    }
+    // Many signatures begin alike.
+    format!("{}-{:08x}", &name[..LONG], xxh3_64(text.as_bytes()) as u32)
 }
 
 /// Puts a comment at the line that it is about, or at the head of its entry.

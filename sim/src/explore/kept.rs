@@ -61,6 +61,9 @@ struct FoundLine {
     runs: u64,
 }
 
+/// How each line begins.
+const HEAD: &str = "{\"key\":\"";
+
 /// A file of finished branches.
 #[derive(Debug)]
 pub struct Kept {
@@ -72,13 +75,17 @@ impl Kept {
     /// Opens the file, which need not exist, and reads what is in it.
     ///
     /// # Errors
-    /// When it cannot be read or written.
+    /// When it cannot be read or written, or has something else in it.
     pub fn open(path: &Path) -> io::Result<Kept> {
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text)?;
         let text = String::from_utf8_lossy(&text);
+        if !text.is_empty() && !text.starts_with(HEAD) {
+            let what = "it has something else in it than a check keeps";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         let lines = text.lines().filter_map(|line| {
             let line: Line = serde_json::from_str(line).ok()?;
             let found = line.found.iter().map(Found::of).collect::<Option<_>>()?;

@@ -22,6 +22,16 @@ pub enum Broken {
 }
 
 impl Broken {
+    /// What the process answers to its caller.
+    pub const fn exit_code(self) -> ExitCode {
+        match self {
+            Broken::Invariant(Id(5)) | Broken::Budget => ExitCode::Liveness,
+            Broken::Invariant(_) => ExitCode::Failed,
+            Broken::Panic => ExitCode::Panicked,
+            Broken::Harness => ExitCode::Software,
+        }
+    }
+
     /// What [`Broken`] is printed as.
     pub fn parse(text: &str) -> Option<Broken> {
         let others = [Broken::Panic, Broken::Budget, Broken::Harness];
@@ -72,12 +82,7 @@ impl Symptom {
 
     /// What the process answers to its caller.
     pub const fn exit_code(&self) -> ExitCode {
-        match self.broken {
-            Broken::Invariant(Id(5)) | Broken::Budget => ExitCode::Liveness,
-            Broken::Invariant(_) => ExitCode::Failed,
-            Broken::Panic => ExitCode::Panicked,
-            Broken::Harness => ExitCode::Software,
-        }
+        self.broken.exit_code()
     }
 
     /// All that is wrong with a run: of each kind what showed first.

@@ -6,7 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::summary::{BAD, DIM, GOOD, thousands};
-use crate::explore::{Certificate, Checking};
+use crate::explore::{Broken, Certificate, Checking};
+use crate::suite::ExitCode;
 
 /// The account of a check, or of one part of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,12 +44,45 @@ pub struct Certified {
 #[serde(deny_unknown_fields)]
 pub struct Violated {
     pub signature: String,
-    /// Runs that showed it.
+    /// What else breaks in the same run.
+    pub also: Vec<String>,
+    /// Runs that showed it, or break the same for more.
     pub runs: u64,
     /// The violation in a sentence.
     pub what: String,
     /// Of the run that the kept file replays.
     pub digest: String,
+}
+
+impl Violated {
+    /// What breaks, and the phases that are struck.
+    fn words(&self) -> (&str, BTreeSet<&str>) {
+        let (broken, struck) = self.signature.split_once(' ').unwrap_or((&self.signature, ""));
+        (broken, struck.split(" + ").filter(|phase| *phase != "undisturbed").collect())
+    }
+
+    /// Whether `other` breaks the same for less.
+    fn is_explained_by(&self, other: &Violated) -> bool {
+        let ((mine, my_struck), (theirs, their_struck)) = (self.words(), other.words());
+        let breaks = mine == theirs || other.also.iter().any(|also| also == mine);
+        breaks && their_struck.is_subset(&my_struck) && self.signature != other.signature
+    }
+}
+
+/// Without those that another one explains, in whatever order they were found; most frequent first.
+fn least(mut violations: Vec<Violated>) -> Vec<Violated> {
+    violations.sort_by(|a, b| {
+        a.signature.len().cmp(&b.signature.len()).then(a.signature.cmp(&b.signature))
+    });
+    let mut least: Vec<Violated> = Vec::new();
+    for violated in violations {
+        match least.iter_mut().find(|known| violated.is_explained_by(known)) {
+            Some(known) => known.runs += violated.runs,
+            None => least.push(violated),
+        }
+    }
+    least.sort_by(|a, b| b.runs.cmp(&a.runs).then(a.signature.cmp(&b.signature)));
+    least
 }
 
 impl Certified {
@@ -57,6 +91,7 @@ impl Certified {
         let findings = &certificate.findings;
         let violations = findings.failures.iter().map(|(failure, runs)| Violated {
             signature: failure.signature.to_string(),
+            also: failure.also.iter().map(ToString::to_string).collect(),
             runs: *runs,
             what: failure.symptom.what.clone(),
             digest: format!("{:032x}", failure.digest),
@@ -75,7 +110,7 @@ impl Certified {
             resumed: certificate.resumed,
             cut: certificate.cut,
             complete: certificate.is_complete(),
-            violations: violations.collect(),
+            violations: least(violations.collect()),
             broken: findings.broken.clone(),
             seconds: certificate.took.as_secs_f64(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -88,6 +123,14 @@ impl Certified {
             (c.scenario.clone(), c.profile.clone(), c.faults, c.delays, c.version.clone())
         };
         check(self) == check(other)
+    }
+
+    /// What the process answers to its caller.
+    pub fn exit_code(&self) -> ExitCode {
+        let broken = self.violations.iter().map(|violated| violated.words().0);
+        let codes = broken.filter_map(Broken::parse).map(Broken::exit_code);
+        let incomplete = if self.complete { ExitCode::Passed } else { ExitCode::Failed };
+        codes.chain([incomplete]).max().unwrap_or(incomplete)
     }
 
     /// The part and of how many, from 1.
@@ -157,6 +200,7 @@ impl Certified {
                 }
             }
         }
+        whole.violations = least(whole.violations);
         whole.complete &= missing.is_empty();
         whole.shard = if missing.is_empty() {
             "1/1".to_owned()
@@ -215,6 +259,7 @@ mod tests {
     fn part(shard: &str, signature: &str) -> Certified {
         let violated = Violated {
             signature: signature.to_owned(),
+            also: Vec::new(),
             runs: 2,
             what: String::new(),
             digest: String::new(),
@@ -249,6 +294,23 @@ mod tests {
         assert_eq!(whole.shard, "1/1");
         let signatures = whole.violations.iter().map(|v| (&*v.signature, v.runs));
         assert_eq!(signatures.collect::<Vec<_>>(), [("I1 a", 4), ("I2 b", 2)]);
+    }
+
+    #[test]
+    fn what_another_signature_explains_is_none_of_its_own() {
+        let also = |signature: &str, also: &[&str]| Violated {
+            also: also.iter().map(|also| (*also).to_owned()).collect(),
+            ..part("1/1", signature).violations.remove(0)
+        };
+        let found = [
+            also("I7 a + b", &[]),
+            also("I15 a", &["I7"]),
+            also("I7 b + c", &[]),
+            also("I7 b", &[]),
+        ];
+        let least = least(found.to_vec());
+        let told: Vec<_> = least.iter().map(|v| (&*v.signature, v.runs)).collect();
+        assert_eq!(told, [("I7 b", 6), ("I15 a", 2)]);
     }
 
     #[test]

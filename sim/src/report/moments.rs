@@ -18,7 +18,12 @@ pub fn moments(ran: &Ran) -> Vec<String> {
         return Vec::new();
     };
     let names = Names::new(plan);
-    let until = before(violation, &outcome.recording.entries);
+    // What ends its phase is seen before anything of the next one.
+    let is_quiet = violation.moment.is_none() && violation.at <= outcome.quiet.at;
+    let reaping = |entry: &Entry| matches!(entry, Entry::Phase { name: "reap", .. });
+    let entries = &outcome.recording.entries;
+    let end = entries.iter().position(reaping).filter(|_| is_quiet).unwrap_or(entries.len());
+    let until = before(violation, &entries[..end]);
     let struck =
         until.iter().enumerate().rev().find_map(|(index, entry)| Some((index, strike(entry)?)));
     let mut lines = Vec::new();
@@ -46,7 +51,7 @@ pub fn moments(ran: &Ran) -> Vec<String> {
     });
     let when = match &violation.moment {
         Some(moment) => format!("after {moment}"),
-        None if violation.at <= outcome.quiet.at => "once quiet".to_owned(),
+        None if is_quiet => "once quiet".to_owned(),
         None => "once reaped".to_owned(),
     };
     lines.push(line("broke", violation.at, &when));

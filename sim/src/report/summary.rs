@@ -81,11 +81,12 @@ fn failure(group: &[&Entry]) -> String {
         let _ = writeln!(text, "  {}", plain(moment));
     }
     if let Some(replay) = first.replay() {
+        let replay = plain(&replay);
         let _ = writeln!(text, "replay: {replay}");
         let _ = writeln!(text, "page:   {replay} --html run.html");
     }
     if let Some(shrink) = first.shrink() {
-        let _ = writeln!(text, "shrink: {shrink}");
+        let _ = writeln!(text, "shrink: {}", plain(&shrink));
     }
     text
 }
