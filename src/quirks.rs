@@ -433,6 +433,12 @@ quirks! {
         shown: "faults/each-operation-fails",
         what: "what a clean-up could not take away at once stays",
     },
+    TemporaryFileKept {
+        id: "temporary-file-kept", part: Service, since: None, fixed: [],
+        known: "spec section 3.1 and live.md, L8", breaks: ["I6", "I7", "I8"],
+        shown: "checkpoint/a-disk-that-was-full-has-room-again-for-an-exit",
+        what: "each write of a status that fails leaves its temporary file, which keeps a full disk full",
+    },
     StatusWaitsForCheckpoint {
         id: "status-waits-for-checkpoint", part: Service, since: None, fixed: [],
         known: "spec section 3.1", breaks: ["I13"],

@@ -688,7 +688,7 @@ async fn checkpoint<P: Ports>(
 ) -> Result<(), Error> {
     let fs = ports.patient_fs();
     let write = async {
-        replace_file(fs, root, "status", content, is_late).await?;
+        replace_file(fs, quirks, root, "status", content, is_late).await?;
         if !quirks.has(Quirk::CheckpointDirectoryNotSynced) {
             fs.sync_dir(root).await?;
         }
@@ -701,30 +701,38 @@ async fn checkpoint<P: Ports>(
     })
 }
 
-/// Replaces `parent/name` atomically by a file of mode 0600. The temporary file stays behind on
-/// every error. The directory is not synced: until it is, a power failure may bring the old content back.
+/// Replaces `parent/name` atomically by a file of mode 0600. With [`Quirk::TemporaryFileKept`] the temporary
+/// file stays behind on every error. The directory is not synced: until it is, a power failure may bring the
+/// old content back.
 ///
 /// The file stays as it is when it has become late for that meanwhile.
 async fn replace_file<F: Fs>(
     fs: &F,
+    quirks: Quirks,
     parent: &str,
     name: &str,
     data: &[u8],
     is_late: &Cell<bool>,
 ) -> Result<(), Error> {
     let (file, temp) = fs.create_temp(parent, &[".tmp-", name].concat()).await?;
-    if let Err(error) = fill(fs, &file, &temp, data).await {
-        // The first error is the one to tell.
-        let _ = fs.close(file).await;
-        return Err(error);
+    let replaced = async {
+        if let Err(error) = fill(fs, &file, &temp, data).await {
+            // The first error is the one to tell.
+            let _ = fs.close(file).await;
+            return Err(error);
+        }
+        fs.close(file).await?;
+        if is_late.get() {
+            return Err(Error::unknown("it is too late for that"));
+        }
+        Ok(fs.rename(&temp, &[parent, "/", name].concat()).await?)
+    };
+    let replaced = replaced.await;
+    if replaced.is_err() && !quirks.has(Quirk::TemporaryFileKept) {
+        // Best effort, so that a full disk is not fuller with each attempt.
+        let _ = fs.remove_file(&temp).await;
     }
-    fs.close(file).await?;
-    if is_late.get() {
-        fs.remove_file(&temp).await?;
-        return Err(Error::unknown("it is too late for that"));
-    }
-    fs.rename(&temp, &[parent, "/", name].concat()).await?;
-    Ok(())
+    replaced
 }
 
 async fn fill<F: Fs>(fs: &F, file: &F::File, path: &str, data: &[u8]) -> Result<(), Error> {
