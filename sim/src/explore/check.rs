@@ -94,13 +94,10 @@ pub fn check<E>(
     checking: &Checking,
     stop: &AtomicBool,
     mut kept: Option<&mut Kept>,
-    tell: impl FnMut(&Certificate, Option<&Failure>) -> Result<(), E>,
+    mut tell: impl FnMut(&Certificate, Option<&Failure>) -> Result<(), E>,
 ) -> Result<Certificate, CheckError<E>> {
-    let mut tell = {
-        let mut tell = tell;
-        move |certificate: &Certificate, failure: Option<&Failure>| {
-            tell(certificate, failure).map_err(CheckError::Told)
-        }
+    let mut tell = |certificate: &Certificate, failure: Option<&Failure>| {
+        tell(certificate, failure).map_err(CheckError::Told)
     };
     let began = Instant::now();
     let attempts = Attempts::new(checking.profile).asking(checking.judge);

@@ -103,13 +103,10 @@ impl Oracle for Until {
     }
 }
 
-/// Goes on from each prefix of the failing run of a scenario, `samples` times, as long as a prefix can still bring
-/// anything else. `tell` is told how many prefixes are done, and of how many.
-///
-/// `Err`: the scenario does not show the symptom.
+/// Goes on from each prefix of the failing run of a scenario, `samples` times. `tell` is told how many prefixes are done, and of how many.
 ///
 /// # Errors
-/// See above.
+/// When the scenario cannot be run, or does not show the symptom.
 pub fn inevitable(
     attempts: &Attempts,
     scenario: &Scenario,

@@ -39,7 +39,7 @@ pub struct Found {
     pub runs: u64,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Line {
     key: String,
     branch: usize,
@@ -52,7 +52,7 @@ struct Line {
     found: Vec<FoundLine>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct FoundLine {
     broken: String,
     what: String,
@@ -68,7 +68,7 @@ const HEAD: &str = "{\"key\":\"";
 #[derive(Debug)]
 pub struct Kept {
     file: std::fs::File,
-    lines: Vec<(String, usize, f64, Branch)>,
+    lines: Vec<Line>,
 }
 
 impl Kept {
@@ -86,13 +86,7 @@ impl Kept {
             let what = "it has something else in it than a check keeps";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        let lines = text.lines().filter_map(|line| {
-            let line: Line = serde_json::from_str(line).ok()?;
-            let found = line.found.iter().map(Found::of).collect::<Option<_>>()?;
-            let Line { key, branch, took, plans, runs, moments, .. } = line;
-            Some((key, branch, took, Branch { plans, runs, moments, found }))
-        });
-        let lines = lines.collect();
+        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         // What was being written when a process ended is a line of its own.
         file.seek(SeekFrom::End(0))?;
         if !text.is_empty() && !text.ends_with('\n') {
@@ -103,16 +97,9 @@ impl Kept {
 
     /// The branches of a check that are done, and the real time that it had taken by then, seconds.
     pub fn of(&self, key: &str, scenario: &Scenario) -> (BTreeMap<usize, Branch>, f64) {
-        let mine = self.lines.iter().filter(|(of, ..)| of == key);
-        let took = mine.clone().map(|(_, _, took, _)| *took).fold(0.0, f64::max);
-        let named = |done: &Branch| {
-            let mut done = done.clone();
-            for decided in done.found.iter_mut().flat_map(|found| &mut found.decided) {
-                decided.name.clone_from(&scenario.name);
-            }
-            done
-        };
-        (mine.map(|(_, branch, _, done)| (*branch, named(done))).collect(), took)
+        let mine = self.lines.iter().filter(|line| line.key == key);
+        let took = mine.clone().map(|line| line.took).fold(0.0, f64::max);
+        (mine.filter_map(|line| Some((line.branch, line.read(&scenario.name)?))).collect(), took)
     }
 
     /// Keeps a branch that is done.
@@ -135,13 +122,23 @@ impl Kept {
     }
 }
 
-impl Found {
-    fn of(line: &FoundLine) -> Option<Found> {
-        let [tidy, exact] = line.decided.each_ref().map(|text| parse("kept.toml", text).ok());
+impl Line {
+    /// `scenario`: the name of the one that was checked.
+    fn read(&self, scenario: &str) -> Option<Branch> {
+        let Line { plans, runs, moments, .. } = *self;
+        let found = self.found.iter().map(|found| found.read(scenario)).collect::<Option<_>>()?;
+        Some(Branch { plans, runs, moments, found })
+    }
+}
+
+impl FoundLine {
+    fn read(&self, scenario: &str) -> Option<Found> {
+        let file = format!("{scenario}.toml");
+        let [tidy, exact] = self.decided.each_ref().map(|text| parse(&file, text).ok());
         Some(Found {
-            symptom: Symptom::new(Broken::parse(&line.broken)?, &line.what),
+            symptom: Symptom::new(Broken::parse(&self.broken)?, &self.what),
             decided: [tidy?, exact?],
-            runs: line.runs,
+            runs: self.runs,
         })
     }
 }

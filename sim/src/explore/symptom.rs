@@ -160,6 +160,14 @@ impl Signature {
         Signature { broken, struck: phases(&entries.faults, &entries.holds, &entries.crashes) }
     }
 
+    /// What a signature is printed as.
+    pub fn parse(text: &str) -> Option<Signature> {
+        let (broken, struck) = text.split_once(' ')?;
+        let struck = struck.split(" + ").filter(|phase| *phase != "undisturbed");
+        let struck = struck.map(str::to_owned).collect();
+        Some(Signature { broken: Broken::parse(broken)?, struck })
+    }
+
     /// Whether what is known breaks the same for less.
     pub fn is_explained_by(&self, known: &Signature) -> bool {
         self.broken == known.broken && known.struck.iter().all(|one| self.struck.contains(one))
@@ -204,6 +212,15 @@ mod tests {
 
     fn of(site: &str) -> String {
         struck(Site::parse(site).expect("a site"), "")
+    }
+
+    #[test]
+    fn a_signature_is_read_as_it_is_printed() {
+        for text in ["I9 undisturbed", "I1 start/task.create + stop/task.kill (held)", "panic x"] {
+            assert_eq!(Signature::parse(text).map(|s| s.to_string()).as_deref(), Some(text));
+        }
+        assert_eq!(Signature::parse("I9"), None);
+        assert_eq!(Signature::parse("it start/task.create"), None);
     }
 
     #[test]

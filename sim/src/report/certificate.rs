@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::summary::{BAD, DIM, GOOD, thousands};
-use crate::explore::{Broken, Certificate, Checking};
+use crate::explore::{Broken, Certificate, Checking, Signature};
 use crate::suite::ExitCode;
 
 /// The account of a check, or of one part of it.
@@ -55,17 +55,19 @@ pub struct Violated {
 }
 
 impl Violated {
-    /// What breaks, and the phases that are struck.
-    fn words(&self) -> (&str, BTreeSet<&str>) {
-        let (broken, struck) = self.signature.split_once(' ').unwrap_or((&self.signature, ""));
-        (broken, struck.split(" + ").filter(|phase| *phase != "undisturbed").collect())
+    /// Everything that breaks in its run, each as a signature; its own is the first.
+    fn signatures(&self) -> Vec<Signature> {
+        let Some(own) = Signature::parse(&self.signature) else { return Vec::new() };
+        let also = self.also.iter().filter_map(|also| Broken::parse(also));
+        let also: Vec<_> = also.map(|broken| Signature { broken, ..own.clone() }).collect();
+        std::iter::once(own).chain(also).collect()
     }
 
-    /// Whether `other` breaks the same for less.
     fn is_explained_by(&self, other: &Violated) -> bool {
-        let ((mine, my_struck), (theirs, their_struck)) = (self.words(), other.words());
-        let breaks = mine == theirs || other.also.iter().any(|also| also == mine);
-        breaks && their_struck.is_subset(&my_struck) && self.signature != other.signature
+        let own = self.signatures();
+        let explains =
+            |known: &Signature| own.first().is_some_and(|own| own.is_explained_by(known));
+        self.signature != other.signature && other.signatures().iter().any(explains)
     }
 }
 
@@ -127,8 +129,8 @@ impl Certified {
 
     /// What the process answers to its caller.
     pub fn exit_code(&self) -> ExitCode {
-        let broken = self.violations.iter().map(|violated| violated.words().0);
-        let codes = broken.filter_map(Broken::parse).map(Broken::exit_code);
+        let own = self.violations.iter().filter_map(|v| Signature::parse(&v.signature));
+        let codes = own.map(|signature| signature.broken.exit_code());
         let incomplete = if self.complete { ExitCode::Passed } else { ExitCode::Failed };
         codes.chain([incomplete]).max().unwrap_or(incomplete)
     }
