@@ -210,12 +210,14 @@ impl<P: Ports> Service<P> {
             resources: Some(resources),
             ..Status::default()
         };
-        let status = StatusStorage::store(&self.ports, self.quirks, &root_dir, &id, status)
-            .await
-            .map_err(|e| {
+        let (status, stored) =
+            StatusStorage::store(&self.ports, self.quirks, &root_dir, &id, status).await;
+        if tidy || stored.is_ok() {
+            rollback.status = Some(status.clone());
+        }
+        stored.map_err(|e| {
             e.wrap(format!("failed to create internal container object for {}", quote(&id)))
         })?;
-        rollback.status = Some(status.clone());
         let container =
             Container::new(&self.ports, meta, status, ContainerState::Created, record, Some(io));
         // Nobody starts it or removes it before clients were told of it.

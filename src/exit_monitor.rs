@@ -236,7 +236,7 @@ impl<P: Ports> Service<P> {
                 self.nri_container_exited(container).await;
             }
         };
-        let io = container.io.clone();
+        let io = container.io();
         self.delete_exited_task(ctx, Kind::Container, &container.record, io, announce).await?;
         if !announced_first {
             self.nri_container_exited(container).await;
@@ -263,7 +263,7 @@ impl<P: Ports> Service<P> {
         ctx: &Context,
         container: &Container<P>,
     ) -> Result<(), Error> {
-        let io = container.io.clone();
+        let io = container.io();
         self.delete_exited_task(ctx, Kind::Container, &container.record, io, async || {}).await
     }
 

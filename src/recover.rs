@@ -197,13 +197,13 @@ impl<P: Ports> Service<P> {
             self.start_sandbox_exit_monitor(Context::background(), &id, pid, exit);
         }
         if !known && !self.quirks.has(Quirk::RecoveryGivesUpOnContainers) {
-            self.learn_later(sandbox);
+            self.learn_sandbox_later(sandbox);
         }
         Ok(())
     }
 
     /// Goes on asking what became of a sandbox, until that is known or somebody has stopped it.
-    fn learn_later(&self, sandbox: Sandbox<P>) {
+    fn learn_sandbox_later(&self, sandbox: Sandbox<P>) {
         let id = sandbox.id().to_owned();
         self.until_done(&id, async move |service| {
             let mut status = sandbox.status().await;
@@ -238,9 +238,104 @@ impl<P: Ports> Service<P> {
         });
     }
 
+    /// The same for a container. `known`: its status as it was read.
+    fn learn_container_later(&self, container: &Container<P>, known: Status) {
+        let (id, container) = (container.id().to_owned(), container.clone());
+        self.until_done(&id, async move |service| {
+            let is_open = |now: &Status| now.unknown && now.finished_at == known.finished_at;
+            let removed = service.containers.get(container.id()).await.is_err();
+            if removed || !is_open(&container.status.get().await) {
+                return true;
+            }
+            let ctx = service.load_context(&Context::background());
+            let mut found =
+                Found { status: known.clone(), io: container.io(), watch: None, ended: None };
+            let loaded =
+                service.load_status(&ctx, &container.record, &container.meta, &mut found).await;
+            container.set_io(found.io);
+            match loaded {
+                Ok(true) => {}
+                Ok(false) => return true,
+                Err(_) => return false,
+            }
+            let over = found.status.state() == ContainerState::Exited;
+            let mut taken = false;
+            let learnt = container.status.update_sync(|now| {
+                taken = !is_open(&now);
+                if taken {
+                    return Err(Error::unknown("somebody else has learnt it meanwhile"));
+                }
+                let Status { reason, resources, told, starting, removing, .. } = now;
+                let learnt = Status { resources, told, starting, removing, ..found.status };
+                Ok(if reason == OOM_REASON { Status { reason, ..learnt } } else { learnt })
+            });
+            if let Err(error) = learnt.await {
+                warn!(%error, "what became of container {} is not known yet", quote(container.id()));
+                return taken;
+            }
+            if container.end_told.is_set() {
+                // A stop has found the same meanwhile, and is at it.
+                return true;
+            }
+            if over {
+                container.end_told.set();
+            }
+            service.end_task(&ctx, &container, found.ended).await;
+            service.take_up(&ctx, &container, found.watch).await;
+            if over {
+                container.stopped.set();
+            }
+            true
+        });
+    }
+
+    /// Tells what clients of a container that was loaded may not have heard, and watches for its exit.
+    async fn take_up(&self, ctx: &Context, container: &Container<P>, watch: Option<Watch<P>>) {
+        let id = container.id();
+        if !self.quirks.has(Quirk::EventsNotRepeated) {
+            self.tell_again(ctx, id).await;
+        }
+        if let Some(Watch { pid, exit }) = watch
+            && !planted!(self, RecoveryUnwatched)
+        {
+            self.start_container_exit_monitor(Context::background(), id, pid, exit);
+        }
+    }
+
+    /// Deletes the task of a container whose end is on record, and says whether it was active till then.
+    async fn end_task(
+        &self,
+        ctx: &Context,
+        container: &Container<P>,
+        ended: Option<(Task<P>, bool)>,
+    ) {
+        let Some((task, active)) = ended else { return };
+        let id = container.id();
+        match gone_is_fine(task.delete_with_kill(ctx).await) {
+            Ok(()) if container.io().is_none() => {
+                // The task did not tell of its pipes.
+                self.remove_old_pipes(id).await;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                warn!(%error, "the task of container {} stays for now", quote(id));
+                if active {
+                    self.mark_unknown(container).await;
+                }
+            }
+        }
+    }
+
+    async fn mark_unknown(&self, container: &Container<P>) {
+        let unknown = |status: Status| Ok(Status { unknown: true, ..status });
+        if let Err(error) = container.status.update(unknown).await {
+            error!(%error, "failed to mark container {} as unknown", quote(container.id()));
+        }
+    }
+
     async fn recover_container(&self, ctx: &Context, record: Record<P>) -> Result<(), Error> {
         let id = record.id().to_owned();
-        let (container, watch) = match self.load_container(ctx, record).await {
+        let (container, watch, unlearnt) = match self.load_container(ctx, record).await {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return Ok(()),
             Err(error) => {
@@ -251,16 +346,12 @@ impl<P: Ports> Service<P> {
         debug!("Loaded container {}", quote(&id));
         let name = container.meta.name.clone();
         self.containers
-            .add(container)
+            .add(container.clone())
             .await
             .map_err(|e| e.wrap(format!("failed to add container {} to store", quote(&id))))?;
-        if !self.quirks.has(Quirk::EventsNotRepeated) {
-            self.tell_again(ctx, &id).await;
-        }
-        if let Some(Watch { pid, exit }) = watch
-            && !planted!(self, RecoveryUnwatched)
-        {
-            self.start_container_exit_monitor(Context::background(), &id, pid, exit);
+        self.take_up(ctx, &container, watch).await;
+        if let Some(known) = unlearnt {
+            self.learn_container_later(&container, known);
         }
         self.names
             .reserve(&name, &id)
@@ -436,11 +527,8 @@ impl<P: Ports> Service<P> {
         status.state = match found {
             None if gives_up => SandboxState::NotReady,
             None => {
-                // The shim may have deleted its half, and the task service still hold the other.
-                match self.ports.containerd().task_delete(ctx, record.id()).await {
-                    Err(error) if !error.is_not_found() => return Err(error),
-                    _ => SandboxState::NotReady,
-                }
+                self.delete_half_task(ctx, record.id()).await?;
+                SandboxState::NotReady
             }
             Some((task, TaskInfo { status: TaskStatus::Running, .. })) => {
                 status.pid = task.pid();
@@ -458,13 +546,23 @@ impl<P: Ports> Service<P> {
         Ok(())
     }
 
-    /// Spec section 8.2. The watch as in [`Service::load_sandbox`]. `None` when what is on record is the
+    /// The shim may have deleted its half of a task that is not found, and the task service still hold the
+    /// other.
+    async fn delete_half_task(&self, ctx: &Context, id: &str) -> Result<(), Error> {
+        match self.ports.containerd().task_delete(ctx, id).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Spec section 8.2. The watch as in [`Service::load_sandbox`], and the status as it was read when what
+    /// became of the container since could not be learnt. `None` when what is on record is the
     /// rest of a removal or a creation, without a status and a task, and is gone now.
     async fn load_container(
         &self,
         whole: &Context,
         record: Record<P>,
-    ) -> Result<Option<(Container<P>, Option<Watch<P>>)>, Error> {
+    ) -> Result<Option<(Container<P>, Option<Watch<P>>, Option<Status>)>, Error> {
         let id = record.id().to_owned();
         // 1
         let (extension, ctx) = self.extension(whole, &record, Metadata::EXTENSION).await?;
@@ -508,6 +606,7 @@ impl<P: Ports> Service<P> {
         let ctx = self.next_budget(whole, ctx);
         let Found { mut status, io, watch, ended } = found;
         // 6
+        let mut unlearnt = None;
         match loaded {
             Ok(true) => {}
             Ok(false) => status.unknown = true,
@@ -515,41 +614,32 @@ impl<P: Ports> Service<P> {
                 error!(%error, "Failed to load container status for {}", quote(&id));
                 // Of a process that had run its end is on record; a failed start says nothing of its task.
                 let ended = status.state() == ContainerState::Exited && status.started_at != 0;
-                status.unknown = !ended || self.quirks.has(Quirk::RecoveryGivesUpOnContainers);
+                if !ended && !gives_up {
+                    unlearnt = Some(status.clone());
+                }
+                status.unknown = !ended || gives_up;
             }
         }
         // 7
         let state = status.state();
-        let (ports, quirks) = (&self.ports, self.quirks);
-        let (storage, unwritten) = if gives_up {
-            (StatusStorage::store(ports, quirks, &root, &id, status).await?, None)
-        } else {
-            StatusStorage::restore(ports, quirks, &root, &id, status).await
-        };
+        let (storage, written) =
+            StatusStorage::store(&self.ports, self.quirks, &root, &id, status).await;
+        if gives_up {
+            written.clone()?;
+        }
         let container = Container::new(&self.ports, meta, storage, state, record, io);
-        // As long as the exit is not on record the task keeps it.
-        if let Some((task, active)) = ended {
-            let deleted = match &unwritten {
-                None => gone_is_fine(task.delete_with_kill(&ctx).await),
-                Some(error) => Err(error.clone()),
-            };
-            if deleted.is_ok() && container.io.is_none() {
-                // The task did not tell of its pipes.
-                self.remove_old_pipes(&id).await;
-            }
-            if let Err(error) = deleted {
-                warn!(%error, "the task of container {} stays for now", quote(&id));
-                let unknown = |status: Status| Ok(Status { unknown: true, ..status });
-                if active && let Err(error) = container.status.update(unknown).await {
-                    error!(%error, "failed to mark container {} as unknown", quote(&id));
+        match written {
+            Ok(()) => self.end_task(&ctx, &container, ended).await,
+            Err(error) => {
+                warn!(%error, "the status of container {} is not written back yet", quote(&id));
+                // As long as the exit is not on record the task keeps it.
+                if ended.is_some_and(|(_, active)| active) {
+                    self.mark_unknown(&container).await;
                 }
+                self.write_status_later(&container);
             }
         }
-        if let Some(error) = unwritten {
-            warn!(%error, "the status of container {} is not written back yet", quote(&id));
-            self.write_status_later(&container);
-        }
-        Ok(Some((container, watch)))
+        Ok(Some((container, watch, unlearnt)))
     }
 
     /// Brings the status that was read from the disk up to what became of the task since. False when the
@@ -580,7 +670,12 @@ impl<P: Ports> Service<P> {
         let Some((task, info)) = found else {
             let state = status.state();
             match state {
-                ContainerState::Created => *io = Some(self.new_io(meta).await?),
+                ContainerState::Created => {
+                    if !self.quirks.has(Quirk::RecoveryGivesUpOnContainers) {
+                        self.delete_half_task(ctx, id).await?;
+                    }
+                    *io = Some(self.new_io(meta).await?);
+                }
                 ContainerState::Running => {
                     status.finished_at = self.ports.clock().wall();
                     status.exit_code = UNKNOWN_EXIT_CODE;

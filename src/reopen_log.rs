@@ -21,7 +21,7 @@ impl<P: Ports> Service<P> {
         let (meta, id) = (&container.meta, container.id());
         let (out, err) =
             create_loggers(&self.ports, &self.config, &meta.log_path, meta.config.tty, id).await?;
-        if let Some(io) = &container.io {
+        if let Some(io) = container.io() {
             // The writers that they replace end with this.
             drop(io.add_output("log", Some(out), err).await);
         }

@@ -118,7 +118,7 @@ impl<P: Ports> Service<P> {
             Ok(()) => {
                 left.task = false;
                 // Who found it gone has left them alone.
-                if let Some(io) = &container.io
+                if let Some(io) = container.io()
                     && !io.is_closed()
                     && !self.quirks.has(Quirk::RollbackDeleteNotRetried)
                 {

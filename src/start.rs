@@ -151,7 +151,7 @@ impl<P: Ports> Service<P> {
                 create_loggers(&self.ports, &self.config, &meta.log_path, meta.config.tty, id)
                     .await
                     .map_err(|e| e.wrap("failed to create container loggers"))?;
-            let io = container.io.clone().expect("a created container has its pipes");
+            let io = container.io().expect("a created container has its pipes");
             io.add_output("log", Some(out), err).await;
             io.pipe();
             rollback.task_asked = true;
@@ -264,7 +264,7 @@ impl<P: Ports> Service<P> {
         drop(rollback.sync_block);
         if !left.task
             && !self.quirks.has(Quirk::PipesKeptOnEarlyFailure)
-            && let Some(io) = &container.io
+            && let Some(io) = container.io()
         {
             io.cancel();
             io.close().await;

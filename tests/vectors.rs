@@ -654,7 +654,7 @@ impl Case for StatusStorageScript {
             let made = sim.with_world(|world| world.fs.make_dir_all(CONTAINER_ROOT, 0o755));
             made.map_err(|error| error.to_string())?;
             let initial = self.initial.status();
-            let storage = StatusStorage::store(
+            let (storage, written) = StatusStorage::store(
                 &ports,
                 Profile::default().quirks,
                 CONTAINER_ROOT,
@@ -662,7 +662,7 @@ impl Case for StatusStorageScript {
                 initial,
             )
             .await;
-            let storage = storage.map_err(|error| error.message)?;
+            written.map_err(|error| error.message)?;
             for (number, step) in self.steps.iter().enumerate() {
                 at_step(number, step.check(&ports, &storage).await)?;
             }
@@ -957,7 +957,9 @@ async fn container_of<P: Ports>(
     sim.with_world(|world| world.fs.make_dir_all(&root, 0o755))?;
     let status = status.status();
     let state = status.state();
-    let storage = StatusStorage::store(ports, Profile::default().quirks, &root, id, status).await?;
+    let quirks = Profile::default().quirks;
+    let (storage, written) = StatusStorage::store(ports, quirks, &root, id, status).await;
+    written?;
     let meta = Metadata {
         id: id.to_owned(),
         process_label: process_label.to_owned(),

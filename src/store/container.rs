@@ -1,6 +1,6 @@
 //! The container object, and the store of all of them (spec sections 3.2 and 3.3).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -18,8 +18,8 @@ pub struct Container<P: Ports> {
     pub meta: Rc<Metadata>,
     pub status: StatusStorage<P>,
     pub record: Record<P>,
-    /// `None` only for a container that had ended, or was not understood, when the daemon came up.
-    pub io: Option<Rc<ContainerIo<P>>>,
+    /// See [`Container::io`].
+    io: Rc<RefCell<Option<Rc<ContainerIo<P>>>>>,
     /// Set once the end is on disk.
     pub stopped: <P::Runtime as Runtime>::Signal,
     /// Set when clients were told of the end, or are about to be.
@@ -72,7 +72,7 @@ impl<P: Ports> Container<P> {
             meta: Rc::new(meta),
             status,
             record,
-            io,
+            io: Rc::new(RefCell::new(io)),
             stopped,
             end_told,
             stop_signal_sent,
@@ -83,6 +83,16 @@ impl<P: Ports> Container<P> {
 
     pub fn id(&self) -> &str {
         &self.meta.id
+    }
+
+    /// `None` only for a container that had ended, or was not understood, when the daemon came up.
+    pub fn io(&self) -> Option<Rc<ContainerIo<P>>> {
+        self.io.borrow().clone()
+    }
+
+    /// What it turned out to have after the daemon had come up.
+    pub fn set_io(&self, io: Option<Rc<ContainerIo<P>>>) {
+        self.io.replace(io);
     }
 
     /// Waits until its end is on disk.
@@ -164,7 +174,7 @@ impl<P: Ports> ContainerStore<P> {
         let Ok(container) = guard.with(|containers| containers.get(prefix).cloned()) else {
             return;
         };
-        if let Some(io) = &container.io {
+        if let Some(io) = container.io() {
             io.close().await;
         }
         guard.with_mut(|containers| {

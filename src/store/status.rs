@@ -1,7 +1,7 @@
 //! A container's status: its encoding, and its storage in memory and on disk (spec sections 3.1
 //! and 4.1).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -358,6 +358,20 @@ pub struct StatusStorage<P: Ports> {
     /// Whose turn it is to write: taken without [`Quirk::StatusWaitsForCheckpoint`], so that nobody
     /// who reads has to wait for the disk.
     turn: <P::Runtime as Runtime>::Lock<()>,
+    /// Temporary files that the disk was asked to put in the place of the file, and did not answer in
+    /// time: as long as one is there, that may still come.
+    outstanding: Rc<RefCell<Vec<String>>>,
+}
+
+/// A change of the file that may take too long.
+#[derive(Default)]
+struct Change {
+    /// Nobody waits for it any more: it is not to have its effect.
+    given_up: Cell<bool>,
+    /// It was asked for, and may have its effect at any time.
+    asked: Cell<bool>,
+    /// The temporary file without which it cannot have it.
+    temp: RefCell<Option<String>>,
 }
 
 type StatusLock<P> = <<P as Ports>::Runtime as Runtime>::Lock<Status>;
@@ -370,80 +384,103 @@ impl<P: Ports> Clone for StatusStorage<P> {
             root: self.root.clone(),
             lock: self.lock.clone(),
             turn: self.turn.clone(),
+            outstanding: self.outstanding.clone(),
         }
     }
 }
 
 impl<P: Ports> StatusStorage<P> {
-    /// Writes the first status of a container below its root directory.
+    /// Writes the first status of a container below its root directory, or the one that a daemon which comes
+    /// up has read. Where that fails the file may still come, until [`StatusStorage::delete`].
     ///
     /// # Errors
-    /// `failed to checkpoint status to …`
+    /// Beside the storage: `failed to checkpoint status to …`
     pub async fn store(
         ports: &P,
         quirks: Quirks,
         root: &str,
         id: &str,
         status: Status,
-    ) -> Result<Self, Error> {
-        let storage = Self::unwritten(ports, quirks, root, id, status.clone());
-        storage.write(&status).await?;
-        Ok(storage)
-    }
-
-    fn unwritten(ports: &P, quirks: Quirks, root: &str, id: &str, status: Status) -> Self {
-        let lock = ports.runtime().lock(Name::new("status", id), status);
-        let turn = ports.runtime().lock(Name::new("checkpoint", id), ());
-        StatusStorage { ports: ports.clone(), quirks, root: root.into(), lock, turn }
-    }
-
-    /// As [`StatusStorage::store`], for a container that is there whether its status can be written or
-    /// not: with the error of the write, which is to be tried again.
-    pub async fn restore(
-        ports: &P,
-        quirks: Quirks,
-        root: &str,
-        id: &str,
-        status: Status,
-    ) -> (Self, Option<Error>) {
-        let storage = Self::unwritten(ports, quirks, root, id, status.clone());
+    ) -> (Self, Result<(), Error>) {
+        let storage = StatusStorage {
+            ports: ports.clone(),
+            quirks,
+            root: root.into(),
+            lock: ports.runtime().lock(Name::new("status", id), status.clone()),
+            turn: ports.runtime().lock(Name::new("checkpoint", id), ()),
+            outstanding: Rc::default(),
+        };
         let written = storage.write(&status).await;
-        (storage, written.err())
+        (storage, written)
     }
 
     /// Replaces the file.
     async fn write(&self, status: &Status) -> Result<(), Error> {
+        let what = || format!("failed to checkpoint status to {}", quote(&status_path(&self.root)));
+        self.revoke_outstanding().await.map_err(|error| error.wrap(what()))?;
         let (ports, quirks, root) = (self.ports.clone(), self.quirks, self.root.clone());
         let content = status.encode();
         let write =
-            async move |late: &Cell<bool>| checkpoint(&ports, quirks, &root, &content, late).await;
-        let slow = || format!("failed to checkpoint status to {}", quote(&status_path(&self.root)));
-        self.done_or_corrected(write, slow).await
+            async move |change: &Change| checkpoint(&ports, quirks, &root, &content, change).await;
+        self.done_or_corrected(write, what).await
+    }
+
+    /// Sees to it that no earlier change comes behind what is written next: the source of its rename goes.
+    ///
+    /// # Errors
+    /// That of the removal: nothing that is written now is sure to stay.
+    async fn revoke_outstanding(&self) -> Result<(), Error> {
+        loop {
+            let Some(temp) = self.outstanding.borrow().last().cloned() else { return Ok(()) };
+            match self.ports.fs().remove_file(&temp).await {
+                Err(error) if !error.is(Errno::ENOENT) => {
+                    return Err(Error::from(error).wrap("an earlier status may still come"));
+                }
+                _ => self.settled(&temp),
+            }
+        }
+    }
+
+    /// The change cannot come any more, or it has.
+    fn settled(&self, temp: &str) {
+        self.outstanding.borrow_mut().retain(|outstanding| outstanding != temp);
     }
 
     /// Changes the file, within [`DISK_TIMEOUT`] if anything limits that. A change that takes longer is
-    /// told so, and may still come: as it may undo what came later, what holds by then is written behind it.
+    /// told so, and may still come: what holds by then is written behind it, unless it was revoked.
     async fn done_or_corrected(
         &self,
-        change: impl AsyncFnOnce(&Cell<bool>) -> Result<(), Error> + 'static,
+        make: impl AsyncFnOnce(&Change) -> Result<(), Error> + 'static,
         what: impl FnOnce() -> String,
     ) -> Result<(), Error> {
-        let is_late = Rc::new(Cell::new(false));
+        let change = Rc::new(Change::default());
         if self.quirks.has(Quirk::DiskUnbounded) {
-            return change(&is_late).await;
+            return make(&change).await;
         }
-        let told = is_late.clone();
-        let change = async move { change(&told).await };
+        let shared = change.clone();
+        let made = async move { make(&shared).await };
         let runtime = self.ports.runtime();
-        let late = match within_or_later(runtime, DISK_TIMEOUT, Box::pin(change)).await {
+        let late = match within_or_later(runtime, DISK_TIMEOUT, Box::pin(made)).await {
             Ok(changed) => return changed,
             Err(late) => late,
         };
-        is_late.set(true);
+        change.given_up.set(true);
+        self.outstanding.borrow_mut().extend(change.temp.borrow().clone());
         let storage = self.clone();
         let correct: LocalFuture<()> = Box::pin(async move {
             // Whether it ends or not, it may have had its effect.
-            let _ = within(storage.ports.runtime(), LATE_TIMEOUT, late).await;
+            let ended = within(storage.ports.runtime(), LATE_TIMEOUT, late).await.is_some();
+            if !change.asked.get() {
+                return;
+            }
+            if let Some(temp) = change.temp.borrow().as_deref() {
+                if !storage.outstanding.borrow().iter().any(|outstanding| outstanding == temp) {
+                    return;
+                }
+                if ended {
+                    storage.settled(temp);
+                }
+            }
             for pause in pauses().take(CORRECTIONS_MAX) {
                 let turn = storage.turn.write().await;
                 let status = storage.lock.read().await.with(Status::clone);
@@ -570,8 +607,10 @@ impl<P: Ports> StatusStorage<P> {
     /// # Errors
     /// Those of the rename and of the removal.
     pub async fn delete(&self) -> Result<(), Error> {
+        self.revoke_outstanding().await?;
         let (ports, root) = (self.ports.clone(), self.root.clone());
-        let delete = async move |_: &Cell<bool>| {
+        let delete = async move |change: &Change| {
+            change.asked.set(true);
             let gone_is_fine = |result: Result<(), FsError>| match result {
                 Err(error) if !error.is(Errno::ENOENT) => Err(Error::from(error)),
                 _ => Ok(()),
@@ -590,7 +629,8 @@ impl<P: Ports> StatusStorage<P> {
     /// Those of the rename and of the sync of the directory.
     pub async fn disown(&self) -> Result<(), Error> {
         let (ports, root) = (self.ports.clone(), self.root.clone());
-        let set_aside = async move |_: &Cell<bool>| {
+        let set_aside = async move |change: &Change| {
+            change.asked.set(true);
             ports.patient_fs().rename(&status_path(&root), &stale_path(&root)).await?;
             Ok(ports.patient_fs().sync_dir(&root).await?)
         };
@@ -684,11 +724,11 @@ async fn checkpoint<P: Ports>(
     quirks: Quirks,
     root: &str,
     content: &[u8],
-    is_late: &Cell<bool>,
+    change: &Change,
 ) -> Result<(), Error> {
     let fs = ports.patient_fs();
     let write = async {
-        replace_file(fs, quirks, root, "status", content, is_late).await?;
+        replace_file(fs, quirks, root, "status", content, change).await?;
         if !quirks.has(Quirk::CheckpointDirectoryNotSynced) {
             fs.sync_dir(root).await?;
         }
@@ -712,7 +752,7 @@ async fn replace_file<F: Fs>(
     parent: &str,
     name: &str,
     data: &[u8],
-    is_late: &Cell<bool>,
+    change: &Change,
 ) -> Result<(), Error> {
     let (file, temp) = fs.create_temp(parent, &[".tmp-", name].concat()).await?;
     let replaced = async {
@@ -722,9 +762,11 @@ async fn replace_file<F: Fs>(
             return Err(error);
         }
         fs.close(file).await?;
-        if is_late.get() {
+        if change.given_up.get() {
             return Err(Error::unknown("it is too late for that"));
         }
+        change.temp.replace(Some(temp.clone()));
+        change.asked.set(true);
         Ok(fs.rename(&temp, &[parent, "/", name].concat()).await?)
     };
     let replaced = replaced.await;

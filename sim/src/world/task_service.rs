@@ -446,9 +446,16 @@ pub(crate) async fn reload(sim: &Sim) {
             );
             call.await
         };
-        // What fails here is only logged by the real daemon.
-        if clean_up().await.is_err() && !sim.with_world(|world| world.forgets_failed_cleanups()) {
-            let _ = clean_up().await;
+        // What fails here is only logged by the real daemon. One that forgets nothing tries once more, and
+        // keeps what is left as a task, to be deleted by whoever asks.
+        let remembers = !sim.with_world(|world| world.forgets_failed_cleanups());
+        if clean_up().await.is_err() && remembers && clean_up().await.is_err() {
+            sim.with_world(|world| {
+                if let Ok(pod) = world.pod_of(&id) {
+                    world.tasks.insert(&id, pod, Origin::Own);
+                    world.changed.runtime = true;
+                }
+            });
         }
     }
 }
