@@ -329,6 +329,54 @@ fn a_wrong_file_is_pointed_into() {
     insta::assert_snapshot!(here.run(&["run", "."]));
 }
 
+/// A file that is wrong is one failure among the verdicts, in every form that they are told in.
+#[test]
+fn a_wrong_file_keeps_no_other_from_being_run() {
+    let typo = PLAIN.replace("do = \"start\"", "do = \"strat\"");
+    let stray = CREATE_FAILS.replace("task.create(web)", "fs.rename(web/status)");
+    let here = Here::with(&[
+        ("typo.toml", &typo),
+        ("stray.toml", &stray),
+        ("plain.toml", PLAIN),
+        ("sub/plain.toml", PLAIN),
+    ]);
+    let read = |name: &str| fs::read_to_string(here.path().join(name)).unwrap();
+    let reports = ["--junit", "j.xml", "--sarif", "s.json", "--markdown", "m.md", "--github"];
+    let output = here.output(&[&["run", "."][..], &reports].concat());
+    assert_eq!(output.status.code(), Some(65), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    assert!(out.contains("\nok    plain (1 case)\n\n1 passed, 3 failed\n"), "{out}");
+    assert!(out.contains("FAIL  typo\nerror: unknown call `strat`\n --> typo.toml:9:6\n"), "{out}");
+    assert!(out.contains("\n::error file=typo.toml,line=9,"), "{out}");
+    let junit = read("j.xml");
+    assert_eq!(junit.matches("<testcase ").count(), 4, "{junit}");
+    assert_eq!(junit.matches("<error ").count(), 3, "{junit}");
+    assert!(junit.contains("typo.toml:9:6: unknown call `strat`"), "{junit}");
+    let sarif: serde_json::Value = serde_json::from_str(&read("s.json")).unwrap();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    let files: BTreeSet<&str> =
+        results.iter().map(|result| result["properties"]["file"].as_str().unwrap()).collect();
+    assert_eq!(Vec::from_iter(files), ["stray.toml", "sub/plain.toml", "typo.toml"]);
+    let markdown = read("m.md");
+    assert!(markdown.contains("unknown call &#96;strat&#96;"), "{markdown}");
+    let json = here.output(&["run", ".", "--format", "json"]);
+    assert_eq!(json.status.code(), Some(65));
+    assert!(text(&json.stderr).contains("unknown call `strat`"));
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&json["passed"], &json["failed"]), (&1.into(), &3.into()));
+    assert_eq!(json["not-run"].as_array().unwrap().len(), 3);
+    // What is picked besides does not hide it, and a name that nobody has is told as well.
+    assert_eq!(here.output(&["run", ".", "--case", "plain"]).status.code(), Some(65));
+    let none = here.output(&["run", ".", "--case", "plane"]);
+    assert_eq!(none.status.code(), Some(65));
+    assert!(text(&none.stderr).contains("no case matches `plane`"), "{}", text(&none.stderr));
+    // It is listed what can be.
+    let list = here.output(&["list", "."]);
+    assert_eq!(list.status.code(), Some(65));
+    assert!(text(&list.stdout).contains("\n1 scenario, 1 case\n"), "{}", text(&list.stdout));
+    assert!(text(&list.stderr).contains("3 scenario files are wrong"), "{}", text(&list.stderr));
+}
+
 #[test]
 fn a_fault_that_cannot_be_is_explained() {
     let wrong = CREATE_FAILS.replace("task.create(web)", "fs.rename(web/status)");
@@ -355,9 +403,10 @@ fn a_path_that_cannot_be_is_pointed_at() {
 
 #[test]
 fn a_sweep_over_nothing_fails_its_file_alone() {
-    let nothing = SWEEP.replace("every-moment-of = \"start-1\"", "every-moment-of = \"strat-1\"");
+    let nobody = "every-moment-of = \"exit-monitor(db)\"";
+    let nothing = SWEEP.replace("every-moment-of = \"start-1\"", nobody);
     let here = Here::with(&[("nothing.toml", &nothing), ("plain.toml", PLAIN)]);
-    insta::assert_snapshot!(here.run(&["run", "."]));
+    insta::assert_snapshot!(format!("{}{}", here.run(&["run", "."]), here.run(&["list", "."])));
 }
 
 #[test]
@@ -507,6 +556,19 @@ fn one_case_is_replayed() {
     let wanted =
         "there are 3 cases; pick one with --case, such as\n  create-fails[code=not-found]\n";
     assert!(told.contains(wanted), "{told}");
+    let near = here.run(&["replay", "create-fails.toml", "--case", "create-fails[code=unknwon]"]);
+    assert!(near.contains("near to it are\n  create-fails[code=unknown]\n"), "{near}");
+    let directory = here.run(&["replay", "."]);
+    assert!(directory.starts_with("exit code 64"), "{directory}");
+    let wanted = ". is a directory, and this command takes one file, such as\n  create-fails.toml";
+    assert!(directory.contains(wanted), "{directory}");
+    for args in
+        [&["shrink", "create-fails.toml"][..], &["explain", "create-fails.toml", "--failing"]]
+    {
+        let none = here.run(&[args, &["--invariant", "I99"]].concat());
+        assert!(none.starts_with("exit code 64"), "{none}");
+        assert!(none.contains("invalid value 'I99'"), "{none}");
+    }
 }
 
 #[test]
@@ -1034,7 +1096,25 @@ fn scenarios_are_formatted() {
     let here = Here::with(&[("scenarios/messy.toml", &messy), ("scenarios/plain.toml", PLAIN)]);
     insta::assert_snapshot!("fmt_check", here.run(&["fmt", "--check"]));
     assert_eq!(fs::read_to_string(here.path().join("scenarios/messy.toml")).unwrap(), messy);
-    assert!(here.run(&["fmt"]).contains("formatted scenarios/messy.toml"));
+    assert!(here.run(&["fmt"]).contains("formatted scenarios/messy.toml\n"));
+    let unseen = Here::with(&[("a.toml", &format!("\u{feff}{}", PLAIN.replace('\n', "\r\n")))]);
+    let has = "a byte order mark and CRLF at the ends of lines";
+    let checked = unseen.run(&["fmt", "--check", "a.toml"]);
+    assert!(checked.contains(&format!("a.toml has {has}\n")), "{checked}");
+    let formatted = unseen.run(&["fmt", "a.toml"]);
+    assert!(formatted.contains(&format!("formatted a.toml, which had {has}\n")), "{formatted}");
+    assert!(unseen.run(&["fmt", "a.toml"]).contains("1 file, all formatted"));
+    // A file that was moved finds its schema again.
+    let moved = format!("#:schema ../scenario.schema.json\n{PLAIN}");
+    let here =
+        Here::with(&[("scenario.schema.json", "{}"), ("x/y/a.toml", &moved), ("b.toml", PLAIN)]);
+    assert!(here.run(&["fmt", "x", "b.toml"]).contains("formatted x/y/a.toml\nformatted b.toml\n"));
+    let first = |file: &str| {
+        let text = fs::read_to_string(here.path().join(file)).unwrap();
+        text.lines().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(first("x/y/a.toml"), ["#:schema ../../scenario.schema.json", "shakedown = 1"]);
+    assert_eq!(first("b.toml"), ["#:schema scenario.schema.json", "shakedown = 1"]);
     let after = fs::read_to_string(here.path().join("scenarios/messy.toml")).unwrap();
     assert_eq!(after, PLAIN.replace("[[call]]", "[[call]] # the start"));
     assert!(here.run(&["fmt", "--check"]).starts_with("exit code 0\n"));

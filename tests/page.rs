@@ -355,10 +355,12 @@ fn two_runs_are_held_against_one_another() {
     assert_eq!(first[1], "B fault start-1/task.create(web)#1: error unavailable, after the effect");
     for wanted in [
         "answer to start-1\n    A  ok\n    B  unavailable: failed to create containerd task: injected: unavailable\n",
-        "I1 failed-start-leaves-nothing\n    A  holds\n    B  start-1 failed and left behind: ",
+        "I1 failed-start-leaves-nothing\n    A  not evaluated\n    B  start-1 failed and left behind: ",
+        "I2 terminal-means-dead\n    A  holds\n    B  web is CONTAINER_EXITED, but its task is active\n",
     ] {
         assert!(told.contains(wanted), "{wanted}\n{told}");
     }
+    assert!(told.lines().all(|line| !line.ends_with(' ')), "{told}");
     let same = ["diff", "lost.toml", "lost.toml"];
     let same = shakedown(directory.path(), &same);
     assert_eq!(same.status.code(), Some(0));

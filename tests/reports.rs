@@ -170,7 +170,7 @@ prop_compose! {
             help,
             notes,
             differs,
-            place: place.map(|(file, line, column, at)| Place { file, line, column, span: at..at + 3 }),
+            place: place.map(|(file, line, column, at)| Place { file, line, column, span: at..at + 3, label: String::new() }),
             ..Problem::new(kind, code, message)
         }
     }
@@ -380,7 +380,7 @@ fn a_file_that_is_wrong_is_an_error_in_every_report() {
     let typo = GOOD.replace("do =", "du =");
     let files = [("good.toml", GOOD), ("typo.toml", &typo), ("bad.toml", "\u{0}")];
     let files = Files::of(&files, &["run", "."]);
-    all_say(&files, 0, 2);
+    all_say(&files, 1, 2);
     assert_eq!(files.code, 65);
     let place = "::error file=typo.toml,line=7,col=1,";
     assert!(files.annotations().iter().any(|line| line.starts_with(place)), "{}", files.stdout);

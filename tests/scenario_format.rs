@@ -30,7 +30,17 @@ const PENDING: &[&str] = &["create", "mkdir", "rename", "data"];
 const ROLES: &[&str] = &["exit-monitor", "log-stdout", "backoff", "process", "plugin", "kubelet"];
 
 fn vocabulary() -> Vocabulary<'static> {
-    Vocabulary { operations: OPERATIONS, roles: ROLES, pending: PENDING }
+    let codes = |operation: &str| match operation.starts_with("fs.") {
+        true => vec!["ENOSPC", "EIO"],
+        false => vec!["not-found", "unavailable"],
+    };
+    Vocabulary {
+        operations: OPERATIONS,
+        roles: ROLES,
+        only_calls_are_numbered: false,
+        codes: Some(codes),
+        pending: PENDING,
+    }
 }
 
 fn read(text: &str) -> Result<Scenario, Vec<Diagnostic>> {
@@ -74,8 +84,12 @@ fn a_duration() -> impl Strategy<Value = Duration> {
     ]
 }
 
+fn some_time() -> impl Strategy<Value = Duration> {
+    a_duration().prop_map(|by| by + Duration::from_nanos(1))
+}
+
 fn an_effect() -> impl Strategy<Value = Effect> {
-    prop_oneof![Just(Effect::None), Just(Effect::Done), a_duration().prop_map(Effect::Late)]
+    prop_oneof![Just(Effect::None), Just(Effect::Done), some_time().prop_map(Effect::Late)]
 }
 
 fn a_short_effect() -> impl Strategy<Value = Effect> {
@@ -418,7 +432,7 @@ fn a_when(known: &Known) -> BoxedStrategy<When> {
 }
 
 fn a_clock(known: &Known) -> impl Strategy<Value = Clock> + use<> {
-    let by = a_duration().prop_map(|by| by + Duration::from_nanos(1)).prop_map(duration::print);
+    let by = some_time().prop_map(duration::print);
     let change = prop_oneof![
         ("-?", by).prop_map(|(sign, by)| ClockChange::Jump(sign + &by)),
         (-100_000i64..=100_000).prop_map(ClockChange::Drift),
@@ -479,7 +493,7 @@ fn a_fault(known: &Known) -> impl Strategy<Value = Fault> + use<> {
     let kind = prop_oneof![
         (a_code(known), message, an_effect())
             .prop_map(|(code, message, effect)| FaultKind::Error { code, message, effect }),
-        (a_duration(), of).prop_map(|(by, of)| FaultKind::Delay { by, of }),
+        (some_time(), of).prop_map(|(by, of)| FaultKind::Delay { by, of }),
         a_short_effect().prop_map(|effect| FaultKind::Hang { effect }),
         a_short_effect().prop_map(|effect| FaultKind::HangForever { effect }),
         an_effect().prop_map(|effect| FaultKind::Cancel { effect }),
@@ -570,7 +584,8 @@ fn an_expect(known: &Known, calls: &[Call]) -> BoxedStrategy<Expect> {
             .boxed()
     };
     let left = || {
-        proptest::option::of(vec(any_text(), 0..4).prop_map(|mut left| {
+        let entry = (select(LEFT_WORDS), any_text()).prop_map(|(word, of)| format!("{word} {of}"));
+        proptest::option::of(vec(entry, 0..4).prop_map(|mut left| {
             left.sort();
             left
         }))
@@ -716,8 +731,23 @@ fn a_scenario() -> impl Strategy<Value = Scenario> {
     })
 }
 
-/// Leaves out what may be there only once, and uses every axis.
+/// Leaves out what may be there only once or cannot be, and uses every axis.
 fn assemble(mut scenario: Scenario, holds: Vec<(String, String, bool)>) -> Scenario {
+    let names: Vec<String> = scenario.calls.iter().map(|call| call.name.clone()).collect();
+    for (index, call) in scenario.calls.iter_mut().enumerate() {
+        let is_of = |moment: &str, name: &String| {
+            moment.strip_prefix(&**name).is_some_and(|rest| rest.starts_with(['.', '/']))
+        };
+        // A call begins after moments of those before it only: neither of its own, nor in a circle.
+        if let When::Moment(moment) = &call.when
+            && names[index..].iter().any(|name| is_of(moment, name))
+        {
+            call.when = When::At(Duration::ZERO);
+        }
+        call.cancel = call.cancel.take().filter(|cancel| {
+            !matches!(cancel, When::Moment(moment) if *moment == format!("{}.done", call.name))
+        });
+    }
     let mut seen = std::collections::BTreeSet::new();
     scenario.faults.retain(|fault| {
         let kind = match &fault.kind {
@@ -916,6 +946,22 @@ refused! {
     world_words_unknown
     nested_too_deeply
     key_without_its_partner
+    call_after_itself
+    calls_in_a_circle
+    duration_that_was_meant
+    header_in_another_place
+    keys_missing
+    left_is_nothing
+    mode_that_was_meant
+    name_that_was_meant
+    number_that_was_meant
+    path_that_was_meant
+    title_says_nothing
+    toml_with_a_leading_zero
+    toml_with_half_a_header
+    toml_with_yaml_keys
+    toml_without_quotes
+    word_that_is_no_text
 }
 
 #[test]

@@ -85,7 +85,9 @@ fn it_accepts_the_corpus() {
 }
 
 /// What a schema cannot know, as it sees one place of a file at a time.
-const FOR_THE_PARSER: [(&str, &str); 18] = [
+const FOR_THE_PARSER: [(&str, &str); 24] = [
+    ("call_after_itself", "which call a moment is of"),
+    ("calls_in_a_circle", "which call a moment is of"),
     ("key_twice", "it is no document"),
     ("axis_unused", "whether a text uses an axis"),
     ("call_twice", "names that are there twice"),
@@ -104,6 +106,10 @@ const FOR_THE_PARSER: [(&str, &str); 18] = [
     ("placeholder_with_wrong_value", "the values of the file's axes"),
     ("state_of_a_start", "what the call is that an answer is expected of"),
     ("sweep_of_unknown_actor", "the actors of the file"),
+    ("toml_with_a_leading_zero", "it is no document"),
+    ("toml_with_half_a_header", "it is no document"),
+    ("toml_with_yaml_keys", "it is no document"),
+    ("toml_without_quotes", "it is no document"),
 ];
 
 #[test]

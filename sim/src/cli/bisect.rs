@@ -56,7 +56,7 @@ pub struct Args {
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     // A wrong file is told of before anything is built.
-    select::load(std::slice::from_ref(&args.file))?;
+    select::load_one(&args.file)?;
     let root = PathBuf::from(git(&["rev-parse", "--show-toplevel"])?);
     let copies = Copies::new(&args.file)?;
     let step = step(args, &copies.file);

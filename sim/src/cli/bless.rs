@@ -1,10 +1,5 @@
 //! `shakedown bless`
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "scenario files are real files, and no run is under way"
-)]
-
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 
@@ -42,11 +37,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
-    if args.file.is_dir() {
-        let message = format!("{} is a directory; bless one file at a time", args.file.display());
-        return Err(Failure::new(ExitCode::Usage, message));
-    }
-    let sources = select::load(std::slice::from_ref(&args.file))?;
+    let sources = select::load_one(&args.file)?;
     let profiles = match &args.profile[..] {
         [] => Profile::ALL.iter().collect(),
         names => select::profiles(names),

@@ -16,7 +16,7 @@ use super::{failures, reports, select, shard};
 use crate::explore::{self, Bound, Certificate, CheckError, Checking, Failure, Kept, universe};
 use crate::invariants::Id;
 use crate::oracle::Menus;
-use crate::report::summary::thousands;
+use crate::report::summary::{counted, thousands};
 use crate::report::{Certified, Entry, Problem};
 use crate::scenario::Scenario;
 use crate::suite::{ExitCode, Source};
@@ -173,7 +173,8 @@ fn entry(
     });
     entry.problems.extend(broken);
     if certificate.cut > 0 {
-        let message = format!("cut {} of {} branches", certificate.cut, certificate.branches);
+        let message =
+            format!("cut {} of {}", certificate.cut, counted(certificate.branches, "branch"));
         entry.problems.push(Problem::new("no-certificate", ExitCode::Failed, message));
     }
     entry

@@ -13,6 +13,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use super::output::{BAD, Failure, GOOD, Output};
 use super::select::Corpus;
 use crate::determinism::{Comparison, compare, tell};
+use crate::report::summary::counted;
 use crate::report::{self, Detail, Report};
 use crate::suite::{ExitCode, Runner};
 
@@ -69,7 +70,9 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         return Ok(code);
     }
     output.line(format_args!(
-        "{GOOD}the same{GOOD:#} in two processes: {runs} runs, {events} events"
+        "{GOOD}the same{GOOD:#} in two processes: {}, {}",
+        counted(runs, "run"),
+        counted(events, "event")
     ))?;
     Ok(ExitCode::Passed)
 }

@@ -85,7 +85,7 @@ fn filmed(
     profile: &'static Profile,
     case: Option<&str>,
 ) -> Result<(Source, Ran), Failure> {
-    let sources = select::load(std::slice::from_ref(file))?;
+    let sources = select::load_one(file)?;
     let ran = {
         let selected = select::select(runner, &sources, &[profile], case)?;
         let (cases, index): (&Cases<'_>, usize) = select::one(&selected, "--case")?;

@@ -6,6 +6,7 @@ use shakedown_cri::quirks::{Profile, Quirk};
 
 use super::output::{BOLD, Failure, Output};
 use super::{failing, select};
+use crate::explore::Broken;
 use crate::report::{describe, plain};
 use crate::scenario::{
     AxisValues, Cause, Expect, ExpectStatus, ExpectedViolation, Filter, ValueRange,
@@ -36,8 +37,9 @@ pub struct Args {
     #[arg(long, value_name = "NAME", requires = "failing")]
     case: Option<String>,
     /// What breaks, as `I6`, `panic` or `budget` [default: the first that does].
-    #[arg(long, value_name = "NAME", requires = "failing")]
-    invariant: Option<String>,
+    #[arg(long, value_name = "NAME", requires = "failing", hide_possible_values = true,
+          value_parser = select::broken_parser())]
+    invariant: Option<Broken>,
     /// Runs that go on at random from each moment.
     #[arg(long, value_name = "N", default_value_t = 40, requires = "failing",
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -54,8 +56,7 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     let runner = Runner::new();
     let selected = select::select(&runner, &sources, &profiles, args.case.as_deref())?;
     if args.failing {
-        let invariant = args.invariant.as_deref();
-        failing::explain(&selected, profiles[0], invariant, args.samples, output)?;
+        failing::explain(&selected, profiles[0], args.invariant, args.samples, output)?;
         return Ok(ExitCode::Passed);
     }
     for (number, of_source) in selected.iter().enumerate() {

@@ -19,7 +19,7 @@ use super::select::Drivers;
 use super::{failures, ledger, reports, select, shard};
 use crate::explore::{self, Bound, Findings, News, Progress, Settings};
 use crate::invariants::Id;
-use crate::report::summary::thousands;
+use crate::report::summary::{counted, thousands};
 use crate::report::{Entry, Problem};
 use crate::suite::{ExitCode, Goal};
 
@@ -110,8 +110,10 @@ fn search_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Res
     let bound = Bound { faults: args.faults, delays: args.delays };
     let runs = args.runs.map(NonZeroU64::get).or(args.time.is_none().then_some(RUNS));
     output.line(format_args!(
-        "seed {seed}, at most {} faults and {} delays a run, {jobs} jobs",
-        bound.faults, bound.delays
+        "seed {seed}, at most {} and {} a run, {}",
+        counted(bound.faults, "fault"),
+        counted(bound.delays, "delay"),
+        counted(jobs, "job")
     ))?;
     if shard.1 > 1 {
         let source = said_by.map_or_else(String::new, |source| format!(", as {source} says"));
@@ -191,7 +193,7 @@ fn show(bar: &ProgressBar, progress: &Progress, signatures: usize, runs: Option<
         thousands(progress.runs),
         thousands(rate(progress)),
         thousands(progress.covered.strikes.len() as u64),
-        Goal::ALL.len() - progress.ledger.missed().len(),
+        Goal::ALL.len() - progress.ledger.missed(&[]).len(),
         Goal::ALL.len()
     ));
 }
@@ -205,17 +207,16 @@ fn summary(output: &mut Output, all: &[Found]) -> Result<(), Ended> {
         let style = if findings.failures.is_empty() { GOOD } else { BAD };
         let cut = if progress.interrupted { ", interrupted" } else { "" };
         output.line(format_args!(
-            "\n{}: {} runs{cut}, {} a second, {} moments; {} sites × kinds struck, {} turns taken; \
-             {style}{} signatures{style:#}",
+            "\n{}: {}{cut}, {} a second, {}; {} sites × kinds struck, {} taken; {style}{}{style:#}",
             profile.name,
-            thousands(progress.runs),
+            counted(progress.runs, "run"),
             thousands(rate(progress)),
-            thousands(progress.moments),
+            counted(progress.moments, "moment"),
             thousands(progress.covered.strikes.len() as u64),
-            thousands(progress.covered.turns.len() as u64),
-            findings.failures.len()
+            counted(progress.covered.turns.len(), "turn"),
+            counted(findings.failures.len(), "signature")
         ))?;
-        ledger::show_goals(&progress.ledger, output)?;
+        ledger::show_goals(&progress.ledger, &[profile], output)?;
         let mut failures: Vec<_> = findings.failures.iter().collect();
         failures.sort_by_key(|(_, runs)| std::cmp::Reverse(*runs));
         for (failure, runs) in failures.iter().take(SHOWN) {

@@ -7,7 +7,7 @@ use shakedown_cri::quirks::Profile;
 
 use super::output::{BAD, BOLD, DIM, Failure as Ended, Output};
 use super::select::{self, Selection};
-use crate::explore::{Attempts, Inevitable, Prefix, Symptom, inevitable, plan};
+use crate::explore::{Attempts, Broken, Inevitable, Prefix, Symptom, inevitable, plan};
 use crate::report::{describe, plain};
 use crate::scenario::Scenario;
 use crate::suite::{ExitCode, Names};
@@ -19,7 +19,7 @@ use crate::suite::{ExitCode, Names};
 pub fn explain(
     selected: &[Vec<Selection<'_>>],
     profile: &'static Profile,
-    invariant: Option<&str>,
+    invariant: Option<Broken>,
     samples: u32,
     output: &mut Output,
 ) -> Result<(), Ended> {
@@ -29,9 +29,7 @@ pub fn explain(
     let usage = |message| Ended::new(ExitCode::Usage, message);
     let plan = plan(&scenario).ok_or_else(|| usage("the case cannot be run".to_owned()))?;
     let symptoms = attempts.symptoms(&plan).0;
-    let is_wanted = |symptom: &&Symptom| {
-        invariant.is_none_or(|name| name.eq_ignore_ascii_case(&symptom.broken.to_string()))
-    };
+    let is_wanted = |symptom: &&Symptom| invariant.is_none_or(|broken| broken == symptom.broken);
     let Some(symptom) = symptoms.iter().find(is_wanted) else {
         let broken: Vec<String> = symptoms.iter().map(|s| s.broken.to_string()).collect();
         let broken = if broken.is_empty() { "nothing".to_owned() } else { broken.join(" ") };

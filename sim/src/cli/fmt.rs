@@ -1,11 +1,12 @@
 //! `shakedown fmt`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::files;
 use super::output::{Failure, Output, show_diagnostics};
 use super::select;
 use super::unified::unified;
+use crate::report::summary::counted;
 use crate::scenario::format;
 use crate::suite::{ExitCode, LoadError, Source, read};
 
@@ -15,7 +16,7 @@ Examples:
   shakedown fmt --check             for CI: shows what would change, and fails if anything would
 
 One space around `=`, one blank line before each table, no space at the end of a line. Comments stay, and
-the order of everything.";
+the order of everything. The first line names the schema, where a directory above the file has it.";
 
 /// Formats scenario files.
 #[derive(clap::Args)]
@@ -46,11 +47,16 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
             wrong += 1;
             continue;
         };
+        let after = with_schema(&file.path, after);
         if after.as_bytes() == bytes {
             continue;
         }
         changed += 1;
+        let unseen = unseen(&text);
         if args.check {
+            if !unseen.is_empty() {
+                output.line(format_args!("{shown} has {}", unseen.join(" and ")))?;
+            }
             output.write(format_args!("{}", unified(&shown, &text, &after)))?;
             continue;
         }
@@ -65,17 +71,21 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         files::replace(&file.path, &after).map_err(|error| {
             Failure::new(ExitCode::Io, format!("cannot write {shown}: {error}"))
         })?;
-        output.line(format_args!("formatted {shown}"))?;
+        let had = if unseen.is_empty() { "" } else { ", which had " };
+        output.line(format_args!("formatted {shown}{had}{}", unseen.join(" and ")))?;
     }
     if wrong > 0 {
         return Err(Failure::new(
             ExitCode::Data,
-            format!("{wrong} of {} files are not TOML", found.len()),
+            match found.len() {
+                1 => "the file is not TOML".to_owned(),
+                files => format!("{wrong} of {files} files are not TOML"),
+            },
         ));
     }
     let are = if changed == 1 { "file is" } else { "files are" };
     match (args.check, changed) {
-        (_, 0) => output.line(format_args!("{} files, all formatted", found.len()))?,
+        (_, 0) => output.line(format_args!("{}, all formatted", counted(found.len(), "file")))?,
         (true, _) => {
             let paths: Vec<String> =
                 args.paths.iter().map(|path| format!(" {}", path.display())).collect();
@@ -87,4 +97,23 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         (false, _) => {}
     }
     Ok(if args.check && changed > 0 { ExitCode::Failed } else { ExitCode::Passed })
+}
+
+/// A file's text with the line by which editors find the schema, as it has to be where the file is.
+fn with_schema(file: &Path, text: String) -> String {
+    let line = files::schema_line(file);
+    let rest = match text.strip_prefix("#:schema ").and_then(|rest| rest.split_once('\n')) {
+        // One that is kept elsewhere.
+        Some((schema, _)) if schema.contains("://") => return text,
+        Some((_, rest)) => rest,
+        None => &text,
+    };
+    if line.is_empty() { text } else { format!("{line}{rest}") }
+}
+
+/// What is not seen of a text, and is not there any more once it is formatted.
+fn unseen(text: &str) -> Vec<&'static str> {
+    let mark = text.starts_with('\u{feff}').then_some("a byte order mark");
+    let ends = text.contains("\r\n").then_some("CRLF at the ends of lines");
+    mark.into_iter().chain(ends).collect()
 }

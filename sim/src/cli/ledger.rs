@@ -9,8 +9,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use shakedown_cri::quirks::Profile;
+
 use super::output::{BAD, Failure, Output};
-use crate::suite::{ExitCode, Goal, Ledger};
+use crate::suite::{ExitCode, Goal, Ledger, out_of_reach};
 
 /// Where to add what was covered.
 #[derive(clap::Args)]
@@ -57,16 +59,26 @@ fn io(path: &Path, what: &str, error: &std::io::Error) -> Failure {
     Failure::new(ExitCode::Io, format!("cannot {what} {}: {error}", path.display()))
 }
 
-/// Tells how many goals were reached, and which were not.
+/// Tells how many of the goals that the profiles can reach were reached, and which were not; of all goals,
+/// where no profile is named.
 ///
 /// # Errors
 /// When standard output cannot be written to.
-pub fn show_goals(ledger: &Ledger, output: &mut Output) -> Result<(), Failure> {
-    let missed = ledger.missed();
-    let (all, style) =
-        (Goal::ALL.len(), if missed.is_empty() { anstyle::Style::new() } else { BAD });
+pub fn show_goals(
+    ledger: &Ledger,
+    profiles: &[&Profile],
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let missed = ledger.missed(profiles);
+    let why = |goal: &Goal| out_of_reach(*goal, profiles).map(|why| (*goal, why));
+    let left_out: Vec<_> = Goal::ALL.iter().filter_map(why).collect();
+    let all = Goal::ALL.len() - left_out.len();
+    let style = if missed.is_empty() { anstyle::Style::new() } else { BAD };
     let reached = all - missed.len();
     output.line(format_args!("{style}{reached} of {all} goals were reached{style:#}"))?;
+    for (goal, why) in left_out {
+        output.line(format_args!("  left out: {}, as {why}", goal.name()))?;
+    }
     for goal in missed {
         output.line(format_args!("  never: {}, {}", goal.name(), goal.what()))?;
     }

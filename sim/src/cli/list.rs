@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use shakedown_cri::quirks::Profile;
 
-use super::output::{DIM, Failure, Output};
+use super::output::{BAD, DIM, Failure, Output};
 use super::run::Format;
-use super::select::{Corpus, Selection};
+use super::select::{self, Corpus, Loaded, Picked, Selection};
 use crate::report::plain;
+use crate::report::summary::counted;
 use crate::scenario::{Cause, ExpectedViolation};
 use crate::suite::{ExitCode, Runner};
 
@@ -32,9 +33,15 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
-    let sources = args.corpus.sources()?;
+    let Loaded { sources, mut wrong } = args.corpus.read()?;
     let runner = Runner::new();
-    let selected = args.corpus.select(&runner, &sources)?;
+    let (profiles, pattern) = (args.corpus.profiles(), args.corpus.case.as_deref());
+    let Picked { selected, wrong: more, unmatched } =
+        select::pick(&runner, &sources, &profiles, pattern);
+    wrong.extend(more);
+    if let Some(failure) = unmatched {
+        return Err(failure);
+    }
     match args.format {
         Format::Json => {
             let scenarios: Vec<Value> = selected.iter().map(|of| document(of)).collect();
@@ -48,9 +55,12 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
                 }
             }
             let cases: usize = selected.iter().flatten().map(|of| of.indices.len()).sum();
-            output.line(format_args!("\n{} scenarios, {cases} cases", selected.len()))?;
+            let (scenarios, cases) = (counted(selected.len(), "scenario"), counted(cases, "case"));
+            output.line(format_args!("\n{scenarios}, {cases}"))?;
         }
     }
+    output.flush()?;
+    select::refuse_wrong(wrong, "; it is not listed")?;
     Ok(ExitCode::Passed)
 }
 
@@ -64,7 +74,7 @@ fn known<'s>(selection: &'s Selection<'_>) -> impl Iterator<Item = &'s ExpectedV
 fn row(selection: &Selection<'_>, name_profile: bool, output: &mut Output) -> Result<(), Failure> {
     let source = selection.cases.source;
     let count = selection.indices.len();
-    let cases = if count == 1 { "1 case".to_owned() } else { format!("{count} cases") };
+    let cases = counted(count, "case");
     let profile =
         if name_profile { format!(" as {}", selection.cases.profile.name) } else { String::new() };
     let invariants: BTreeSet<u32> =
@@ -81,7 +91,14 @@ fn row(selection: &Selection<'_>, name_profile: bool, output: &mut Output) -> Re
         "{} ({cases}{profile}){more}\n    {DIM}{}{DIM:#}",
         source.label,
         plain(&source.scenario.title)
-    ))
+    ))?;
+    for reason in selection.cases.stale.iter().filter(|_| selection.whole) {
+        output.line(format_args!("    {BAD}wrong{BAD:#}: {}", plain(&reason.what)))?;
+        if let Some(help) = &reason.help {
+            output.line(format_args!("    {DIM}{}{DIM:#}", plain(help)))?;
+        }
+    }
+    Ok(())
 }
 
 fn document(of_source: &[Selection<'_>]) -> Value {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::ledger;
 use super::output::{BAD, BOLD, Failure, GOOD, Output};
-use crate::report::{Certified, summary::thousands};
+use crate::report::{Certified, summary::counted};
 use crate::scenario::parse;
 use crate::suite::{ExitCode, Ledger};
 
@@ -171,11 +171,11 @@ impl Pile {
         }
         if let Some(ledger) = &self.ledger {
             output.line(format_args!(
-                "{} runs in ledgers, {} combinations of operation, kind and effect struck",
-                thousands(ledger.runs),
-                ledger.strikes.len()
+                "{} in ledgers, {} of operation, kind and effect struck",
+                counted(ledger.runs, "run"),
+                counted(ledger.strikes.len(), "combination")
             ))?;
-            ledger::show_goals(ledger, output)?;
+            ledger::show_goals(ledger, &[], output)?;
         }
         Ok(())
     }

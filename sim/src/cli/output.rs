@@ -6,6 +6,7 @@ use std::io::{self, StdoutLock, Write};
 use anstream::AutoStream;
 
 use crate::report::Entry;
+use crate::report::summary::rendered;
 pub use crate::report::summary::{BAD, BOLD, DIM, GOOD};
 use crate::scenario::Diagnostic;
 use crate::suite::{CollectError, ExitCode, RunFailure};
@@ -36,6 +37,12 @@ impl Failure {
                 Failure::new(ExitCode::Data, texts.join("\n"))
             }
         }
+    }
+
+    /// With an exit code that is at least this one.
+    #[must_use]
+    pub fn at_least(self, code: ExitCode) -> Self {
+        Failure { code: self.code.max(code), ..self }
     }
 
     /// Because of these files.
@@ -107,6 +114,15 @@ impl Output {
     /// As [`Output::write`].
     pub fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.stdout.flush()?)
+    }
+}
+
+/// Writes to stderr what is wrong with a file.
+pub fn show_problems(entry: &Entry) {
+    let mut stderr = AutoStream::auto(io::stderr().lock());
+    for problem in &entry.problems {
+        // The exit code says it too.
+        let _ = writeln!(stderr, "{}\n", rendered(problem, &entry.text));
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
-    let sources = select::load(std::slice::from_ref(&args.file))?;
+    let sources = select::load_one(&args.file)?;
     let profiles = select::profiles(std::slice::from_ref(&args.profile));
     let runner = Runner::new();
     let selected = select::select(&runner, &sources, &profiles, args.case.as_deref())?;

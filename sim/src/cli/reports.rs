@@ -97,7 +97,8 @@ impl Reports {
                 output.write(format_args!("{annotations}"))?;
             }
         }
-        result.map(|()| verdicts.exit_code())
+        let code = verdicts.exit_code();
+        result.map(|()| code).map_err(|failure| failure.at_least(code))
     }
 }
 

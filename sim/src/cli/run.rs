@@ -13,10 +13,10 @@ use std::time::Instant;
 use clap::ValueEnum;
 use shakedown_cri::quirks::Profile;
 
-use super::output::{BAD, BOLD, Failure, Output};
+use super::output::{BAD, BOLD, Failure, Output, show_problems};
 use super::pages::Gallery;
 use super::reports;
-use super::select::{self, Corpus, Selection};
+use super::select::{self, Corpus, Loaded, Picked, Selection};
 use crate::invariants::Id;
 use crate::report::{self, Counts, Detail, Entry, Problem, Report, Verdicts, json, summary};
 use crate::suite::{ExitCode, Reason, RunFailure, Runner};
@@ -77,14 +77,6 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         let written = gallery.finish(&Verdicts::from(all));
         result = result.and(written);
     }
-    if let Err(failure) = &result
-        && is_document
-        && entries.is_empty()
-    {
-        let refused = failure.entries();
-        // Where nobody reads it there are still reports to be written.
-        let _ = output.line(format_args!("{}{}", json::HEAD, json::tail(&refused, &refused)));
-    }
     reports.write(entries, result, output, is_document)
 }
 
@@ -95,10 +87,36 @@ fn judge(
     entries: &mut Vec<Entry>,
     gallery: Option<&mut Gallery>,
 ) -> Result<(), Failure> {
-    let sources = args.corpus.sources()?;
+    let is_document = args.format == Format::Json;
+    let refuse = |failure: Failure, entries: &[Entry], output: &mut Output| {
+        if is_document {
+            let all = [entries, &failure.entries()].concat();
+            // Where nobody reads it there are still reports to be written.
+            let _ = output.line(format_args!("{}{}", json::HEAD, json::tail(&all, &all)));
+        }
+        Err(failure)
+    };
+    let Loaded { sources, wrong } = match args.corpus.read() {
+        Ok(loaded) => loaded,
+        Err(failure) => return refuse(failure, entries, output),
+    };
+    entries.extend(wrong);
     let runner = Runner::new().without(&args.without);
-    let selected = args.corpus.select(&runner, &sources)?;
     let profiles = args.corpus.profiles();
+    let picked = select::pick(&runner, &sources, &profiles, args.corpus.case.as_deref());
+    let Picked { selected, wrong, unmatched } = picked;
+    entries.extend(wrong);
+    // A file that is wrong keeps no other from being run.
+    for entry in &*entries {
+        if is_document {
+            show_problems(entry);
+        } else {
+            output.write(format_args!("{}", summary::of_file(std::slice::from_ref(entry))))?;
+        }
+    }
+    if let Some(failure) = unmatched {
+        return refuse(failure, entries, output);
+    }
     match args.format {
         Format::Json => document(args, &selected, output, entries)?,
         Format::Text if profiles.len() == 1 => text(args, &selected, output, entries)?,
@@ -171,7 +189,7 @@ fn document(
     entries: &mut Vec<Entry>,
 ) -> Result<(), Failure> {
     output.write(format_args!("{}", json::HEAD))?;
-    let mut without_report = Vec::new();
+    let mut without_report = entries.clone();
     let mut separator = "\n";
     for selection in selected.iter().flatten() {
         let mut reported = std::collections::BTreeSet::new();
@@ -198,9 +216,10 @@ fn text(
     entries: &mut Vec<Entry>,
 ) -> Result<(), Failure> {
     let count: usize = selected.iter().flatten().map(|s| s.indices.len()).sum();
+    let is_only = count == 1 && entries.is_empty();
     for selection in selected.iter().flatten() {
         let show = |report| output.line(format_args!("{}", report::text(&report)));
-        let of_file = run_selection(args, selection, show, args.timeline || count == 1)?;
+        let of_file = run_selection(args, selection, show, args.timeline || is_only)?;
         output.write(format_args!("{}", summary::of_file(&of_file)))?;
         entries.extend(of_file);
     }
@@ -215,6 +234,9 @@ fn side_by_side(
     output: &mut Output,
     entries: &mut Vec<Entry>,
 ) -> Result<(), Failure> {
+    if selected.is_empty() {
+        return output.line(format_args!("\n{}", summary::total(entries)));
+    }
     let mut table: Vec<Vec<String>> = Vec::new();
     let mut head = vec!["scenario".to_owned()];
     head.extend(profiles.iter().map(|profile| profile.name.to_owned()));

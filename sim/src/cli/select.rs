@@ -1,17 +1,18 @@
 //! Which files, cases and profiles a command is about.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use shakedown_cri::quirks::Profile;
 
-use super::output::{Failure, show_diagnostics};
+use super::output::{Failure, show_problems};
+use crate::explore::Broken;
 use crate::invariants::{Id, Ids};
-use crate::report::Entry;
+use crate::report::{Entry, Problem, plain};
 use crate::scenario::{INVARIANTS, nearest};
 use crate::suite::{
     Cases, CollectError, ExitCode, Found, LoadError, RunFailure, Runner, Source, collect,
-    same_names,
+    take_same_names,
 };
 
 /// Accepts the names of the profiles.
@@ -26,6 +27,13 @@ pub fn invariant_parser() -> impl TypedValueParser<Value = Id> {
     let numbered = |name: &str| INVARIANTS.iter().zip(1..).find(|(known, _)| **known == name);
     PossibleValuesParser::new(INVARIANTS)
         .map(move |name| Id(numbered(&name).expect("the parser accepts no other").1))
+}
+
+/// Accepts what a search or a run can find broken: an invariant, or `panic` or `budget`.
+pub fn broken_parser() -> impl TypedValueParser<Value = Broken> {
+    let names = INVARIANTS.iter().copied().chain(["panic", "budget"]);
+    PossibleValuesParser::new(names)
+        .map(|name| Broken::parse(&name).expect("the parser accepts no other"))
 }
 
 /// All invariants but these.
@@ -65,12 +73,22 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// The files that are meant.
+    /// The files that are meant, all of which are scenarios.
     ///
     /// # Errors
     /// As [`load`], and when no file has one of the tags.
     pub fn sources(&self) -> Result<Vec<Source>, Failure> {
         with_tags(load(&self.paths)?, &self.tag)
+    }
+
+    /// The files that are meant, of which some may be wrong: what they say of tags is not known.
+    ///
+    /// # Errors
+    /// As [`read`], and when no scenario has one of the tags.
+    pub fn read(&self) -> Result<Loaded, Failure> {
+        let Loaded { sources, wrong } = read(&self.paths)?;
+        let sources = if sources.is_empty() { sources } else { with_tags(sources, &self.tag)? };
+        Ok(Loaded { sources, wrong })
     }
 
     pub fn profiles(&self) -> Vec<&'static Profile> {
@@ -124,40 +142,85 @@ pub fn found(paths: &[PathBuf]) -> Result<Vec<Found>, Failure> {
     Ok(found)
 }
 
+/// Reads the scenario files behind paths.
+///
+/// # Errors
+/// When a path cannot be read, or there is no file.
+pub fn read(paths: &[PathBuf]) -> Result<Loaded, Failure> {
+    let mut loaded = Loaded { sources: Vec::new(), wrong: Vec::new() };
+    for file in &found(paths)? {
+        let path = file.path.to_string_lossy();
+        match Source::read(file) {
+            Ok(source) => loaded.sources.push(source),
+            Err(LoadError::Wrong { text, diagnostics }) => {
+                loaded.wrong.push(Entry::malformed(&file.label, &path, &text, &diagnostics));
+            }
+            Err(error) => {
+                let problem = Problem::new("io", ExitCode::Io, error.to_string());
+                let problems = vec![problem.of_file(&path)];
+                loaded.wrong.push(Entry::of_file(&file.label, &path, "", problems));
+            }
+        }
+    }
+    for (source, first) in take_same_names(&mut loaded.sources) {
+        let Source { file, label, text, scenario } = &source;
+        let name = &scenario.name;
+        let message = format!("two files make the scenario `{name}`: {first} and {file}");
+        let problem = Problem::new("malformed", ExitCode::Data, message);
+        let problem = Problem { help: Some("rename one of them".to_owned()), ..problem };
+        loaded.wrong.push(Entry::of_file(label, file, text, vec![problem.of_file(file)]));
+    }
+    Ok(loaded)
+}
+
 /// Reads the scenario files behind paths. What is wrong with any of them goes to stderr.
 ///
 /// # Errors
-/// When a path cannot be read, there is no file, or a file is wrong.
+/// As [`read`], and when a file is wrong.
 pub fn load(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
-    let found = found(paths)?;
-    let mut sources = Vec::new();
-    let mut wrong = Vec::new();
-    for file in &found {
-        match Source::read(file) {
-            Ok(source) => sources.push(source),
-            Err(LoadError::Wrong { text, diagnostics }) => {
-                show_diagnostics(&diagnostics, &text);
-                let path = file.path.to_string_lossy();
-                wrong.push(Entry::malformed(&file.label, &path, &text, &diagnostics));
-            }
-            Err(error) => return Err(Failure::new(ExitCode::Io, error.to_string())),
-        }
-    }
-    refuse_wrong(wrong)?;
-    if let Some((name, first, second)) = same_names(&sources).first() {
-        let message = format!("two files make the scenario `{name}`: {first} and {second}");
-        return Err(Failure::new(ExitCode::Data, message));
-    }
+    let Loaded { sources, wrong } = read(paths)?;
+    refuse_wrong(wrong, "; nothing was run")?;
     Ok(sources)
 }
 
-fn refuse_wrong(wrong: Vec<Entry>) -> Result<(), Failure> {
+#[expect(clippy::disallowed_methods, reason = "scenario files are real files")]
+fn is_directory(path: &Path) -> bool {
+    path.is_dir()
+}
+
+/// Reads the one scenario file that a command is about.
+///
+/// # Errors
+/// As [`load`], and when it is a directory.
+pub fn load_one(file: &PathBuf) -> Result<Vec<Source>, Failure> {
+    if !is_directory(file) {
+        return load(std::slice::from_ref(file));
+    }
+    let path = plain(&file.to_string_lossy());
+    let mut message = format!("{path} is a directory, and this command takes one file");
+    let files = found(std::slice::from_ref(file)).unwrap_or_default();
+    if !files.is_empty() {
+        message.push_str(", such as");
+    }
+    for file in files.iter().take(NAMED_MAX) {
+        message.push_str(&format!("\n  {}", file.path.display()));
+    }
+    Err(Failure::new(ExitCode::Usage, message))
+}
+
+/// Tells on stderr what is wrong with files, if any are; then `and_so`.
+///
+/// # Errors
+/// When there are any.
+pub fn refuse_wrong(wrong: Vec<Entry>, and_so: &str) -> Result<(), Failure> {
     let message = match wrong.len() {
         0 => return Ok(()),
-        1 => "a scenario file is wrong; nothing was run".to_owned(),
-        n => format!("{n} scenario files are wrong; nothing was run"),
+        1 => format!("a scenario file is wrong{and_so}"),
+        n => format!("{n} scenario files are wrong{and_so}"),
     };
-    Err(Failure::new(ExitCode::Data, message).because_of(wrong))
+    wrong.iter().for_each(show_problems);
+    let code = wrong.iter().map(Entry::exit_code).max().unwrap_or(ExitCode::Data);
+    Err(Failure::new(code, message).because_of(wrong))
 }
 
 /// Only the sources that have one of the tags; all if no tag is given.
@@ -181,6 +244,13 @@ fn with_tags(sources: Vec<Source>, tags: &[String]) -> Result<Vec<Source>, Failu
     Ok(left)
 }
 
+/// Scenario files that were read.
+pub struct Loaded {
+    pub sources: Vec<Source>,
+    /// Those that make no cases, with what is wrong.
+    pub wrong: Vec<Entry>,
+}
+
 /// The cases of one file under one profile that a command is about.
 pub struct Selection<'s> {
     pub cases: Cases<'s>,
@@ -190,9 +260,7 @@ pub struct Selection<'s> {
     pub whole: bool,
 }
 
-/// Expands the sources in each profile and picks cases: by their name, the scenario's name, or a
-/// pattern with `*` and `?`. For each source one selection per profile, in their order; sources
-/// of which no case is picked are left out.
+/// As [`pick`], where all files have to be right.
 ///
 /// # Errors
 /// When a file cannot be expanded or run, or no case is left.
@@ -202,12 +270,37 @@ pub fn select<'s>(
     profiles: &[&'static Profile],
     pattern: Option<&str>,
 ) -> Result<Vec<Vec<Selection<'s>>>, Failure> {
+    let Picked { selected, wrong, unmatched } = pick(runner, sources, profiles, pattern);
+    refuse_wrong(wrong, "; nothing was run")?;
+    unmatched.map_or(Ok(selected), Err)
+}
+
+/// What is left of sources once cases were picked.
+pub struct Picked<'s> {
+    /// For each source one selection per profile, in their order; sources of which no case is picked
+    /// are left out.
+    pub selected: Vec<Vec<Selection<'s>>>,
+    /// The files that cannot be expanded, with what is wrong.
+    pub wrong: Vec<Entry>,
+    /// There are cases, and none is picked.
+    pub unmatched: Option<Failure>,
+}
+
+/// Expands the sources in each profile and picks cases: by their name, the scenario's name, or a
+/// pattern with `*` and `?`.
+pub fn pick<'s>(
+    runner: &Runner,
+    sources: &'s [Source],
+    profiles: &[&'static Profile],
+    pattern: Option<&str>,
+) -> Picked<'s> {
     let mut selected = Vec::new();
     let mut names = Vec::new();
     let mut wrong = Vec::new();
     for source in sources {
         let mut of_source = Vec::new();
         let mut diagnostics = Vec::new();
+        let mut problems = Vec::new();
         for profile in profiles {
             match runner.cases(source, profile) {
                 Ok(cases) => {
@@ -227,21 +320,23 @@ pub fn select<'s>(
                 }
                 Err(RunFailure::Wrong(found)) => diagnostics.extend(found),
                 Err(RunFailure::Broken(what)) => {
-                    let message = format!("the harness broke in {}: {what}", source.file);
-                    return Err(Failure::new(ExitCode::Software, message));
+                    let message = format!("the harness broke: {what}");
+                    let problem = Problem::new("harness", ExitCode::Software, message);
+                    problems.push(problem.of_file(&source.file));
                 }
             }
         }
-        if !diagnostics.is_empty() {
-            let mut seen: Vec<_> = Vec::new();
-            diagnostics.retain(|d| {
-                let is_new = !seen.contains(&(d.span.clone(), d.message.clone()));
-                seen.push((d.span.clone(), d.message.clone()));
-                is_new
-            });
-            show_diagnostics(&diagnostics, &source.text);
+        let mut seen: Vec<_> = Vec::new();
+        diagnostics.retain(|d| {
+            let is_new = !seen.contains(&(d.span.clone(), d.message.clone()));
+            seen.push((d.span.clone(), d.message.clone()));
+            is_new
+        });
+        problems.extend(diagnostics.iter().map(Problem::malformed));
+        if !problems.is_empty() {
             let Source { label, file, text, .. } = source;
-            wrong.push(Entry::malformed(label, file, text, &diagnostics));
+            wrong.push(Entry::of_file(label, file, text, problems));
+            continue;
         }
         let is_about =
             |s: &Selection<'_>| !s.indices.is_empty() || s.whole && !s.cases.stale.is_empty();
@@ -249,15 +344,32 @@ pub fn select<'s>(
             selected.push(of_source);
         }
     }
-    refuse_wrong(wrong)?;
-    if selected.is_empty() {
-        let pattern = pattern.unwrap_or_default();
-        let near = nearest(pattern, names.iter().map(String::as_str));
-        let near = near.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-        let message = format!("no case matches `{pattern}`{near}");
-        return Err(Failure::new(ExitCode::Usage, message));
-    }
-    Ok(selected)
+    let is_unmatched = selected.is_empty() && wrong.len() < sources.len();
+    let unmatched = pattern.filter(|_| is_unmatched).map(|pattern| {
+        let mut message = format!("no case matches `{pattern}`");
+        let near = nearest_names(pattern, &names);
+        if !near.is_empty() {
+            message.push_str("; near to it are");
+        }
+        near.iter().for_each(|name| message.push_str(&format!("\n  {name}")));
+        Failure::new(ExitCode::Usage, message)
+    });
+    Picked { selected, wrong, unmatched }
+}
+
+/// The names that a pattern that fits none may have meant, the nearest first: of its scenario if there is
+/// such a one, else those that are spelt much like it.
+fn nearest_names<'n>(pattern: &str, names: &'n [String]) -> Vec<&'n str> {
+    let scenario = |name: &'n str| name.split('[').next().unwrap_or_default();
+    let wanted = pattern.split('[').next().unwrap_or_default();
+    let known = || names.iter().map(|name| scenario(name));
+    let near = nearest(wanted, known()).filter(|_| pattern.contains('['));
+    let near = near.or_else(|| nearest(pattern, names.iter().map(String::as_str)).map(scenario));
+    let of_scenario = names.iter().filter(|name| Some(scenario(name)) == near);
+    let mut of_scenario: Vec<&str> = of_scenario.map(String::as_str).collect();
+    of_scenario.sort_by_cached_key(|name| strsim::damerau_levenshtein(pattern, name));
+    of_scenario.truncate(NAMED_MAX);
+    of_scenario
 }
 
 /// The only case of a selection.

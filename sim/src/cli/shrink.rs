@@ -6,7 +6,8 @@ use shakedown_cri::quirks::Profile;
 
 use super::output::{Failure as Ended, Output};
 use super::{failures, select};
-use crate::explore::{Attempts, Failure, Symptom, plan};
+use crate::explore::{Attempts, Broken, Failure, Symptom, plan};
+use crate::report::summary::counted;
 use crate::suite::{ExitCode, Runner};
 
 const EXAMPLES: &str = "\
@@ -33,19 +34,18 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     case: Option<String>,
     /// What breaks, as `I6`, `panic` or `budget` [default: the first that does].
-    #[arg(long, value_name = "NAME")]
-    invariant: Option<String>,
+    #[arg(long, value_name = "NAME", hide_possible_values = true,
+          value_parser = select::broken_parser())]
+    invariant: Option<Broken>,
 }
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
-    let sources = select::load(std::slice::from_ref(&args.file))?;
+    let sources = select::load_one(&args.file)?;
     let profiles = select::profiles(std::slice::from_ref(&args.profile));
     let runner = Runner::new();
     let selected = select::select(&runner, &sources, &profiles, args.case.as_deref())?;
     let attempts = Attempts::new(profiles[0]);
-    let wanted = |symptom: &Symptom| {
-        args.invariant.as_ref().is_none_or(|name| *name == symptom.broken.to_string())
-    };
+    let wanted = |symptom: &Symptom| args.invariant.is_none_or(|broken| broken == symptom.broken);
     for selection in selected.iter().flatten() {
         for index in &selection.indices {
             let scenario = selection.cases.case(*index).scenario;
@@ -57,14 +57,18 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
                 .map_err(|why| Ended::new(ExitCode::Software, why))?;
             let path = failures::write(&failure)?;
             output.line(format_args!(
-                "{} after {} runs: {}\n{path}",
-                failure.signature, failure.shrunk.runs, failure.symptom.what
+                "{} after {}: {}\n{path}",
+                failure.signature,
+                counted(failure.shrunk.runs, "run"),
+                failure.symptom.what
             ))?;
             return Ok(failure.symptom.exit_code());
         }
     }
-    let what = args.invariant.as_deref().unwrap_or("nothing");
-    let breaks = if args.invariant.is_some() { "does not break" } else { "breaks" };
-    let message = format!("{what} {breaks} in {} as {}", args.file.display(), args.profile);
+    let what = match args.invariant {
+        Some(broken) => format!("{broken} does not break"),
+        None => "nothing breaks".to_owned(),
+    };
+    let message = format!("{what} in {} as {}", args.file.display(), args.profile);
     Err(Ended::new(ExitCode::Usage, message))
 }

@@ -94,7 +94,7 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
             text(&rows, output)?;
             if let Some(ledger) = &ledger {
                 summary(&rows, &profiles, output)?;
-                ledger::show_goals(ledger, output)?;
+                ledger::show_goals(ledger, &profiles, output)?;
             } else {
                 output.line(format_args!("\n{BOLD}goals{BOLD:#}"))?;
                 for goal in Goal::ALL {
@@ -106,7 +106,7 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     if let Some(ledger) = &ledger {
         args.ledger.add(ledger)?;
     }
-    let never_reached = ledger.is_some_and(|ledger| !ledger.missed().is_empty());
+    let never_reached = ledger.is_some_and(|ledger| !ledger.missed(&profiles).is_empty());
     let missed = args.require_hit && (never_reached || never_hit(&rows).next().is_some());
     Ok(if missed { ExitCode::Failed } else { ExitCode::Passed })
 }

@@ -8,6 +8,7 @@ use super::attempt::{Attempts, plan};
 use super::shrink::{Shrunk, Without, shrink};
 use super::symptom::{Broken, Signature, Symptom};
 use crate::engine::Engine;
+use crate::report::summary::counted;
 use crate::run::{Options, run};
 use crate::scenario::{Scenario, print};
 use crate::suite::{Names, guarded};
@@ -77,8 +78,10 @@ impl Failure {
             "it may be made simpler still"
         };
         format!(
-            "# {}{also}\n# {command}\n# digest {:032x}; shrunk in {} runs, {minimal}\n{page}",
-            self.signature, self.digest, self.shrunk.runs
+            "# {}{also}\n# {command}\n# digest {:032x}; shrunk in {}, {minimal}\n{page}",
+            self.signature,
+            self.digest,
+            counted(self.shrunk.runs, "run")
         )
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::summary::{BAD, DIM, GOOD, thousands};
+use super::summary::{BAD, DIM, GOOD, counted, thousands};
 use crate::explore::{Broken, Certificate, Checking, Signature};
 use crate::suite::ExitCode;
 
@@ -219,12 +219,11 @@ impl fmt::Display for Certified {
         let (style, verdict) = match (self.complete, self.violations.len()) {
             (false, _) => (BAD, "no certificate".to_owned()),
             (true, 0) => (GOOD, "nothing breaks".to_owned()),
-            (true, 1) => (BAD, "1 signature".to_owned()),
-            (true, n) => (BAD, format!("{n} signatures")),
+            (true, n) => (BAD, counted(n, "signature")),
         };
         let resumed = match self.resumed {
             0 => String::new(),
-            resumed => format!(", {resumed} of them done before"),
+            resumed => format!(" ({resumed} were done before)"),
         };
         let shard = match &*self.shard {
             "1/1" => String::new(),
@@ -232,19 +231,19 @@ impl fmt::Display for Certified {
         };
         write!(
             f,
-            "{style}{verdict}{style:#}  {} as {}, at most {} faults and {} delays\n      \
-             {DIM}{shard}{} plans, {} runs, {} moments; merged as equal {}; cut {} of {} branches{resumed}; \
+            "{style}{verdict}{style:#}  {} as {}, at most {} and {}\n      \
+             {DIM}{shard}{}, {}, {}; merged as equal {}; cut {} of {}{resumed}; \
              {:.1} s{DIM:#}",
             self.scenario,
             self.profile,
-            self.faults,
-            self.delays,
-            thousands(self.plans),
-            thousands(self.runs),
-            thousands(self.moments),
+            counted(self.faults, "fault"),
+            counted(self.delays, "delay"),
+            counted(self.plans, "plan"),
+            counted(self.runs, "run"),
+            counted(self.moments, "moment"),
             self.merged,
             self.cut,
-            self.branches,
+            counted(self.branches, "branch"),
             self.seconds
         )?;
         for violated in &self.violations {

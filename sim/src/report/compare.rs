@@ -1,6 +1,6 @@
 //! Two runs held against one another: their moments aligned by their names, and what came of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use similar::{Algorithm, DiffOp, capture_diff_slices};
@@ -123,17 +123,27 @@ impl Comparison {
     }
 }
 
+/// Where a fact stands among the others, and what it is about.
+type Key = ((u8, u32), String);
+
+/// What of the facts is an invariant.
+const INVARIANTS: u8 = 1;
+
 /// What a run came to, by what it is about.
-fn facts(report: &Report) -> BTreeMap<(u8, String), String> {
+fn facts(report: &Report) -> BTreeMap<Key, String> {
     let mut facts = BTreeMap::new();
-    let mut put = |order: u8, what: String, text: String| facts.insert((order, what), text);
-    let verdict = if report.verdict.passed { "passed" } else { "FAILED" };
-    put(0, "verdict".to_owned(), verdict.to_owned());
-    for invariant in &report.invariants {
+    let mut put_at = |place: (u8, u32), what: String, text: String| {
+        facts.insert((place, what), text);
+    };
+    for (number, invariant) in (0..).zip(&report.invariants) {
         if let Some(first) = invariant.violations.first() {
-            put(1, format!("{} {}", invariant.id, invariant.name), first.what.clone());
+            let what = format!("{} {}", invariant.id, invariant.name);
+            put_at((INVARIANTS, number), what, first.what.clone());
         }
     }
+    let mut put = |order: u8, what: String, text: String| put_at((order, 0), what, text);
+    let verdict = if report.verdict.passed { "passed" } else { "FAILED" };
+    put(0, "verdict".to_owned(), verdict.to_owned());
     for answer in &report.answers {
         let more = [&answer.message, &answer.reply];
         let more: Vec<&str> = more.into_iter().flatten().map(String::as_str).collect();
@@ -145,7 +155,7 @@ fn facts(report: &Report) -> BTreeMap<(u8, String), String> {
         );
     }
     let nodes =
-        [(3, "once quiet", Some(&report.quiet)), (4, "once reaped", report.reaped.as_ref())];
+        [(3, "once quiet", Some(&report.quiet)), (5, "once reaped", report.reaped.as_ref())];
     for (order, when, node) in nodes {
         let Some(node) = node else { continue };
         for status in &node.statuses {
@@ -162,31 +172,40 @@ fn facts(report: &Report) -> BTreeMap<(u8, String), String> {
             put(order, format!("status of {} {when}", status.container), text);
         }
         let left = if node.left.is_empty() { "nothing".to_owned() } else { node.left.join(", ") };
-        put(order, format!("left {when}"), left);
+        put(order + 1, format!("left {when}"), left);
     }
-    for (container, events) in &report.events {
-        put(5, format!("events of {container}"), events.join(", "));
+    // What is empty is as good as not there.
+    for (container, events) in report.events.iter().filter(|(_, events)| !events.is_empty()) {
+        put(7, format!("events of {container}"), events.join(", "));
     }
-    for (container, lines) in &report.logs {
-        put(6, format!("log of {container}"), lines.join(" | "));
+    for (container, lines) in report.logs.iter().filter(|(_, lines)| !lines.is_empty()) {
+        put(8, format!("log of {container}"), lines.join(" | "));
     }
     facts
 }
 
 fn outcome(a: &Report, b: &Report) -> Vec<Differs> {
-    let (a, b) = (facts(a), facts(b));
-    let mut all: Vec<&(u8, String)> = a.keys().chain(b.keys()).collect();
-    all.sort_unstable();
-    all.dedup();
-    let none = |(order, _): &(u8, String)| if *order == 1 { "holds" } else { "none" }.to_owned();
-    let differing = all.into_iter().filter(|key| a.get(*key) != b.get(*key));
+    let (of_a, of_b) = (facts(a), facts(b));
+    let all: BTreeSet<&Key> = of_a.keys().chain(of_b.keys()).collect();
+    let differing = all.into_iter().filter(|key| of_a.get(*key) != of_b.get(*key));
     differing
         .map(|key| Differs {
             what: key.1.clone(),
-            a: a.get(key).cloned().unwrap_or_else(|| none(key)),
-            b: b.get(key).cloned().unwrap_or_else(|| none(key)),
+            a: of_a.get(key).cloned().unwrap_or_else(|| nothing(a, key)),
+            b: of_b.get(key).cloned().unwrap_or_else(|| nothing(b, key)),
         })
         .collect()
+}
+
+/// What a run has of a fact that it does not have.
+fn nothing(report: &Report, ((order, number), _): &Key) -> String {
+    let invariant = report.invariants.get(*number as usize).filter(|_| *order == INVARIANTS);
+    match invariant {
+        Some(invariant) if invariant.evaluated == 0 => "not evaluated",
+        Some(_) => "holds",
+        None => "none",
+    }
+    .to_owned()
 }
 
 /// Rows around a difference that are shown with it.
@@ -221,6 +240,7 @@ pub fn remarks(column: &Column, other: Option<&Column>) -> Vec<String> {
                 (Some(_), Some(now)) => ("~", format!(" {now}")),
             };
             let (part, name) = &change.key;
+            let text = text.trim_end();
             remarks.push(format!("{sign} {} {name}{text}", part.heading()));
         }
     }

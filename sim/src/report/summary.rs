@@ -25,10 +25,7 @@ pub fn of_file(entries: &[Entry]) -> String {
     } else {
         format!("  {DIM}{violated} violated, as expected{DIM:#}")
     };
-    let cases = match passed.len() {
-        1 => "1 case".to_owned(),
-        cases => format!("{cases} cases"),
-    };
+    let cases = counted(passed.len(), "case");
     let _ = writeln!(text, "{GOOD}ok{GOOD:#}    {} ({cases}){violated}", plain(&first.label));
     text
 }
@@ -55,14 +52,20 @@ fn failure(group: &[&Entry]) -> String {
     let mut text = String::new();
     for entry in group.iter().take(CASES_MAX) {
         let (case, profile) = (plain(&entry.case), &entry.profile);
-        let _ = writeln!(text, "{BAD}FAIL{BAD:#}  {BOLD}{case}{BOLD:#}  {DIM}{profile}{DIM:#}");
+        let _ = write!(text, "{BAD}FAIL{BAD:#}  {BOLD}{case}{BOLD:#}");
+        let _ = match &**profile {
+            "" => writeln!(text),
+            profile => writeln!(text, "  {DIM}{profile}{DIM:#}"),
+        };
     }
     if group.len() > CASES_MAX {
         let more = group.len() - CASES_MAX;
         let _ = writeln!(text, "      {DIM}and {more} more, for the same reasons{DIM:#}");
     }
     let mut last = None;
-    for problem in first.problems.iter().take(PROBLEMS_MAX) {
+    // What no replay tells is told here.
+    let most = if first.arguments.is_some() { PROBLEMS_MAX } else { usize::MAX };
+    for problem in first.problems.iter().take(most) {
         let place = problem.place.as_ref().map(|place| (&place.file, &place.span));
         // One look at a place is enough.
         let shown = if place.is_some() && place == last {
@@ -73,8 +76,8 @@ fn failure(group: &[&Entry]) -> String {
         let _ = writeln!(text, "{shown}");
         last = place;
     }
-    if first.problems.len() > PROBLEMS_MAX {
-        let more = first.problems.len() - PROBLEMS_MAX;
+    if first.problems.len() > most {
+        let more = first.problems.len() - most;
         let _ = writeln!(text, "{DIM}and {more} more reasons: the replay tells them{DIM:#}");
     }
     for moment in &first.moments {
@@ -107,6 +110,7 @@ pub fn rendered(problem: &Problem, text: &str) -> String {
     };
     let message = plain(&problem.message);
     let diagnostic = Diagnostic::new(&place.file, text, place.span.clone(), message);
+    let diagnostic = diagnostic.label(place.label.as_str());
     let diagnostic = match &problem.help {
         Some(help) => diagnostic.help(plain(help)),
         None => diagnostic,
@@ -121,6 +125,17 @@ pub fn total(entries: &[Entry]) -> String {
     let counts = Counts::of(entries);
     let style = if counts.failed == 0 && counts.passed > 0 { GOOD } else { BAD };
     format!("{style}{counts}{style:#}")
+}
+
+/// `1 case`, `2,000 cases`
+pub fn counted(number: impl TryInto<u64>, what: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    let plural = match number {
+        1 => "",
+        _ if what.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{} {what}{plural}", thousands(number))
 }
 
 /// `12,345`

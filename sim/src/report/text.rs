@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::facts::{Detail, Line, Node, Report};
+use super::summary::counted;
 
 /// Control characters of a scenario's texts and logs, written out.
 pub fn plain(text: &str) -> String {
@@ -268,7 +269,7 @@ fn invariants(page: &mut Page, report: &Report) {
 fn verdict(page: &mut Page, report: &Report) {
     if report.detail == Detail::Full {
         page.heading("run");
-        page.line(&format!("{} moments, digest {}", report.moments, report.digest));
+        page.line(&format!("{}, digest {}", counted(report.moments, "moment"), report.digest));
     }
     page.heading(if report.verdict.passed { "verdict: passed" } else { "verdict: FAILED" });
     for reason in &report.verdict.reasons {

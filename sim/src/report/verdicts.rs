@@ -39,6 +39,8 @@ pub struct Place {
     pub column: usize,
     /// In bytes of the file.
     pub span: std::ops::Range<usize>,
+    /// What stands beside it where the line is shown; may be empty.
+    pub label: String,
 }
 
 impl Problem {
@@ -109,7 +111,13 @@ impl Problem {
     /// About a file as a whole.
     #[must_use]
     pub fn of_file(mut self, file: &str) -> Self {
-        self.place = Some(Place { file: file.to_owned(), line: 1, column: 1, span: 0..0 });
+        self.place = Some(Place {
+            file: file.to_owned(),
+            line: 1,
+            column: 1,
+            span: 0..0,
+            label: String::new(),
+        });
         self
     }
 
@@ -126,6 +134,7 @@ impl Place {
             line: diagnostic.line,
             column: diagnostic.column,
             span: diagnostic.span.clone(),
+            label: diagnostic.label.clone(),
         }
     }
 }
@@ -210,14 +219,20 @@ impl Entry {
         self
     }
 
-    /// A file that is no scenario.
-    pub fn malformed(label: &str, file: &str, text: &str, diagnostics: &[Diagnostic]) -> Self {
+    /// A file that no case was made of.
+    pub fn of_file(label: &str, file: &str, text: &str, problems: Vec<Problem>) -> Self {
         Entry {
             file: file.to_owned(),
             text: Rc::from(text),
-            problems: diagnostics.iter().map(Problem::malformed).collect(),
+            problems,
             ..Entry::new(label, label, "")
         }
+    }
+
+    /// A file that is no scenario.
+    pub fn malformed(label: &str, file: &str, text: &str, diagnostics: &[Diagnostic]) -> Self {
+        let problems = diagnostics.iter().map(Problem::malformed).collect();
+        Entry::of_file(label, file, text, problems)
     }
 
     pub fn passed(&self) -> bool {

@@ -9,7 +9,7 @@ use shakedown_cri::cri::{
     ContainerConfig, LinuxConfig, NamespaceMode, NamespaceOptions, SandboxConfig,
 };
 use shakedown_cri::ports::{
-    Code, Errno, FsError, Image, NriEvent, NriMode, NriReply, Plugin, Record, Spec,
+    Code, Errno, FsCause, FsError, Image, NriEvent, NriMode, NriReply, Plugin, Record, Spec,
 };
 use shakedown_cri::quirks::{Quirk, Quirks};
 use shakedown_cri::store::LinuxResources;
@@ -17,7 +17,8 @@ use shakedown_cri::store::SandboxMetadata;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::oracle::{
-    Cause, Crash, CrashAt, CrashKind, DelayOf, Effect, Fault, Script, ScriptedCrash, ScriptedHold,
+    Cause, Crash, CrashAt, CrashKind, DelayOf, Effect, Fault, Menus, Script, ScriptedCrash,
+    ScriptedHold,
 };
 use crate::scenario::{
     self as file, Case, FaultKind, Happening, HostNamespace, PidMode, Span, Victim, When,
@@ -34,6 +35,14 @@ pub struct RunError {
     /// The text of the entry that is to blame, where it is one.
     pub text: Option<String>,
     pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl RunError {
+    fn new(span: &std::ops::Range<usize>, message: impl Into<String>) -> Self {
+        RunError { span: span.clone(), text: None, message: message.into(), help: None }
+    }
 }
 
 /// A sandbox of the plan.
@@ -187,21 +196,21 @@ pub fn container_id(head: &str, name: &str) -> String {
 }
 
 fn moment(text: &str, span: &Span) -> Result<Moment, RunError> {
-    Moment::parse(text).ok_or_else(|| RunError {
-        span: span.0.clone(),
-        text: Some(text.to_owned()),
-        message: format!(
+    Moment::parse(text).ok_or_else(|| {
+        let message = format!(
             "`{text}` is not the name of a moment: a call has `.effect`, `.reply` and, where its caller can \
              give up, `.abandon` behind its number"
-        ),
+        );
+        let help = format!("write `{text}.reply`, or one of the others");
+        let help = Site::parse(text).map(|_| help);
+        RunError { text: Some(text.to_owned()), help, ..RunError::new(&span.0, message) }
     })
 }
 
 fn site(text: &str, span: &Span) -> Result<Site, RunError> {
     Site::parse(text).ok_or_else(|| RunError {
-        span: span.0.clone(),
         text: Some(text.to_owned()),
-        message: format!("`{text}` is not the name of a call's site"),
+        ..RunError::new(&span.0, format!("`{text}` is not the name of a call's site"))
     })
 }
 
@@ -220,7 +229,7 @@ fn cause(text: &str) -> Option<Cause> {
 }
 
 fn fault(entry: &file::Fault) -> Result<(Site, Fault), RunError> {
-    let wrong = |message| RunError { span: entry.at_span.0.clone(), text: None, message };
+    let wrong = |message: String| RunError::new(&entry.at_span.0, message);
     let site = site(&entry.at, &entry.at_span)?;
     let fault = match &entry.kind {
         FaultKind::Error { code, message, effect: e } => Fault::Error {
@@ -253,9 +262,24 @@ fn fault(entry: &file::Fault) -> Result<(Site, Fault), RunError> {
         Some(why) if another_code_fits(&fault, site.op) => {
             Err(RunError { span: entry.code_span.0.clone(), ..wrong(why) })
         }
-        Some(why) => Err(wrong(why)),
+        Some(why) => Err(RunError { help: Some(what_strikes(site.op)), ..wrong(why) }),
         None => Ok((site, fault)),
     }
+}
+
+/// The kinds of faults that an operation can meet.
+fn what_strikes(op: Op) -> String {
+    let mut kinds: Vec<&str> = Vec::new();
+    for fault in Menus::new().of(op) {
+        if !kinds.contains(&fault.kind()) {
+            kinds.push(fault.kind());
+        }
+    }
+    let name = op.name();
+    if kinds.is_empty() {
+        return format!("`{name}` can be held: `[[hold]]`, `what = \"…/{name}…\"`");
+    }
+    format!("what can strike `{name}`: `{}`", kinds.join("`, `"))
 }
 
 fn another_code_fits(fault: &Fault, op: Op) -> bool {
@@ -388,7 +412,7 @@ impl Plan {
             let of = call.action.container();
             if let Some(name) = of.filter(|of| !containers.iter().any(|c| *c.name.text() == **of)) {
                 let message = format!("there is no container `{name}`");
-                errors.push(RunError { span: call.span.clone(), text: None, message });
+                errors.push(RunError::new(&call.span, message));
             }
         }
         let mut clocks = Vec::new();
@@ -628,7 +652,7 @@ fn make_path(world: &mut World, path: &file::PathEntry) -> Result<(), FsError> {
         file::PathKind::File => world.fs.write_file(&path.path, b"", path.mode),
         file::PathKind::Fifo => world.fs.make_fifo(&path.path, path.mode),
         file::PathKind::Symlink => world.fs.make_symlink(&path.target, &path.path),
-        _ => world.fs.make_dir_all(&path.path, path.mode),
+        _ => world.fs.make_dir(&path.path, path.mode),
     }
 }
 
@@ -639,7 +663,16 @@ fn path_error(path: &file::PathEntry, error: &FsError) -> RunError {
         _ => "cannot be made",
     };
     let message = format!("the path `{}` {kind}: {error}", path.path);
-    RunError { span: path.span.0.clone(), text: None, message }
+    let help = match error.cause {
+        FsCause::Errno(Errno::EEXIST) => Some(
+            "it is there already: leave the entry out, or take it away with `kind = \"removed\"`",
+        ),
+        FsCause::Errno(Errno::ENOENT) => {
+            Some("only what is there can be taken away or kept as it is")
+        }
+        _ => None,
+    };
+    RunError { help: help.map(str::to_owned), ..RunError::new(&path.span.0, message) }
 }
 
 fn image(image: &file::Image) -> Image {
@@ -807,9 +840,8 @@ fn clock_plan(clock: &file::Clock) -> Result<ClockPlan, RunError> {
     let change = match &clock.change {
         file::ClockChange::Jump(by) => {
             let by = file::duration::parse_signed(by).map_err(|error| RunError {
-                span: clock.span.0.clone(),
                 text: Some(by.clone()),
-                message: format!("`{by}` is no duration: {error}"),
+                ..RunError::new(&clock.span.0, format!("`{by}` is no duration: {error}"))
             })?;
             ClockChange::Jump(by)
         }

@@ -46,6 +46,14 @@ impl<'t> Sink<'t> {
         }
     }
 
+    /// Adds to what was reported last.
+    pub(super) fn add_to_last(&self, add: impl FnOnce(Diagnostic) -> Diagnostic) {
+        let mut found = self.found.borrow_mut();
+        if let Some(last) = found.pop() {
+            found.push(add(last));
+        }
+    }
+
     /// A word that is none of the valid ones.
     pub(super) fn unknown(&self, span: Range<usize>, what: &str, word: &str, valid: &[&str]) {
         self.error_with(span, format!("unknown {what} `{}`", shown(word)), |diagnostic| {
@@ -80,7 +88,8 @@ impl<'t> Sink<'t> {
 
 /// Adds the nearest valid word, and the list of all if it is short.
 pub(super) fn suggest(diagnostic: Diagnostic, word: &str, valid: &[&str]) -> Diagnostic {
-    let diagnostic = match nearest(word, valid.iter().copied()) {
+    let near = nearest(word, valid.iter().copied()).filter(|_| !word.is_empty());
+    let diagnostic = match near {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None => diagnostic,
     };
@@ -107,6 +116,51 @@ pub(super) struct Str {
     pub(super) span: Range<usize>,
 }
 
+/// The header of a table that is written where it does not belong.
+fn place_of(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "container" => "[[world.container]]",
+        "sandbox" | "pod" => "[[world.sandbox]]",
+        "image" => "[[world.image]]",
+        "plugin" => "[[world.plugin]]",
+        "path" => "[[world.path]]",
+        "disk" => "[world.disk]",
+        "process" => "[world.container.process]",
+        "output" => "[[world.container.process.output]]",
+        "reply" => "[[world.plugin.reply]]",
+        "answer" => "[[expect.answer]]",
+        "status" => "[[expect.status]]",
+        "events" => "[expect.events]",
+        "log" => "[expect.log]",
+        _ => return None,
+    })
+}
+
+/// The number that a text with a unit or a separator begins with: `10s`, `64k`, `1_000`.
+fn whole_number(text: &str) -> Option<i64> {
+    let text = text.trim().replace(['_', ','], "");
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '-')).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let scale = match unit.trim().to_lowercase().trim_end_matches('b').trim_end_matches('i') {
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        _ => 1,
+    };
+    digits.parse::<i64>().ok()?.checked_mul(scale)
+}
+
+/// Adds the duration that was meant, if that can be told, and how durations are written.
+fn duration_help(diagnostic: Diagnostic, sign: &str, text: &str) -> Diagnostic {
+    let diagnostic = match duration::meant(text.trim_start_matches('-')) {
+        Some(meant) => diagnostic.help(format!("write `\"{sign}{meant}\"`")),
+        None => diagnostic,
+    };
+    diagnostic.note(
+        "durations are whole numbers with a unit: `150s`, `200ms`, `1m30s`; units: h, m, s, ms, us, ns",
+    )
+}
+
 fn with_article(kind: &str) -> String {
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {kind}")
@@ -130,8 +184,29 @@ impl<'t, 'i> Value<'t, 'i> {
         let message = format!("`{}` must be {wanted}, not {found}", shown(self.key));
         self.sink.error_with(self.span(), message, |diagnostic| match self.instead(wanted) {
             Some(instead) => diagnostic.help(format!("write `{instead}`")),
+            None if wanted == "a table" => {
+                let key = shown(self.key);
+                diagnostic.help(format!("write it as a table: `{key} = {{ KEY = VALUE }}`"))
+            }
             None => diagnostic,
         });
+    }
+
+    /// A word of those that are valid.
+    pub(super) fn one_of(&self, what: &str, valid: &[&str]) -> Option<Str> {
+        let Some(text) = self.value.get_ref().as_str() else {
+            let found = with_article(self.value.get_ref().type_str());
+            let message = format!("`{}` must be a string, not {found}", shown(self.key));
+            let raw = self.sink.text.get(self.span()).unwrap_or_default();
+            self.sink
+                .error_with(self.span(), message, |diagnostic| suggest(diagnostic, raw, valid));
+            return None;
+        };
+        if !valid.contains(&text) {
+            self.sink.unknown(self.span(), what, text, valid);
+            return None;
+        }
+        Some(Str { text: text.to_owned(), span: self.span() })
     }
 
     /// What somebody meant who wrote a value of another type.
@@ -142,13 +217,26 @@ impl<'t, 'i> Value<'t, 'i> {
         let is_single = value.as_array().is_none() && value.as_table().is_none();
         match (wanted, value.as_str()) {
             ("a string", None) if is_single => Some(format!("\"{raw}\"")),
+            ("a string", None) => match value.as_array()?.iter().as_slice() {
+                [one] if one.get_ref().is_str() => {
+                    self.sink.text.get(one.span()).map(str::to_owned)
+                }
+                _ => None,
+            },
             ("a list", _) if is_single => Some(format!("[{raw}]")),
-            ("an integer", Some(text)) => text.trim().parse::<i64>().ok().map(|n| n.to_string()),
+            ("an integer", Some(text)) => whole_number(text).map(|number| number.to_string()),
+            ("an integer", None) => {
+                let number: f64 = value.as_float()?.as_str().parse().ok()?;
+                (number.abs() < 1e15).then(|| format!("{:.0}", number.round()))
+            }
             ("true or false", Some(text)) => match &*text.to_lowercase() {
                 "true" | "yes" | "on" | "1" => Some("true".to_owned()),
                 "false" | "no" | "off" | "0" => Some("false".to_owned()),
                 _ => None,
             },
+            ("true or false", None) => {
+                value.as_integer().map(|number| (number.as_str() != "0").to_string())
+            }
             _ => None,
         }
     }
@@ -192,51 +280,62 @@ impl<'t, 'i> Value<'t, 'i> {
 
     /// A file mode, in octal as everybody writes it.
     pub(super) fn mode(&self) -> Option<u32> {
-        let mode = self.integer(0..=0o7777)?;
-        let decimal = self.value.get_ref().as_integer().is_some_and(|i| i.radix() == 10);
-        if decimal && mode != 0 {
-            self.sink.error_with(self.span(), "a mode is written in octal", |diagnostic| {
-                diagnostic.help(format!("write `0o{mode}`"))
-            });
-            return None;
+        let value = self.value.get_ref();
+        let integer = value.as_integer();
+        let (digits, radix) = match (integer, value.as_str()) {
+            (Some(integer), _) => (integer.as_str(), integer.radix()),
+            (None, Some(text)) => (text.trim_start_matches("0o"), 8),
+            (None, None) => ("", 8),
+        };
+        let mode = u32::from_str_radix(digits, radix).ok().filter(|mode| *mode <= 0o7777);
+        if let (Some(mode), Some(_)) = (mode, integer)
+            && (radix != 10 || mode == 0)
+        {
+            return Some(mode);
         }
-        u32::try_from(mode).ok()
+        // Whatever was written, its digits are meant in octal.
+        let meant = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o7777);
+        let message = match (integer, mode) {
+            (Some(_), Some(_)) => "a mode is written in octal",
+            (Some(_), None) => "a mode is at most `0o7777`",
+            (None, _) => "a mode is a number, in octal",
+        };
+        self.sink.error_with(self.span(), message, |diagnostic| {
+            diagnostic.help(format!("write `0o{:o}`", meant.unwrap_or(0o644)))
+        });
+        None
     }
 
     pub(super) fn duration(&self) -> Option<Duration> {
-        if let Some(number) = self.value.get_ref().as_integer() {
-            let message = format!("`{}` must be a duration with a unit", shown(self.key));
-            self.sink.error_with(self.span(), message, |diagnostic| {
-                diagnostic.help(format!("write `\"{}s\"`", shown(number.as_str())))
-            });
+        let Some(text) = self.value.get_ref().as_str() else {
+            self.no_duration("");
             return None;
-        }
-        let string = self.string(limits::TEXT_BYTES_MAX)?;
-        match duration::parse(&string.text) {
+        };
+        match duration::parse(text) {
             Ok(duration) if duration <= limits::DURATION_MAX => Some(duration),
-            Ok(_) => {
-                let message = format!(
-                    "`{}` is longer than {}",
-                    shown(self.key),
-                    duration::print(limits::DURATION_MAX)
-                );
-                self.sink.error(self.span(), message);
-                None
-            }
-            Err(error) => {
-                let message = format!(
-                    "`{}` is no duration: {}",
-                    shown(&string.text),
-                    shown(&error.to_string())
-                );
+            Ok(_) | Err(duration::DurationError::TooLong) => {
+                let most = duration::print(limits::DURATION_MAX);
+                let message = format!("`{}` is longer than {most}", shown(self.key));
                 self.sink.error_with(self.span(), message, |diagnostic| {
-                    diagnostic.note(
-                        "durations are whole numbers with a unit: `150s`, `200ms`, `1m30s`; units: h, m, s, ms, us, ns",
-                    )
+                    diagnostic.help(format!("write at most `\"{most}\"`"))
                 });
                 None
             }
+            Err(error) => {
+                let message =
+                    format!("`{}` is no duration: {}", shown(text), shown(&error.to_string()));
+                self.sink.error_with(self.span(), message, |d| duration_help(d, "", text));
+                None
+            }
         }
+    }
+
+    /// Reports what is no text and so no duration; `sign` is one that durations may have here.
+    pub(super) fn no_duration(&self, sign: &str) {
+        let message = format!("`{}` must be a duration with a unit", shown(self.key));
+        let raw = self.sink.text.get(self.span()).unwrap_or_default();
+        let sign = if raw.starts_with('-') { sign } else { "" };
+        self.sink.error_with(self.span(), message, |d| duration_help(d, sign, raw));
     }
 
     pub(super) fn list(&self, length_max: usize) -> Option<Vec<Value<'t, 'i>>> {
@@ -263,6 +362,10 @@ impl<'t, 'i> Value<'t, 'i> {
 
     pub(super) fn is_text(&self, text: &str) -> bool {
         self.value.get_ref().as_str() == Some(text)
+    }
+
+    pub(super) fn is_string(&self) -> bool {
+        self.value.get_ref().is_str()
     }
 
     pub(super) fn is_table(&self) -> bool {
@@ -329,13 +432,35 @@ impl<'t, 'i> Table<'t, 'i> {
         Some(Value { sink: self.sink, key, value })
     }
 
-    /// Reports that `key` is missing.
-    pub(super) fn require(&self, key: &'static str) -> Option<Value<'t, 'i>> {
+    /// Reports that `key` is missing; `example` is a value that it could have.
+    pub(super) fn require(&self, key: &'static str, example: &str) -> Option<Value<'t, 'i>> {
         let value = self.get(key);
         if value.is_none() {
-            self.sink.error(self.span.clone(), format!("{} needs `{key}`", self.what));
+            let message = format!("{} needs `{key}`", self.what);
+            self.sink.error_with(self.span.clone(), message, |diagnostic| {
+                diagnostic.help(format!("add a line such as `{key} = {example}`"))
+            });
         }
         value
+    }
+
+    /// One word of a closed set, which must be there.
+    pub(super) fn required_word<W: Word>(&self, key: &'static str) -> Option<W> {
+        if self.get(key).is_none() {
+            self.missing_word::<W>(key);
+        }
+        self.word(key)
+    }
+
+    /// Reports that a word of a closed set is missing.
+    pub(super) fn missing_word<W: Word>(&self, key: &'static str) {
+        let valid: Vec<&str> = W::WORDS.iter().map(|(word, _)| *word).collect();
+        let message = format!("{} needs `{key}`", self.what);
+        self.sink.error_with(self.span.clone(), message, |diagnostic| {
+            let diagnostic =
+                diagnostic.help(format!("add a line such as `{key} = \"{}\"`", valid[0]));
+            suggest(diagnostic, "", &valid)
+        });
     }
 
     pub(super) fn string(&self, key: &'static str) -> Option<Str> {
@@ -352,7 +477,8 @@ impl<'t, 'i> Table<'t, 'i> {
 
     /// One word of a closed set.
     pub(super) fn word<W: Word>(&self, key: &'static str) -> Option<W> {
-        self.string(key).and_then(|string| find_word(self.sink, &string))
+        let valid: Vec<&str> = W::WORDS.iter().map(|(word, _)| *word).collect();
+        self.get(key)?.one_of(W::WHAT, &valid).and_then(|string| W::find(&string.text))
     }
 
     pub(super) fn tables(
@@ -394,12 +520,15 @@ impl<'t, 'i> Table<'t, 'i> {
         let mut known = self.known.into_inner();
         known.sort_unstable();
         known.dedup();
-        for (key, _) in self.entries {
+        for (key, value) in self.entries {
             let name = key.get_ref().as_ref();
             if known.binary_search(&name).is_err() {
                 let message = format!("{} has no key `{}`", self.what, shown(name));
-                self.sink.error_with(key.span(), message, |diagnostic| {
-                    suggest(diagnostic, name, &known)
+                let is_header = value.get_ref().is_table() || value.get_ref().is_array();
+                let place = place_of(name).filter(|_| is_header);
+                self.sink.error_with(key.span(), message, |diagnostic| match place {
+                    Some(place) => diagnostic.help(format!("write `{place}`")),
+                    None => suggest(diagnostic, name, &known),
                 });
             }
         }

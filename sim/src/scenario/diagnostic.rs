@@ -66,7 +66,7 @@ impl Diagnostic {
     pub fn render(&self, text: &str, styled: bool) -> String {
         let start = text.floor_char_boundary(self.span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
+        let line_end = text[start..].find(['\r', '\n']).map_or(text.len(), |end| start + end);
         // A span over several lines is marked on its first.
         let end = text.ceil_char_boundary(self.span.end).clamp(start, line_end);
 
@@ -137,6 +137,7 @@ pub fn nearest<'a>(word: &str, valid: impl IntoIterator<Item = &'a str>) -> Opti
         .filter(|(distance, candidate)| {
             *distance <= (candidate.len().max(word.len()) / 3).max(1)
                 || (word.len() >= 3 && candidate.contains(word))
+                || (candidate.len() >= 4 && word.contains(*candidate))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

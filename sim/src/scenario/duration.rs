@@ -97,6 +97,36 @@ pub fn parse_signed(text: &str) -> Result<i64, DurationError> {
     Ok(sign * nanos)
 }
 
+/// How long the words of a text are in all, however it is written: `1.5s`, `5 seconds`, `2d`, `30`, which
+/// is taken for seconds. `None` for what is no duration at all, or too long for one.
+pub fn meant(text: &str) -> Option<String> {
+    let text = text.trim().to_lowercase();
+    let mut rest = &*text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let tail = tail.trim_start();
+        let letters = tail.find(|c: char| !(c.is_alphabetic() || c == 'µ')).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        let length = match unit.trim_end_matches('s') {
+            "d" | "day" => 86_400.0,
+            "h" | "hr" | "hour" => 3_600.0,
+            "m" | "min" | "minute" if unit != "ms" => 60.0,
+            "m" | "msec" | "milli" | "millisecond" => 1e-3,
+            "u" | "µ" | "usec" | "micro" | "microsecond" => 1e-6,
+            "n" | "nsec" | "nano" | "nanosecond" => 1e-9,
+            "" | "sec" | "second" => 1.0,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * length;
+        rest = tail.trim_start_matches([' ', ',']);
+    }
+    let nanos = (seconds * 1e9).round();
+    let day = 86_400e9;
+    (nanos >= 1.0 && nanos <= day).then(|| print(Duration::from_nanos(nanos as u64)))
+}
+
 /// Writes a duration so that [`parse`] reads it back: as one number if it is a whole number of
 /// seconds up to ten minutes or of a smaller unit up to 9999, else as a sum.
 pub fn print(duration: Duration) -> String {
@@ -155,6 +185,30 @@ mod tests {
             ("5 s", "unknown unit ` s`"),
         ] {
             assert_eq!(parse(text).unwrap_err().to_string(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_meant_is_known() {
+        for (text, wanted) in [
+            ("1.5s", "1500ms"),
+            ("0.5m", "30s"),
+            ("5 seconds", "5s"),
+            ("5sec", "5s"),
+            ("5S", "5s"),
+            ("30", "30s"),
+            ("5s1m", "65s"),
+            ("1d", "24h"),
+            ("2 min", "120s"),
+            ("1 h, 30 min", "1h30m"),
+            ("20 milliseconds", "20ms"),
+            ("3µs", "3us"),
+        ] {
+            assert_eq!(meant(text).as_deref(), Some(wanted), "{text}");
+            assert!(parse(wanted).is_ok());
+        }
+        for text in ["", "never", "2d", "s", "1..5s", "-", "1x", "1e400s"] {
+            assert_eq!(meant(text), None, "{text}");
         }
     }
 

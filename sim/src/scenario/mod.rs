@@ -27,4 +27,4 @@ pub use schema::schema;
 pub use site_name::{
     Actor, ClientEvent, MomentName, SiteName, SiteNameError, SiteNameErrorKind, Stage, Step,
 };
-pub use words::INVARIANTS;
+pub use words::{INVARIANTS, LEFT_WORDS};

@@ -35,7 +35,7 @@ pub fn schema() -> String {
             (
                 "title",
                 json!({
-                    "type": "string", "minLength": 1, "maxLength": limits::TEXT_BYTES_MAX, "pattern": r"^[^\n\r]*[^\s][^\n\r]*$",
+                    "type": "string", "minLength": 1, "maxLength": limits::TEXT_BYTES_MAX, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
                     "description": "One line that says what happens.",
                 }),
             ),
@@ -123,6 +123,13 @@ fn name(what: &str) -> Value {
 
 fn texts(what: &str) -> Value {
     json!({ "type": "array", "description": what, "items": { "type": "string" } })
+}
+
+fn left(what: &str) -> Value {
+    let pattern = format!("^({}) ", LEFT_WORDS.join("|"));
+    json!({
+        "type": "array", "description": what, "items": { "type": "string", "pattern": pattern },
+    })
 }
 
 fn names(what: &str) -> Value {
@@ -833,8 +840,8 @@ fn expect() -> Value {
         ("status", list_of("The status of a container once quiet.", limits::EXPECTATIONS_MAX, status())),
         ("events", by_container("Container = all its events until quiet, in order, without those before the first call.", event)),
         ("log", by_container("Container = its log lines without time stamps, once reaped: `stdout F hello`.", json!({ "type": "string" }))),
-        ("left-when-quiet", texts("Everything of the file's containers that is on the node once quiet: `task web created`.")),
-        ("left-when-reaped", texts("Likewise, once reaped.")),
+        ("left-when-quiet", left("Everything of the file's containers that is on the node once quiet: `task web created`.")),
+        ("left-when-reaped", left("Likewise, once reaped.")),
         ("not-applied", texts("Sites and moments whose faults, holds or crashes cannot come about in these profiles and cases.")),
         ("order", json!({ "type": "array", "description": "Lists of moments that must come in this order, whatever is between them.", "items": order })),
         ("panic", text("The service panics, and its message contains this text.")),

@@ -283,6 +283,22 @@ words! { EffectWord, "effect":
     "late" => EffectWord::Late, "it is done after `late`";
 }
 
+/// What an entry of what is left on the node begins with; what it is of follows.
+pub const LEFT_WORDS: &[&str] = &[
+    "task",
+    "process",
+    "init",
+    "runtime container",
+    "mount",
+    "bundle",
+    "record",
+    "snapshot",
+    "pipe",
+    "directory",
+    "file",
+    "symlink",
+];
+
 /// Events of a container, in the order of its life.
 pub(super) const EVENT_WORDS: &[&str] = &["created", "started", "stopped", "deleted"];
 pub(super) const EVENT_MEANINGS: &[&str] =

@@ -169,6 +169,10 @@ fn wrong(source: &Source, errors: &[RunError], case: Option<&str>) -> RunFailure
     let each = errors.iter().map(|error| {
         let span = place(source, error);
         let diagnostic = source.diagnostic(&span, error.message.clone());
+        let diagnostic = match &error.help {
+            Some(help) => diagnostic.help(help.clone()),
+            None => diagnostic,
+        };
         match case {
             Some(case) => diagnostic.note(format!("in the case {case}")),
             None => diagnostic,

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::ops::Range;
 
 use shakedown_cri::cri::EventKind;
@@ -15,7 +16,7 @@ use crate::oracle::{CrashAt, duration_text};
 use crate::report::describe;
 use crate::run::{Answer, Outcome, Plan, Reply, Snapshot};
 use crate::scenario::{Case, Cause, Expect, ExpectAnswer, ExpectStatus, Filter, ResolvedAxis};
-use crate::turnstile::{Fate, Moment, Stop};
+use crate::turnstile::{Fate, Moment, Stage, Stop};
 
 /// A run and the case it was made of.
 pub(super) struct Subject<'a> {
@@ -37,7 +38,10 @@ pub(super) fn check(subject: &Subject<'_>) -> Verdict {
     let mut verdict = Verdict::default();
     let reasons = &mut verdict.reasons;
     let wrong = subject.outcome.wrong.iter();
-    reasons.extend(wrong.map(|wrong| Reason::new(Kind::NotSetUp, &wrong.span, &*wrong.message)));
+    reasons.extend(wrong.map(|wrong| {
+        let reason = Reason::new(Kind::NotSetUp, &wrong.span, &*wrong.message);
+        Reason { help: wrong.help.clone(), ..reason }
+    }));
     reasons.extend(not_set_up(subject));
     if !reasons.is_empty() {
         // Nothing else that is missing says anything.
@@ -59,7 +63,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Verdict {
         let mut reason =
             Reason::new(Kind::NeverBegan, &span, format!("the call `{call}` never began: {why}"));
         if let Some(moment) = plan.and_then(|plan| plan.when) {
-            reason = suggest(reason, &moment.to_string(), subject.outcome, true);
+            reason = suggest(reason, moment, subject.outcome, true);
         }
         reasons.push(reason);
     }
@@ -188,10 +192,11 @@ fn decisions(subject: &Subject<'_>, excused: &Excused<'_>, reasons: &mut Vec<Rea
             (_, Some(moment)) if excused.covers(moment) => {}
             (Fate::NotReached, Some(moment)) => {
                 let reason = not_applied(&format!("the moment `{moment}` never came"));
-                reasons.push(suggest(reason, &moment.to_string(), outcome, true));
+                reasons.push(or_expect(suggest(reason, moment, outcome, true), moment));
             }
             (Fate::NotReached, None) => reasons.push(not_applied("the run ended before its time")),
-            (Fate::Refused(why), _) => reasons.push(not_applied(why)),
+            (Fate::Refused(why), Some(moment)) => reasons.push(or_expect(not_applied(why), moment)),
+            (Fate::Refused(why), None) => reasons.push(not_applied(why)),
         }
     }
     let spans = subject.case.scenario.faults.iter().map(|entry| &entry.at_span.0);
@@ -205,9 +210,12 @@ fn decisions(subject: &Subject<'_>, excused: &Excused<'_>, reasons: &mut Vec<Rea
             Fate::NotReached => {
                 let reason =
                     Reason::new(Kind::NotApplied, span, what("the run did not come to this site"));
-                reasons.push(suggest(reason, &name, outcome, false));
+                let moment = Moment { site: *site, stage: Stage::Only };
+                reasons.push(or_expect(suggest(reason, moment, outcome, false), site));
             }
-            Fate::Refused(why) => reasons.push(Reason::new(Kind::NotApplied, span, what(why))),
+            Fate::Refused(why) => {
+                reasons.push(or_expect(Reason::new(Kind::NotApplied, span, what(why)), site));
+            }
         }
     }
     let holds = plan.script.holds.iter().zip(&plan.hold_spans).zip(&outcome.holds);
@@ -225,15 +233,17 @@ fn decisions(subject: &Subject<'_>, excused: &Excused<'_>, reasons: &mut Vec<Rea
                 let reason = if was_held {
                     let why = format!("`{until}` did not come");
                     let reason = Reason::new(Kind::NotApplied, span, what(&why));
-                    suggest(reason, &until.to_string(), outcome, true)
+                    suggest(reason, until, outcome, true)
                 } else {
                     let why = "the run did not come to the moment";
                     let reason = Reason::new(Kind::NotApplied, span, what(why));
-                    suggest(reason, &held.to_string(), outcome, true)
+                    suggest(reason, held, outcome, true)
                 };
-                reasons.push(reason);
+                reasons.push(or_expect(reason, held));
             }
-            Fate::Refused(why) => reasons.push(Reason::new(Kind::NotApplied, span, what(why))),
+            Fate::Refused(why) => {
+                reasons.push(or_expect(Reason::new(Kind::NotApplied, span, what(why)), held));
+            }
         }
     }
 }
@@ -251,7 +261,7 @@ fn clocks(subject: &Subject<'_>, excused: &Excused<'_>, reasons: &mut Vec<Reason
             Some(moment) => {
                 let reason = what("the run did not come to the moment");
                 let reason = Reason::new(Kind::NotApplied, &clock.span, reason);
-                suggest(reason, &moment.to_string(), outcome, true)
+                or_expect(suggest(reason, moment, outcome, true), moment)
             }
             None => {
                 let reason = what("the run ended before its time");
@@ -276,33 +286,61 @@ fn crashes(subject: &Subject<'_>, excused: &Excused<'_>, reasons: &mut Vec<Reaso
             (Fate::NotReached, CrashAt::Moment(moment)) => {
                 let why = "the run did not come to the moment";
                 let reason = Reason::new(Kind::NotApplied, span, what(why));
-                reasons.push(suggest(reason, &moment.to_string(), outcome, true));
+                reasons.push(or_expect(suggest(reason, moment, outcome, true), moment));
             }
             (Fate::NotReached, CrashAt::Time(_)) => {
                 let why = "the run ended before its time";
                 reasons.push(Reason::new(Kind::NotApplied, span, what(why)));
             }
-            (Fate::Refused(why), _) => reasons.push(Reason::new(Kind::NotApplied, span, what(why))),
+            (Fate::Refused(why), CrashAt::Moment(moment)) => {
+                reasons.push(or_expect(Reason::new(Kind::NotApplied, span, what(why)), moment));
+            }
+            (Fate::Refused(why), CrashAt::Time(_)) => {
+                reasons.push(Reason::new(Kind::NotApplied, span, what(why)));
+            }
         }
     }
 }
 
-/// Adds the name nearest to `name` among those that the run reached.
-fn suggest(reason: Reason, name: &str, outcome: &Outcome, moments: bool) -> Reason {
-    let mut names = BTreeSet::new();
-    for happened in reached(&outcome.recording) {
-        if moments {
-            names.insert(happened.moment.to_string());
-        } else if is_call(happened) {
-            names.insert(happened.moment.site.to_string());
-        }
-    }
-    names.remove(name);
-    let nearest = names.iter().min_by_key(|known| strsim::damerau_levenshtein(name, known));
+/// Adds how a file says that a decision cannot come about; `name` is that of the decision.
+fn or_expect(mut reason: Reason, name: impl Display) -> Reason {
+    let expected =
+        format!("where it cannot apply, write `not-applied = [\"{name}\"]` below `[[expect]]`");
+    reason.help = Some(match reason.help {
+        Some(help) => format!("{help}; {expected}"),
+        None => expected,
+    });
+    reason
+}
+
+/// Adds the name nearest to that of `wanted` among those that the run reached: with the operation of the
+/// actor first, then with the operation of another actor or another one of the actor, and last what is
+/// spelt alike.
+fn suggest(reason: Reason, wanted: Moment, outcome: &Outcome, moments: bool) -> Reason {
+    let name = |moment: &Moment| {
+        if moments { moment.to_string() } else { moment.site.to_string() }
+    };
+    let text = name(&wanted);
+    let known = reached(&outcome.recording).filter(|happened| moments || is_call(happened));
+    let mut known: Vec<Moment> = known.map(|happened| happened.moment).collect();
+    known.sort_by_cached_key(name);
+    known.dedup_by_key(|moment| name(moment));
+    let nearest = known.iter().filter(|moment| name(moment) != text).min_by_key(|moment| {
+        let is_actor = moment.site.actor == wanted.site.actor;
+        let kinship = match (moment.site.op == wanted.site.op, is_actor) {
+            (true, true) => 0,
+            (true, false) => 1,
+            (false, true) => 2,
+            (false, false) => 3,
+        };
+        let spelling = strsim::damerau_levenshtein(&text, &name(moment));
+        let count = moment.site.count.abs_diff(wanted.site.count);
+        (kinship, moment.site.subject != wanted.site.subject, spelling, count)
+    });
     match nearest {
         Some(nearest) => {
             let what = if moments { "moment" } else { "site" };
-            reason.help(format!("the nearest {what} that was reached is `{nearest}`"))
+            reason.help(format!("the nearest {what} that was reached is `{}`", name(nearest)))
         }
         None => reason,
     }
@@ -593,7 +631,10 @@ fn check_order(
             _ => format!("`{name}` never came"),
         };
         let reason = Reason::new(Kind::Expectation, span, what);
-        reasons.push(if came { reason } else { suggest(reason, name, outcome, true) });
+        reasons.push(match moment {
+            Some(moment) if !came => suggest(reason, moment, outcome, true),
+            _ => reason,
+        });
         return;
     }
 }

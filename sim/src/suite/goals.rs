@@ -3,6 +3,7 @@
 //! assertions" of Antithesis).
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use shakedown_cri::quirks::{Profile, Quirk};
 
 use crate::oracle::{Effect, Fault};
 use crate::run::{Outcome, Plan};
@@ -59,6 +60,14 @@ goals! {
     DaemonEndsInStop "daemon-ends-in-stop" "the daemon ended while a container was being stopped",
     DaemonEndsInRemove "daemon-ends-in-remove" "the daemon ended while a container was being removed",
     DaemonEndsInRecovery "daemon-ends-in-recovery" "the daemon ended again before it served",
+}
+
+/// Why no run comes there as any of the profiles; `None`: one can, or none is named.
+pub fn out_of_reach(goal: Goal, profiles: &[&Profile]) -> Option<&'static str> {
+    let never_waits = |profile: &&Profile| profile.quirks.has(Quirk::StopIgnoresStarting);
+    let none_waits = !profiles.is_empty() && profiles.iter().all(never_waits);
+    (goal == Goal::StopMeetsRollback && none_waits)
+        .then_some("no stop waits for a start in upstream")
 }
 
 /// A set of goals.

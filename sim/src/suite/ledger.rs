@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use shakedown_cri::quirks::Profile;
 
-use super::goals::{Goal, Goals};
+use super::goals::{Goal, Goals, out_of_reach};
 use super::hits::Strike;
 use crate::run::{Outcome, Plan};
 use crate::turnstile::RecordingEntry;
@@ -91,11 +92,12 @@ impl Ledger {
         text
     }
 
-    /// Goals that no run reached.
-    pub fn missed(&self) -> Vec<Goal> {
+    /// Goals that no run reached, of those that one of the profiles can reach.
+    pub fn missed(&self, profiles: &[&Profile]) -> Vec<Goal> {
         let reached: BTreeSet<&str> =
             self.goals.iter().filter(|(_, runs)| **runs > 0).map(|(name, _)| &**name).collect();
-        Goal::ALL.iter().copied().filter(|goal| !reached.contains(goal.name())).collect()
+        let missed = Goal::ALL.iter().copied().filter(|goal| !reached.contains(goal.name()));
+        missed.filter(|goal| out_of_reach(*goal, profiles).is_none()).collect()
     }
 }
 
@@ -120,8 +122,8 @@ mod tests {
 
     #[test]
     fn a_goal_that_was_never_reached_is_missed() {
-        assert_eq!(Ledger::default().missed(), Goal::ALL);
-        assert!(!ledger(1).missed().contains(&Goal::StartsMeet));
+        assert_eq!(Ledger::default().missed(&[]), Goal::ALL);
+        assert!(!ledger(1).missed(&[]).contains(&Goal::StartsMeet));
     }
 
     #[test]

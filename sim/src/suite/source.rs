@@ -74,10 +74,16 @@ impl Source {
     pub fn parse(file: &str, label: &str, bytes: &[u8]) -> Result<Source, LoadError> {
         let text = String::from_utf8_lossy(bytes).into_owned();
         let operations: Vec<&str> = Op::ALL.iter().map(|op| op.name()).collect();
-        // Actors come and go with the code under test: a name that no run knows is reported by the
+        // Other actors come and go with the code under test: a name that no run knows is reported by the
         // run.
         let pending = PendingKind::ALL.map(PendingKind::word);
-        let vocabulary = Vocabulary { operations: &operations, roles: &[], pending: &pending };
+        let vocabulary = Vocabulary {
+            operations: &operations,
+            roles: &[],
+            only_calls_are_numbered: true,
+            codes: Some(codes_of),
+            pending: &pending,
+        };
         match parse_bytes(file, bytes, vocabulary) {
             Ok(scenario) => {
                 Ok(Source { file: file.to_owned(), label: label.to_owned(), text, scenario })
@@ -95,6 +101,13 @@ impl Source {
     }
 }
 
+/// What an operation can fail with, as scenarios write it.
+fn codes_of(operation: &str) -> Vec<&'static str> {
+    let op = Op::find(operation);
+    let classes = op.into_iter().flat_map(Op::codes).map(|code| code.name());
+    classes.chain(op.into_iter().flat_map(|op| op.errnos()).map(|errno| errno.name())).collect()
+}
+
 /// The bytes of a file; of one beyond the limit of the format, enough to be refused.
 ///
 /// # Errors
@@ -110,18 +123,17 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Files that would make cases of the same name, as `shakedown run --case` could not tell them
-/// apart: the name, and both files.
-pub fn same_names(sources: &[Source]) -> Vec<(String, String, String)> {
-    let mut known: BTreeMap<&str, &str> = BTreeMap::new();
+/// Takes out the files that make cases of the same name as one before them, which is told with each:
+/// `shakedown run --case` could not tell them apart.
+pub fn take_same_names(sources: &mut Vec<Source>) -> Vec<(Source, String)> {
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
     let mut twice = Vec::new();
-    for source in sources {
-        match known.get(&*source.scenario.name) {
-            Some(first) => {
-                twice.push((source.scenario.name.clone(), (*first).to_owned(), source.file.clone()))
-            }
+    for source in std::mem::take(sources) {
+        match known.get(&source.scenario.name) {
+            Some(first) => twice.push((source, first.clone())),
             None => {
-                known.insert(&source.scenario.name, &source.file);
+                known.insert(source.scenario.name.clone(), source.file.clone());
+                sources.push(source);
             }
         }
     }

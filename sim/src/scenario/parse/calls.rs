@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::decode::{Names, Table, check_name, is_name, shown};
 use super::super::model::*;
+use super::super::site_name::{ClientEvent, MomentName};
 use super::super::words::{ActionWord, Word};
 use super::super::{defaults, limits};
 use super::Parser;
@@ -31,8 +32,7 @@ impl<'t> Parser<'t, '_> {
         tables
             .into_iter()
             .map(|table| {
-                table.require("do");
-                let action: Option<ActionWord> = table.word("do");
+                let action: Option<ActionWord> = table.required_word("do");
                 let number = action.map(|action| {
                     let count = counts.entry(action.word()).or_default();
                     *count += 1;
@@ -58,7 +58,10 @@ impl<'t> Parser<'t, '_> {
                         names.add(&name, table.span.clone());
                         name
                     }
-                    _ => String::new(),
+                    _ => {
+                        self.has_unnamed_call = true;
+                        String::new()
+                    }
                 };
                 if is_name(&name) {
                     self.calls.insert(name.clone(), action);
@@ -186,10 +189,74 @@ impl<'t> Parser<'t, '_> {
             Action::Kubelet(_) => None,
             _ => self.when(&table, "cancel-at", "cancel-when"),
         };
+        self.own_moments(&table, &name, &when, cancel.as_ref());
         let deadline = table.duration("deadline");
         let span = Span(table.span.clone());
         table.finish();
         Some(Call { span, name, action, when, deadline, cancel })
+    }
+
+    /// Reports a call that begins after a moment of its own, or is cancelled when it is over.
+    fn own_moments(&self, table: &Table<'t, '_>, name: &str, when: &When, cancel: Option<&When>) {
+        let own = |when: Option<&When>| match when {
+            Some(When::Moment(text)) => {
+                let moment: Option<MomentName> = text.parse().ok();
+                moment.filter(|moment| moment.actor().to_string() == name)
+            }
+            _ => None,
+        };
+        let span = |key| table.get(key).map_or(table.span.clone(), |value| value.span());
+        if own(Some(when)).is_some() {
+            let message = format!("`{name}` cannot begin after a moment of its own");
+            self.sink.error_with(span("when"), message, |diagnostic| {
+                let mut others = self.calls.keys().filter(|call| *call != name);
+                diagnostic.help(match others.next_back() {
+                    Some(other) => format!(
+                        "name a moment of another call, as `{other}.done`, or a time: `at = \"1s\"`"
+                    ),
+                    None => "write a time instead: `at = \"1s\"`".to_owned(),
+                })
+            });
+        }
+        if let Some(MomentName::Client { event: ClientEvent::Done, .. }) = own(cancel) {
+            let message = format!("`{name}` is over when it is to be cancelled");
+            self.sink.error_with(span("cancel-when"), message, |diagnostic| {
+                diagnostic.help("name a moment before it: `shakedown replay` shows them all")
+            });
+        }
+    }
+
+    /// Reports calls of which each begins after a moment of the next, and the last after one of the first.
+    pub(super) fn circles(&self, calls: &[Call]) {
+        let after = |call: &Call| match &call.when {
+            When::Moment(text) => {
+                let moment: Option<MomentName> = text.parse().ok();
+                let actor = moment.map(|moment| moment.actor().to_string());
+                calls.iter().position(|other| Some(&other.name) == actor.as_ref())
+            }
+            When::At(_) => None,
+        };
+        let after: Vec<Option<usize>> = calls.iter().map(after).collect();
+        for (first, call) in calls.iter().enumerate() {
+            let mut circle = vec![first];
+            let mut at = first;
+            while let Some(next) =
+                after[at].filter(|next| circle.len() <= calls.len() && *next != first)
+            {
+                circle.push(next);
+                at = next;
+            }
+            // Each circle once, and a call that waits for itself is told already.
+            let is_circle = after[at] == Some(first) && circle.len() > 1;
+            if is_circle && circle.iter().all(|index| *index >= first) {
+                let names: Vec<&str> = circle.iter().map(|index| &*calls[*index].name).collect();
+                let message =
+                    format!("`{}` begin after one another in a circle", names.join("`, `"));
+                self.sink.error_with(call.span.0.clone(), message, |diagnostic| {
+                    diagnostic.help("give one of them a time: `at = \"0s\"`")
+                });
+            }
+        }
     }
 
     /// At least one of them.
@@ -198,9 +265,12 @@ impl<'t> Parser<'t, '_> {
             cpu_shares: self.bounded(table, "cpu-shares", 2, 262_144).unwrap_or(0),
             memory: self.bounded(table, "memory-limit", 1, 1 << 40).unwrap_or(0),
         };
-        if limits == Limits::default() {
+        let is_given = ["cpu-shares", "memory-limit"].iter().any(|key| table.get(key).is_some());
+        if limits == Limits::default() && !is_given {
             let message = format!("{} needs `cpu-shares` or `memory-limit`", table.what);
-            self.sink.error(table.span.clone(), message);
+            self.sink.error_with(table.span.clone(), message, |diagnostic| {
+                diagnostic.help("add a line such as `cpu-shares = 512`")
+            });
         }
         limits
     }
@@ -222,7 +292,10 @@ impl<'t> Parser<'t, '_> {
                 let given = table.get("container").is_some() || table.get("id").is_some();
                 if !given {
                     let message = format!("{} needs `container` or `id`", table.what);
-                    self.sink.error(table.span.clone(), message);
+                    let container = self.containers.first().map_or("web", String::as_str);
+                    self.sink.error_with(table.span.clone(), message, |diagnostic| {
+                        diagnostic.help(format!("add a line such as `container = \"{container}\"`"))
+                    });
                 }
                 Target::Literal(String::new())
             }

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use super::super::decode::{Names, Table};
+use super::super::decode::{Names, Table, Value, suggest};
 use super::super::model::*;
+use super::super::site_name::SiteName;
 use super::super::words::{EffectWord, FaultWord, HappeningWord, Word};
 use super::super::{defaults, limits};
 use super::Parser;
 use super::text::Wants;
+
+/// What stands in the advice to name a site, or a moment.
+const SITE: &str = "\"start-1/task.create(web)#1\"";
+const MOMENT: &str = "\"start-1/task.create(web)#1.reply\"";
 
 impl<'t> Parser<'t, '_> {
     pub(super) fn occurrences(&self, tables: Vec<Table<'t, '_>>) -> Vec<Occurrence> {
@@ -15,8 +20,7 @@ impl<'t> Parser<'t, '_> {
     }
 
     fn occurrence(&self, mut table: Table<'t, '_>) -> Option<Occurrence> {
-        table.require("what");
-        let word: HappeningWord = table.word("what")?;
+        let word: HappeningWord = table.required_word("what")?;
         table.what = match word {
             HappeningWord::Exit => "an occurrence `exit`",
             HappeningWord::Oom => "an occurrence `oom`",
@@ -61,8 +65,11 @@ impl<'t> Parser<'t, '_> {
 
     fn fault(&self, mut table: Table<'t, '_>, names: &mut Names<'t>) -> Option<Fault> {
         let at_span = table.get("at").map_or(table.span.clone(), |at| at.span());
-        let at = self.required_text(&table, "at", Wants::Site);
-        let kind = self.required_text(&table, "kind", Wants::FaultKind);
+        let at = self.required_text(&table, "at", Wants::Site, SITE);
+        if table.get("kind").is_none() {
+            table.missing_word::<FaultWord>("kind");
+        }
+        let kind = self.text_of(&table, "kind", Wants::FaultKind).unwrap_or_default();
         let kinds: Vec<FaultWord> = self.words_of(&kind);
         let any = |of: fn(FaultWord) -> bool| kinds.iter().any(|kind| of(*kind));
         table.what = match *kinds.as_slice() {
@@ -90,12 +97,12 @@ impl<'t> Parser<'t, '_> {
         let mut code_span = table.span.clone();
         if any(|kind| kind == FaultWord::Error) {
             code_span = table.get("code").map_or(code_span, |code| code.span());
-            keys.code = self.required_text(&table, "code", Wants::FaultCode);
+            keys.code = self.fault_code(&table, &at);
             keys.message = self.text_of(&table, "message", Wants::Message);
         }
         if any(|kind| kind == FaultWord::Delay) {
-            table.require("by");
-            keys.by = table.duration("by");
+            table.require("by", "\"5s\"");
+            keys.by = self.some_time(&table, "by");
             keys.of = table.word("of").unwrap_or(DelayOf::Effect);
         }
         if any(FaultWord::has_effect) {
@@ -112,10 +119,42 @@ impl<'t> Parser<'t, '_> {
         Some(Fault { span, at, at_span: Span(at_span), code_span: Span(code_span), kind })
     }
 
+    /// A duration that is longer than nothing.
+    fn some_time(&self, table: &Table<'t, '_>, key: &'static str) -> Option<Duration> {
+        let duration = table.duration(key);
+        if let Some(value) = table.get(key).filter(|_| duration.is_some_and(|by| by.is_zero())) {
+            let message = format!("`{key}` must be longer than nothing");
+            self.sink.error_with(value.span(), message, |d| {
+                d.help("write `\"1ms\"`, or leave the fault out")
+            });
+        }
+        duration
+    }
+
+    /// What the operation of the site fails with.
+    fn fault_code(&self, table: &Table<'t, '_>, at: &str) -> Text {
+        if let Some(code) = self.text_of(table, "code", Wants::FaultCode) {
+            return code;
+        }
+        if table.get("code").is_none() {
+            let site: Option<SiteName> = at.parse().ok();
+            let step = site.as_ref().and_then(|site| site.steps.last());
+            let codes = step.zip(self.vocabulary.codes);
+            let codes = codes.map_or_else(Vec::new, |(step, codes)| codes(&step.operation));
+            let example = codes.last().copied().unwrap_or("unavailable");
+            let message = format!("{} needs `code`", table.what);
+            self.sink.error_with(table.span.clone(), message, |diagnostic| {
+                let help = format!("add a line such as `code = \"{example}\"`");
+                suggest(diagnostic.help(help), "", &codes)
+            });
+        }
+        Text::new()
+    }
+
     fn effect(&self, table: &Table<'t, '_>, keys: &mut FaultKeys, can_be_late: bool) {
-        if let Some(string) = table.string("effect") {
-            let span = string.span.clone();
-            keys.effect = self.text(string, Wants::Effect);
+        if let Some(effect) = self.text_of(table, "effect", Wants::Effect) {
+            let span = table.get("effect").map_or(table.span.clone(), |effect| effect.span());
+            keys.effect = effect;
             let is_late = self.words_of(&keys.effect).contains(&EffectWord::Late);
             if is_late && !can_be_late {
                 let message = format!("{} has no late effect", table.what);
@@ -128,7 +167,7 @@ impl<'t> Parser<'t, '_> {
             }
         }
         if self.words_of(&keys.effect).contains(&EffectWord::Late) {
-            keys.late = table.duration("late");
+            keys.late = self.some_time(table, "late");
         } else {
             self.only_with(table, "late", "effect = \"late\"");
         }
@@ -141,7 +180,11 @@ impl<'t> Parser<'t, '_> {
     fn crash(&self, table: Table<'t, '_>) -> Option<Crash> {
         let when = self.when(&table, "at", "when");
         if when.is_none() && table.get("at").is_none() && table.get("when").is_none() {
-            self.sink.error(table.span.clone(), "a crash needs `at` or `when`");
+            self.sink.error_with(
+                table.span.clone(),
+                "a crash needs `at` or `when`",
+                |diagnostic| diagnostic.help(format!("add a line such as `when = {MOMENT}`")),
+            );
         }
         let kind = table.word("kind").unwrap_or(CrashKind::Daemon);
         let down = table.duration("down");
@@ -182,14 +225,18 @@ impl<'t> Parser<'t, '_> {
         tables
             .into_iter()
             .map(|table| {
-                let what = self.required_text(&table, "what", Wants::Moment);
-                let until = self.required_text(&table, "until", Wants::Moment);
+                let what = self.required_text(&table, "what", Wants::Moment, MOMENT);
+                let until = self.required_text(&table, "until", Wants::Moment, "\"stop-1.done\"");
                 let across_time = table.boolean("across-time").unwrap_or(false);
                 if !what.is_empty() {
                     names.add(&what, table.span.clone());
                     if what == until {
                         let message = "a moment cannot be held until itself";
-                        self.sink.error(table.span.clone(), message);
+                        let until = table.get("until").map_or(table.span.clone(), |u| u.span());
+                        self.sink.error_with(until, message, |diagnostic| {
+                            diagnostic
+                                .help("name the moment after which it is let go, of another actor")
+                        });
                     }
                 }
                 let span = Span(table.span.clone());
@@ -206,12 +253,23 @@ impl<'t> Parser<'t, '_> {
     fn clock(&self, table: Table<'t, '_>) -> Option<Clock> {
         let when = self.when(&table, "at", "when");
         if table.get("at").is_none() && table.get("when").is_none() {
-            self.sink.error(table.span.clone(), "a clock needs `at` or `when`");
+            self.sink.error_with(
+                table.span.clone(),
+                "a clock needs `at` or `when`",
+                |diagnostic| diagnostic.help(format!("add a line such as `when = {MOMENT}`")),
+            );
         }
-        let jump = self.text_of(&table, "jump", Wants::Jump);
+        let jump = table.get("jump").filter(Value::is_string);
+        let jump = jump.and_then(|_| self.text_of(&table, "jump", Wants::Jump));
+        if let Some(value) = table.get("jump").filter(|value| !value.is_string()) {
+            value.no_duration("-");
+        }
         let drift = self.bounded(&table, "drift", -limits::DRIFT_PPM_MAX, limits::DRIFT_PPM_MAX);
         if table.get("jump").is_some() == table.get("drift").is_some() {
-            self.sink.error(table.span.clone(), "a clock needs one of `jump` and `drift`");
+            let message = "a clock needs one of `jump` and `drift`";
+            self.sink.error_with(table.span.clone(), message, |diagnostic| {
+                diagnostic.help("write `jump = \"-1h\"`, or `drift = 20`, in parts per million")
+            });
         }
         let span = Span(table.span.clone());
         table.finish();

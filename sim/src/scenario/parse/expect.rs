@@ -5,13 +5,17 @@ use std::ops::Range;
 
 use shakedown_cri::quirks::{Profile, Quirk};
 
-use super::super::decode::{Names, Str, Table, Value, shown};
+use super::super::decode::{Names, Str, Table, Value, shown, suggest};
 use super::super::limits;
 use super::super::model::*;
 use super::super::site_name::{MomentName, SiteName};
-use super::super::words::{ActionWord, EVENT_WORDS, INVARIANTS, STATE_GONE, STATE_WORDS};
+use super::super::words::{
+    ActionWord, EVENT_WORDS, INVARIANTS, LEFT_WORDS, STATE_GONE, STATE_WORDS,
+};
 use super::Parser;
 use super::text::{Wants, site_problem};
+
+const NO_MATRIX: &str = "a file without a `[matrix]` has one case: leave `cases` out";
 
 impl<'t> Parser<'t, '_> {
     fn filter(&self, table: &Table<'t, '_>) -> Filter {
@@ -45,13 +49,20 @@ impl<'t> Parser<'t, '_> {
             let span = self.sink.inside(string, range.clone());
             let Some((name, values)) = part.split_once('=') else {
                 let message = format!("`{}` is no `AXIS=VALUE` or `AXIS=FROM..TO`", shown(part));
-                self.sink.error(span, message);
+                self.sink.error_with(span, message, |diagnostic| match self.axes.first() {
+                    Some(axis) => diagnostic.help(format!("write `{}={}`", axis.name, shown(part))),
+                    None => diagnostic.help(NO_MATRIX),
+                });
                 continue;
             };
             let Some(axis) = self.axes.iter().find(|axis| axis.name == name) else {
                 let valid: Vec<&str> = self.axes.iter().map(|axis| axis.name.as_str()).collect();
                 let span = self.sink.inside(string, range.start..range.start + name.len());
-                self.sink.unknown(span, "axis", name, &valid);
+                let message = format!("unknown axis `{}`", shown(name));
+                self.sink.error_with(span, message, |diagnostic| match valid.is_empty() {
+                    true => diagnostic.help(NO_MATRIX),
+                    false => suggest(diagnostic, name, &valid),
+                });
                 continue;
             };
             if !seen.insert(name) {
@@ -109,7 +120,12 @@ impl<'t> Parser<'t, '_> {
         let says_nothing =
             table.keys().iter().all(|key| matches!(key.text.as_str(), "profiles" | "cases"));
         if says_nothing {
-            self.sink.error(table.span.clone(), "this expectation checks nothing");
+            let message = "this expectation checks nothing";
+            self.sink.error_with(table.span.clone(), message, |diagnostic| {
+                diagnostic.help(
+                    "add what must come out, as `left-when-quiet = []`, or an `[[expect.answer]]`",
+                )
+            });
         }
         let mut names = Names::new(self.sink, "the answer of");
         let answers = table
@@ -167,7 +183,11 @@ impl<'t> Parser<'t, '_> {
     }
 
     fn order(&self, value: Value<'t, '_>) -> Vec<Text> {
-        let list = value.strings(limits::LIST_MAX, limits::TEXT_BYTES_MAX).unwrap_or_default();
+        let list = match value.is_string() {
+            true => None,
+            false => value.strings(limits::LIST_MAX, limits::TEXT_BYTES_MAX),
+        };
+        let list = list.unwrap_or_default();
         if list.is_empty() {
             let message = "an order is a list of lists of moments, none of them empty";
             self.sink.error_with(value.span(), message, |diagnostic| {
@@ -193,6 +213,22 @@ impl<'t> Parser<'t, '_> {
     /// What is left on the node: sorted, so that the order in the file does not matter.
     fn left(&self, table: &Table<'t, '_>, key: &'static str) -> Option<Vec<String>> {
         let list = table.get(key)?.strings(limits::EXPECTATIONS_MAX, limits::TEXT_BYTES_MAX)?;
+        for string in &list {
+            let what = LEFT_WORDS.iter().find(|word| {
+                string.text.strip_prefix(**word).is_some_and(|rest| rest.starts_with(' '))
+            });
+            if what.is_none() {
+                let message = format!("`{}` is nothing that can be left", shown(&string.text));
+                let word = string.text.split(' ').next().unwrap_or_default();
+                self.sink.error_with(string.span.clone(), message, |diagnostic| {
+                    match LEFT_WORDS.contains(&word) {
+                        true => diagnostic.help(format!("add of what it is: `{word} web`")),
+                        false => suggest(diagnostic, word, LEFT_WORDS),
+                    }
+                    .note("an entry is written as reports have it: `task web created`")
+                });
+            }
+        }
         let mut list: Vec<String> = list.into_iter().map(|string| string.text).collect();
         list.sort_unstable();
         Some(list)
@@ -220,7 +256,8 @@ impl<'t> Parser<'t, '_> {
     }
 
     fn expect_answer(&self, table: Table<'t, '_>, names: &mut Names<'t>) -> ExpectAnswer {
-        let calls: Vec<String> = self.calls.keys().cloned().collect();
+        let unnamed = self.has_unnamed_call.then(String::new);
+        let calls: Vec<String> = self.calls.keys().cloned().chain(unnamed).collect();
         let call = self.required_reference(&table, "call", &calls);
         if !call.is_empty() {
             names.add(&call, table.span.clone());
@@ -257,7 +294,7 @@ impl<'t> Parser<'t, '_> {
         let answer = ExpectAnswer {
             span: Span(table.span.clone()),
             call,
-            code: self.required_text(&table, "code", Wants::Answer),
+            code: self.required_text(&table, "code", Wants::Answer, "\"ok\""),
             message: self.text_of(&table, "message", Wants::Message),
             client: self.text_of(&table, "client", Wants::Answer),
             state: state.map(|state| state.text),
@@ -299,7 +336,10 @@ impl<'t> Parser<'t, '_> {
     fn violation(&self, table: Table<'t, '_>) -> Option<ExpectedViolation> {
         let filter = self.filter(&table);
         let invariant =
-            table.require("invariant").and_then(|value| value.string(limits::TEXT_BYTES_MAX));
+            table.require("invariant", "\"I1\"").and_then(|value| match value.is_string() {
+                true => value.string(limits::TEXT_BYTES_MAX),
+                false => value.one_of("invariant", INVARIANTS),
+            });
         if let Some(invariant) = &invariant {
             let all = crate::invariants::all();
             match all.iter().find(|known| known.name() == invariant.text) {
@@ -324,7 +364,9 @@ impl<'t> Parser<'t, '_> {
             (None, Some(true)) => Some(Cause::Forced),
             _ => {
                 let message = "a violation needs one of `quirk = \"…\"` and `forced = true`";
-                self.sink.error(table.span.clone(), message);
+                self.sink.error_with(table.span.clone(), message, |diagnostic| {
+                    diagnostic.help("`shakedown quirks` lists the quirks and what each breaks; `shakedown bless` writes the entry")
+                });
                 None
             }
         };

@@ -14,7 +14,7 @@ use toml::de::DeTable;
 use toml_parser::Source;
 use toml_parser::lexer::TokenKind;
 
-use super::decode::{Names, Sink, Str, Table, check_name, find_word, shown};
+use super::decode::{Names, Sink, Str, Table, check_name, find_word, is_name, shown};
 use super::diagnostic::Diagnostic;
 use super::limits;
 use super::model::*;
@@ -28,6 +28,10 @@ pub struct Vocabulary<'a> {
     /// Roles of actors other than the scenario's calls: `exit-monitor`, `process`. An actor
     /// `kubelet-1` has the role `kubelet`.
     pub roles: &'a [&'a str],
+    /// Whether an actor that is named like a call, or much like one of the file's, has to be one: `start-2`.
+    pub only_calls_are_numbered: bool,
+    /// What an operation can fail with, as scenarios write it.
+    pub codes: Option<fn(&str) -> Vec<&'static str>>,
     /// Operations that a power loss can find pending: `rename`, `data`.
     pub pending: &'a [&'a str],
 }
@@ -124,7 +128,15 @@ fn read(sink: &Sink<'_>, file: &str, text: &str, vocabulary: Vocabulary<'_>) -> 
                     let message = format!("`{}` is there twice", shown(key.trim()));
                     sink.error_with(span, message, |d| d.help("keep one of the two"));
                 }
-                _ => sink.error(span, error.message()),
+                _ => sink.error_with(span.clone(), error.message(), |diagnostic| {
+                    let diagnostic = match meant_by(text, span) {
+                        Some(meant) => diagnostic.help(format!("write `{}`", shown(&meant))),
+                        None => diagnostic,
+                    };
+                    diagnostic.note(
+                        "a scenario is written in TOML: `key = \"text\"`, `key = 1`, `key = [\"text\"]`, `[world]`, `[[call]]`",
+                    )
+                }),
             }
         }
         return None;
@@ -134,6 +146,42 @@ fn read(sink: &Sink<'_>, file: &str, text: &str, vocabulary: Vocabulary<'_>) -> 
         return None;
     }
     Some(Parser::new(sink, vocabulary).scenario(name, root))
+}
+
+/// The line that was meant where one is not TOML: a text without quotes, or with those of a typesetter; a header
+/// that is not closed; a number with a leading zero; a YAML key.
+fn meant_by(text: &str, span: Range<usize>) -> Option<String> {
+    let start = text.get(..span.start)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[start..].lines().next()?.trim();
+    if let Some(name) = line.strip_prefix('[') {
+        let is_list = name.starts_with('[');
+        let name = name.trim_matches(['[', ']', ' ']);
+        let is_name =
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b"-.".contains(&b));
+        return is_name.then(|| if is_list { format!("[[{name}]]") } else { format!("[{name}]") });
+    }
+    let (key, value) = line.split_once(['=', ':'])?;
+    let (key, value) = (key.trim(), value.trim().replace(['“', '”', '„', '‟'], "\""));
+    let is_key =
+        !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    if !is_key || value.is_empty() {
+        return None;
+    }
+    if value.starts_with(['[', '{']) {
+        let line = format!("{key} = {value}");
+        return (line.matches('"').count().is_multiple_of(2) && line.contains('"')).then_some(line);
+    }
+    let is_number = value.bytes().all(|b| b.is_ascii_digit());
+    if is_number && value.starts_with('0') && key == "mode" {
+        return Some(format!("{key} = 0o{}", value.trim_start_matches('0')));
+    }
+    if is_number || ["true", "false"].contains(&&*value) {
+        let digits = value.trim_start_matches('0');
+        return Some(format!("{key} = {}", if digits.is_empty() { "0" } else { digits }));
+    }
+    let bare = value.trim_matches(['"', '\'', '‘', '’']);
+    let is_plain = !bare.contains(['"', '\\']) && !bare.contains(char::is_control);
+    is_plain.then(|| format!("{key} = \"{bare}\""))
 }
 
 /// Where tables, arrays and dotted keys nest deeper than is allowed. The parser of TOML below and
@@ -182,7 +230,7 @@ fn version_is_known(root: &Table<'_, '_>) -> bool {
         Some(other) => {
             let message = format!("version {other} of the format is not known to this program");
             root.sink.error_with(version.span(), message, |diagnostic| {
-                diagnostic.note(format!("it reads version {FORMAT_VERSION}"))
+                diagnostic.help(format!("it reads version {FORMAT_VERSION}: {write}"))
             });
             false
         }
@@ -196,6 +244,8 @@ struct Parser<'t, 'v> {
     axes: Vec<Axis>,
     axes_used: RefCell<BTreeSet<String>>,
     calls: BTreeMap<String, Option<ActionWord>>,
+    /// Not all calls could be named: one that is not known may be there.
+    has_unnamed_call: bool,
     containers: Vec<String>,
     /// Containers that the world has before the first call.
     made_beforehand: Vec<String>,
@@ -217,6 +267,7 @@ impl<'t, 'v> Parser<'t, 'v> {
             axes: Vec::new(),
             axes_used: RefCell::default(),
             calls: BTreeMap::new(),
+            has_unnamed_call: false,
             containers: Vec::new(),
             made_beforehand: Vec::new(),
             sandboxes: Vec::new(),
@@ -229,11 +280,16 @@ impl<'t, 'v> Parser<'t, 'v> {
     }
 
     fn scenario(mut self, name: &str, root: Table<'t, '_>) -> Scenario {
-        let title = root.require("title").and_then(|value| value.string(limits::TEXT_BYTES_MAX));
+        let title = root
+            .require("title", "\"Creating the task fails\"")
+            .and_then(|value| value.string(limits::TEXT_BYTES_MAX));
         if let Some(title) = &title
-            && (title.text.trim().is_empty() || title.text.contains(['\n', '\r']))
+            && (title.text.trim().is_empty() || title.text.contains(char::is_control))
         {
-            self.sink.error(title.span.clone(), "the title must be one line that says something");
+            let message = "the title must be one line that says something";
+            self.sink.error_with(title.span.clone(), message, |diagnostic| {
+                diagnostic.help("write what happens, as `title = \"Creating the task fails\"`; more goes into `description`")
+            });
         }
         let description = root
             .get("description")
@@ -256,7 +312,8 @@ impl<'t, 'v> Parser<'t, 'v> {
         if let Some(table) = &matrix_table {
             self.axes = self.matrix(table);
         }
-        let calls = call_heads.into_iter().filter_map(|head| self.call(head)).collect();
+        let calls: Vec<Call> = call_heads.into_iter().filter_map(|head| self.call(head)).collect();
+        self.circles(&calls);
         let occurrences =
             self.occurrences(root.tables("occurrence", limits::DECISIONS_MAX, "an occurrence"));
         let faults = self.faults(root.tables("fault", limits::DECISIONS_MAX, "a fault"));
@@ -273,7 +330,10 @@ impl<'t, 'v> Parser<'t, 'v> {
         root.finish();
 
         let used = self.axes_used.borrow();
-        for axis in self.axes.iter().filter(|axis| !used.contains(&axis.name)) {
+        // What is wrong with values is told; that no text uses them is not wrong then.
+        let is_known =
+            |axis: &&Axis| !matches!(&axis.values, AxisValues::List(of) if of.is_empty());
+        for axis in self.axes.iter().filter(is_known).filter(|axis| !used.contains(&axis.name)) {
             let message = format!("no text of the file uses the axis `{}`", axis.name);
             self.sink.error_with(axis.span.0.clone(), message, |diagnostic| {
                 diagnostic.help(format!("write `{{{}}}` where its values belong", axis.name))
@@ -300,11 +360,15 @@ impl<'t, 'v> Parser<'t, 'v> {
 
     /// A required name that no other entry of its kind has.
     fn new_name(&self, table: &Table<'t, '_>, names: &mut Names<'t>) -> String {
-        match table.require("name").and_then(|value| value.string(limits::TEXT_BYTES_MAX)) {
+        match table
+            .require("name", "\"web\"")
+            .and_then(|value| value.string(limits::TEXT_BYTES_MAX))
+        {
             Some(string) => {
                 check_name(self.sink, &string);
-                names.add(&string.text, string.span);
-                string.text
+                names.add(&string.text, string.span.clone());
+                // What the rest of the file calls it is told by what it should be.
+                if is_name(&string.text) { string.text } else { String::new() }
             }
             None => String::new(),
         }
@@ -347,12 +411,15 @@ impl<'t, 'v> Parser<'t, 'v> {
     }
 
     fn known(&self, string: &Str, what: &str, valid: &[String]) {
-        if !valid.contains(&string.text) {
+        // Where one has no name that does, it may be the one that is meant.
+        let is_open = valid.iter().any(String::is_empty);
+        if !is_open && !valid.contains(&string.text) {
             let valid: Vec<&str> = valid.iter().map(String::as_str).collect();
             self.sink.unknown(string.span.clone(), what, &string.text, &valid);
         }
     }
 
+    /// Reports a string that is none of the words.
     fn one_of(&self, string: &Str, what: &str, valid: &[&str]) {
         if !valid.contains(&string.text.as_str()) {
             self.sink.unknown(string.span.clone(), what, &string.text, valid);
@@ -365,7 +432,9 @@ impl<'t, 'v> Parser<'t, 'v> {
         key: &'static str,
         valid: &[String],
     ) -> String {
-        match table.require(key).and_then(|value| value.string(limits::TEXT_BYTES_MAX)) {
+        let known = valid.iter().find(|name| !name.is_empty());
+        let example = format!("\"{}\"", known.map_or("web", String::as_str));
+        match table.require(key, &example).and_then(|value| value.string(limits::TEXT_BYTES_MAX)) {
             Some(string) => {
                 self.known(&string, key, valid);
                 string.text

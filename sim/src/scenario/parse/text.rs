@@ -10,7 +10,9 @@ use super::super::model::*;
 use super::super::site_name::{
     Actor, ClientEvent, MomentName, SiteName, SiteNameError, SiteNameErrorKind, Stage,
 };
-use super::super::words::{ANSWER_NONE, ANSWER_OK, EffectWord, FaultWord, PENDING_ALL, Word};
+use super::super::words::{
+    ANSWER_NONE, ANSWER_OK, ActionWord, EffectWord, FaultWord, PENDING_ALL, Word,
+};
 use super::super::{duration, limits};
 use super::Parser;
 
@@ -36,19 +38,36 @@ pub(super) enum Wants {
     Torn,
 }
 
+impl Wants {
+    /// The words that do, where there is a list of them.
+    fn words(self) -> Vec<&'static str> {
+        let classes = Code::ALL.iter().map(|code| code.name());
+        match self {
+            Wants::FaultCode => {
+                classes.chain(Errno::ALL.iter().map(|errno| errno.name())).collect()
+            }
+            Wants::FaultKind => words::<FaultWord>(),
+            Wants::Effect => words::<EffectWord>(),
+            Wants::Answer => [ANSWER_OK, ANSWER_NONE].into_iter().chain(classes).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// Why a text is not what was wanted.
 pub(super) struct Problem {
     /// Bytes of the text; `None`: all of it.
     part: Option<Range<usize>>,
     pub(super) message: String,
     /// The wrong word, and what would be right.
-    word: Option<(String, Vec<String>)>,
+    word: Option<Box<(String, Vec<String>)>>,
+    help: Option<String>,
     note: Option<String>,
 }
 
 impl Problem {
     fn new(message: impl Into<String>) -> Self {
-        Problem { part: None, message: message.into(), word: None, note: None }
+        Problem { part: None, message: message.into(), word: None, help: None, note: None }
     }
 }
 
@@ -56,7 +75,11 @@ impl<'t> Parser<'t, '_> {
     pub(super) fn matrix(&self, table: &Table<'t, '_>) -> Vec<Axis> {
         let entries = table.entries();
         if entries.is_empty() {
-            self.sink.error(table.span.clone(), "the matrix has no axis");
+            self.sink.error_with(table.span.clone(), "the matrix has no axis", |diagnostic| {
+                diagnostic.help(
+                    "add a line such as `code = [\"not-found\", \"unknown\"]`, or leave it out",
+                )
+            });
         }
         if let Some((key, _)) = entries.get(limits::AXES_MAX) {
             let message = format!("a matrix has at most {} axes", limits::AXES_MAX);
@@ -89,7 +112,12 @@ impl<'t> Parser<'t, '_> {
     fn axis_list(&self, value: Value<'t, '_>) -> Option<AxisValues> {
         let list = value.strings(limits::AXIS_VALUES_MAX, limits::SITE_BYTES_MAX)?;
         if list.is_empty() && value.list(limits::AXIS_VALUES_MAX).is_some_and(|l| l.is_empty()) {
-            self.sink.error(value.span(), "an axis needs at least one value");
+            let message = "an axis needs at least one value";
+            self.sink.error_with(value.span(), message, |diagnostic| {
+                diagnostic.help(
+                    "write the values, as `[\"not-found\", \"unknown\"]`, or leave the axis out",
+                )
+            });
         }
         let mut names = Names::new(self.sink, "value");
         for string in &list {
@@ -132,7 +160,9 @@ impl<'t> Parser<'t, '_> {
             (None, None, Some(actor)) => Some(AxisValues::EveryOperationOf(actor.text)),
             _ => {
                 let message = "a sweep needs one of `every-moment-of`, `every-site-of` and `every-operation-of`";
-                self.sink.error(table.span.clone(), message);
+                self.sink.error_with(table.span.clone(), message, |diagnostic| {
+                    diagnostic.help("write `{ every-moment-of = \"start-1\" }`")
+                });
                 None
             }
         };
@@ -159,9 +189,12 @@ impl<'t> Parser<'t, '_> {
             None => string.span.clone(),
         };
         self.sink.error_with(span, problem.message, |mut diagnostic| {
-            if let Some((word, valid)) = &problem.word {
+            if let Some((word, valid)) = problem.word.as_deref() {
                 let valid: Vec<&str> = valid.iter().map(String::as_str).collect();
                 diagnostic = suggest(diagnostic, word, &valid);
+            }
+            if let Some(help) = problem.help {
+                diagnostic = diagnostic.help(help);
             }
             match problem.note {
                 Some(note) => diagnostic.note(note),
@@ -285,39 +318,39 @@ impl<'t> Parser<'t, '_> {
     fn check(&self, text: &str, wants: Wants, swept: bool) -> Result<(), Problem> {
         match wants {
             Wants::Message => Ok(()),
-            Wants::FaultCode => {
-                let classes = Code::ALL.iter().map(|code| code.name());
-                let valid: Vec<&str> =
-                    classes.chain(Errno::ALL.iter().map(|errno| errno.name())).collect();
-                check_word(text, "error code", &valid)
-            }
-            Wants::FaultKind => check_word(text, FaultWord::WHAT, &words::<FaultWord>()),
+            Wants::FaultCode => check_word(text, "error code", &wants.words()),
+            Wants::FaultKind => check_word(text, FaultWord::WHAT, &wants.words()),
             Wants::Jump => match duration::parse_signed(text) {
-                Ok(0) => Err(Problem::new("a jump of the clock leads somewhere")),
+                Ok(0) => Err(Problem {
+                    help: Some("write how far: `\"24h\"`, or `\"-1h\"` for back".to_owned()),
+                    ..Problem::new("a jump of the clock leads somewhere")
+                }),
                 Ok(by) if u128::from(by.unsigned_abs()) <= limits::DURATION_MAX.as_nanos() => {
                     Ok(())
                 }
                 Ok(_) => {
                     let most = duration::print(limits::DURATION_MAX);
-                    Err(Problem::new(format!("the clock jumps by at most {most}")))
+                    Err(Problem {
+                        help: Some(format!("write at most `\"{most}\"`")),
+                        ..Problem::new(format!("the clock jumps by at most {most}"))
+                    })
                 }
                 Err(error) => {
                     let message =
                         format!("`{}` is no duration: {}", shown(text), shown(&error.to_string()));
                     let note =
                         "a jump is a duration, with a `-` in front when it goes back: `24h`, `-1h`";
-                    Err(Problem { note: Some(note.to_owned()), ..Problem::new(message) })
+                    let sign = if text.trim().starts_with('-') { "-" } else { "" };
+                    let meant = duration::meant(text.trim().trim_start_matches('-'));
+                    let help = meant.map(|meant| format!("write `\"{sign}{meant}\"`"));
+                    Err(Problem { help, note: Some(note.to_owned()), ..Problem::new(message) })
                 }
             },
             Wants::Lost if text == PENDING_ALL => Ok(()),
             Wants::Lost => check_pending(text, self.vocabulary.pending),
             Wants::Torn => check_pending(text, &["data"]),
-            Wants::Effect => check_word(text, EffectWord::WHAT, &words::<EffectWord>()),
-            Wants::Answer => {
-                let mut valid = vec![ANSWER_OK, ANSWER_NONE];
-                valid.extend(Code::ALL.iter().map(|code| code.name()));
-                check_word(text, "answer", &valid)
-            }
+            Wants::Effect => check_word(text, EffectWord::WHAT, &wants.words()),
+            Wants::Answer => check_word(text, "answer", &wants.words()),
             Wants::Moment => {
                 too_long(text)?;
                 let moment: MomentName =
@@ -349,10 +382,11 @@ impl<'t> Parser<'t, '_> {
                 Err(Problem {
                     part: start.map(|start| start..start + operation.len()),
                     message: format!("unknown operation `{}`", shown(operation)),
-                    word: Some((
+                    help: None,
+                    word: Some(Box::new((
                         operation.clone(),
                         operations.iter().map(|word| (*word).to_owned()).collect(),
-                    )),
+                    ))),
                     note: Some("`shakedown sites --list` lists all operations".to_owned()),
                 })
             }
@@ -363,7 +397,7 @@ impl<'t> Parser<'t, '_> {
     /// `call`: only a call will do.
     fn check_actor(&self, actor: &Actor, call: bool) -> Result<(), Problem> {
         let name = actor.to_string();
-        if self.calls.contains_key(&name) {
+        if self.has_unnamed_call || self.calls.contains_key(&name) {
             return Ok(());
         }
         let roles = self.vocabulary.roles;
@@ -371,6 +405,11 @@ impl<'t> Parser<'t, '_> {
         // `kubelet-1` is of the role `kubelet`.
         let stem = role.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
         let is_role = roles.is_empty() || roles.contains(&role) || roles.contains(&stem);
+        let is_numbered = actor.subject.is_none() && actor.boot.is_none() && stem != role;
+        let is_close = |call: &String| strsim::damerau_levenshtein(call, &name) <= 2;
+        let is_like_call =
+            is_numbered && (ActionWord::find(stem).is_some() || self.calls.keys().any(is_close));
+        let call = call || is_like_call && self.vocabulary.only_calls_are_numbered;
         if !call && is_role {
             return Ok(());
         }
@@ -383,7 +422,8 @@ impl<'t> Parser<'t, '_> {
         Err(Problem {
             part: Some(prefix..prefix + role.len()),
             message: format!("unknown {what} `{}`", shown(&name)),
-            word: Some((role.to_owned(), valid)),
+            word: Some(Box::new((role.to_owned(), valid))),
+            help: None,
             note: None,
         })
     }
@@ -395,7 +435,14 @@ impl<'t> Parser<'t, '_> {
         key: &'static str,
         wants: Wants,
     ) -> Option<Text> {
-        table.string(key).map(|string| self.text(string, wants))
+        let valid = wants.words();
+        let value = table.get(key)?;
+        let string = match valid.is_empty() || value.is_string() {
+            true => value.string(limits::TEXT_BYTES_MAX)?,
+            // Which string is what matters more than that it is to be one.
+            false => value.one_of("", &valid)?,
+        };
+        Some(self.text(string, wants))
     }
 
     pub(super) fn required_text(
@@ -403,8 +450,9 @@ impl<'t> Parser<'t, '_> {
         table: &Table<'t, '_>,
         key: &'static str,
         wants: Wants,
+        example: &str,
     ) -> Text {
-        table.require(key);
+        table.require(key, example);
         self.text_of(table, key, wants).unwrap_or_default()
     }
 }
@@ -436,7 +484,7 @@ fn check_word(word: &str, what: &str, valid: &[&str]) -> Result<(), Problem> {
     }
     let mut problem = Problem::new(format!("unknown {what} `{}`", shown(word)));
     let valid = valid.iter().map(|word| (*word).to_owned()).collect();
-    problem.word = Some((word.to_owned(), valid));
+    problem.word = Some(Box::new((word.to_owned(), valid)));
     Err(problem)
 }
 
@@ -454,7 +502,7 @@ fn of_call(text: &str) -> Option<Problem> {
     let events = ClientEvent::ALL.iter().map(|event| event.name().to_owned()).collect();
     let mut problem = Problem::new(format!("unknown moment `.{}` of a call", shown(event)));
     problem.part = Some(call.len() + 1..text.len());
-    problem.word = Some((event.to_owned(), events));
+    problem.word = Some(Box::new((event.to_owned(), events)));
     Some(problem)
 }
 
@@ -464,9 +512,11 @@ pub(super) fn site_problem(error: SiteNameError) -> Problem {
     match error.kind {
         SiteNameErrorKind::UnknownStage(stage) => {
             let valid = Stage::ALL.iter().map(|stage| stage.name().to_owned()).collect();
-            problem.word = Some((stage, valid));
+            problem.word = Some(Box::new((stage, valid)));
         }
-        SiteNameErrorKind::NotASite => {}
+        SiteNameErrorKind::NotASite => {
+            problem.help = Some("write the name up to its number".to_owned())
+        }
         _ => {
             problem.note =
                 Some("a site is named like `start-1/task.create(web)#1`, a moment of it like `start-1/task.create(web)#1.reply`".to_owned());

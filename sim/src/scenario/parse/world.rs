@@ -6,6 +6,9 @@ use super::super::words::{PidModeWord, Word};
 use super::super::{defaults, limits};
 use super::Parser;
 
+/// How long a process runs that does not end by itself.
+const FOREVER: &str = "forever";
+
 impl<'t> Parser<'t, '_> {
     /// Everything of the world but its containers, which refer to the rest of it.
     pub(super) fn world(&self, table: Table<'t, '_>) -> World {
@@ -90,11 +93,20 @@ impl<'t> Parser<'t, '_> {
 
     fn plugin(&self, table: Table<'t, '_>, position: usize, names: &mut Names<'t>) -> Plugin {
         let name = self.new_name(&table, names);
-        let index = table.string("index");
+        // As everywhere else in NRI, and not a number: `05` is none in TOML.
+        let index = table.get("index").and_then(|value| match value.is_string() {
+            true => value.string(limits::TEXT_BYTES_MAX),
+            false => {
+                let message = "`index` must be a string of two digits";
+                self.sink.error_with(value.span(), message, |d| d.help("write `index = \"05\"`"));
+                None
+            }
+        });
         if let Some(index) = &index
             && !(index.text.len() == 2 && index.text.bytes().all(|b| b.is_ascii_digit()))
         {
-            self.sink.error(index.span.clone(), "`index` must be two digits, as in \"05\"");
+            let message = "`index` must be two digits, as in \"05\"";
+            self.sink.error(index.span.clone(), message);
         }
         let events = self.word_set(&table, "events", "event");
         let connected = table.boolean("connected").unwrap_or(true);
@@ -115,8 +127,7 @@ impl<'t> Parser<'t, '_> {
     }
 
     fn plugin_reply(&self, table: Table<'t, '_>) -> PluginReply {
-        table.require("to");
-        let to = table.word("to").unwrap_or(RepliedEvent::Create);
+        let to = table.required_word("to").unwrap_or(RepliedEvent::Create);
         let (update, evict) = (table.string("update"), table.string("evict"));
         let wish = match (update, evict) {
             (Some(update), None) => {
@@ -133,7 +144,10 @@ impl<'t> Parser<'t, '_> {
             }
             _ => {
                 let message = "a reply needs one of `update` and `evict`";
-                self.sink.error(table.span.clone(), message);
+                self.sink.error_with(table.span.clone(), message, |diagnostic| {
+                    diagnostic
+                        .help("add a line such as `update = \"web\"`, with `cpu-shares = 512`")
+                });
                 Wish::Evict { container: String::new() }
             }
         };
@@ -166,19 +180,20 @@ impl<'t> Parser<'t, '_> {
     }
 
     fn path(&self, table: Table<'t, '_>, names: &mut Names<'t>) -> PathEntry {
-        let path = table.require("path").and_then(|value| value.string(limits::TEXT_BYTES_MAX));
+        let path = table
+            .require("path", "\"/var/log/pods/pod/web.log\"")
+            .and_then(|value| value.string(limits::TEXT_BYTES_MAX));
         if let Some(path) = &path {
             self.absolute(path);
             names.add(&path.text, path.span.clone());
         }
-        table.require("kind");
-        let kind = table.word("kind").unwrap_or(PathKind::File);
+        let kind = table.required_word("kind").unwrap_or(PathKind::File);
         let mode = match defaults::path_mode(kind) {
             Some(default) => table.get("mode").and_then(|value| value.mode()).unwrap_or(default),
             None => 0,
         };
         let target = if kind == PathKind::Symlink {
-            table.require("target");
+            table.require("target", "\"/dev/null\"");
             table.string("target").map_or_else(String::new, |target| target.text)
         } else {
             String::new()
@@ -197,7 +212,17 @@ impl<'t> Parser<'t, '_> {
         });
         if !normalised {
             let message = format!("`{}` is no absolute, normalised path", shown(&path.text));
-            self.sink.error(path.span.clone(), message);
+            let mut parts: Vec<&str> = Vec::new();
+            for part in path.text.split('/').filter(|part| !part.is_empty() && *part != ".") {
+                match part {
+                    ".." => drop(parts.pop()),
+                    part => parts.push(part),
+                }
+            }
+            let meant = format!("/{}", parts.join("/").replace('\0', ""));
+            self.sink.error_with(path.span.clone(), message, |diagnostic| {
+                diagnostic.help(format!("write `\"{}\"`", shown(&meant)))
+            });
         }
     }
 
@@ -244,14 +269,22 @@ impl<'t> Parser<'t, '_> {
                 && id.text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
         {
             let message = "`id` must be at most 64 lower-case hexadecimal digits";
-            self.sink.error(id.span.clone(), message);
+            let digits = id.text.chars().filter(char::is_ascii_hexdigit).take(64);
+            let meant = digits.collect::<String>().to_lowercase();
+            self.sink.error_with(id.span.clone(), message, |diagnostic| match &*meant {
+                "" => diagnostic.help("write `\"abc123\"`: the rest is filled up"),
+                meant => diagnostic.help(format!("write `\"{meant}\"`")),
+            });
         }
         let log_path = table.string("log-path");
         if let Some(path) = &log_path
             && (path.text.starts_with('/') || path.text.contains('\0'))
         {
             let message = "`log-path` must be relative to the sandbox's log directory";
-            self.sink.error(path.span.clone(), message);
+            self.sink.error_with(path.span.clone(), message, |diagnostic| {
+                let last = path.text.rsplit('/').next().unwrap_or_default().replace('\0', "");
+                diagnostic.help(format!("write `\"{}\"`", shown(&last)))
+            });
         }
         let pid_mode = table.word("pid-mode").unwrap_or(PidModeWord::Container);
         if pid_mode != PidModeWord::Target {
@@ -263,7 +296,7 @@ impl<'t> Parser<'t, '_> {
             PidModeWord::Node => PidMode::Node,
             PidModeWord::Target => {
                 table.what = "a container with `pid-mode = \"target\"`";
-                table.require("target");
+                table.require("target", "\"web\"");
                 PidMode::Target(table.string("target").map_or_else(String::new, |s| s.text))
             }
         };
@@ -290,10 +323,18 @@ impl<'t> Parser<'t, '_> {
     }
 
     fn process(&self, table: Table<'t, '_>) -> Process {
-        let runs = table
-            .get("runs")
-            .filter(|value| !value.is_text("forever"))
-            .and_then(|value| value.duration());
+        let runs =
+            table.get("runs").filter(|value| !value.is_text(FOREVER)).and_then(|value| match value
+                .duration()
+            {
+                None if value.is_string() => {
+                    self.sink.add_to_last(|diagnostic| {
+                        diagnostic.note("a process that only a signal ends runs `\"forever\"`")
+                    });
+                    None
+                }
+                duration => duration,
+            });
         let exit_code = self.bounded(&table, "exit-code", 0, 255).unwrap_or(0);
         let ignores_sigterm = table.boolean("ignores-sigterm").unwrap_or(false);
         let executable_missing = table.boolean("executable-missing").unwrap_or(false);
@@ -315,7 +356,9 @@ impl<'t> Parser<'t, '_> {
     fn output(&self, table: Table<'t, '_>) -> Output {
         let at = table.duration("at").unwrap_or_default();
         let stream = table.word("stream").unwrap_or(Stream::Stdout);
-        let text = table.require("text").and_then(|value| value.string(limits::FILE_BYTES_MAX));
+        let text = table
+            .require("text", "\"hello\\n\"")
+            .and_then(|value| value.string(limits::FILE_BYTES_MAX));
         let repeat = self.bounded(&table, "repeat", 1, i64::from(u32::MAX)).unwrap_or(1);
         let repeat = u32::try_from(repeat).unwrap_or(1);
         if let Some(text) = &text {
