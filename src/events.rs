@@ -13,7 +13,8 @@ use tracing::{debug, error, warn};
 impl<P: Ports> Service<P> {
     /// Sends an event with a snapshot of the sandbox and its containers, taken now. Never fails: an
     /// event that cannot be made or has no room is dropped. For a sandbox's own events both ids
-    /// are the sandbox's.
+    /// are the sandbox's. Without [`Quirk::EventsNotRepeated`] those of a container, but for its creation,
+    /// wait for [`Service::release_events`].
     pub(crate) async fn send_container_event(
         &self,
         ctx: &Context,
@@ -59,10 +60,20 @@ impl<P: Ports> Service<P> {
         };
         if !self.quirks.has(Quirk::OneEventChannel) {
             let waits = self.quirks.has(Quirk::SlowSubscriberBlocks);
-            self.ports.events().publish(event, waits).await;
+            // Nobody is told before it is on record that they were: a daemon that comes up tells nothing
+            // twice. Of a creation no daemon that comes up tells, and of a sandbox nothing.
+            let held = kind != EventKind::Created
+                && container_id != sandbox_id
+                && !self.quirks.has(Quirk::EventsNotRepeated);
+            self.ports.events().publish(event, waits, held).await;
         } else if !self.ports.events().send(event).await {
             debug!("the channel of container events is full, an event is discarded");
         }
+    }
+
+    /// Lets subscribers have the events of a container that no daemon which comes up will tell again.
+    pub(crate) fn release_events(&self, container_id: &str) {
+        self.ports.events().release(container_id);
     }
 
     /// Hands events to one subscriber, until that fails. With [`Quirk::OneEventChannel`] all subscribers

@@ -208,24 +208,36 @@ impl<P: Ports> Service<P> {
     async fn send_stopped(&self, ctx: &Context, container: &Container<P>) {
         let (id, sandbox_id) = (container.id(), &container.meta.sandbox_id);
         self.send_container_event(ctx, id, sandbox_id, EventKind::Stopped).await;
-        self.note_told(container, |told| Told { stopped: true, ..told }).await;
+        self.note_told(container, Told { started: true, stopped: true }).await;
     }
 
-    /// Puts on record what clients were told, so that a daemon that comes up does not tell them again.
-    pub(crate) async fn note_told(
-        &self,
-        container: &Container<P>,
-        told: impl FnOnce(Told) -> Told,
-    ) {
-        if self.quirks.has(Quirk::EventsNotRepeated) {
+    /// Puts on record what clients are told, so that a daemon that comes up does not tell them again, and lets
+    /// them have it. What cannot be noted waits until it can, or the container is removed.
+    pub(crate) async fn note_told(&self, container: &Container<P>, told: Told) {
+        if self.quirks.has(Quirk::EventsNotRepeated) || self.tell(container, told).await {
             return;
         }
-        let noted =
-            container.status.update_sync(|status| Ok(Status { told: told(status.told), ..status }));
-        if let Err(error) = noted.await {
-            // They are told once more then, should the daemon die.
-            warn!(%error, "failed to note an event of container {}", quote(container.id()));
+        let container = container.clone();
+        let id = container.id().to_owned();
+        self.until_done(&id, async move |service| {
+            service.is_removed(&container).await || service.tell(&container, told).await
+        });
+    }
+
+    async fn tell(&self, container: &Container<P>, told: Told) -> bool {
+        let note = |status: Status| {
+            let Told { started, stopped } = status.told;
+            let told = Told { started: started | told.started, stopped: stopped | told.stopped };
+            Ok(Status { told, ..status })
+        };
+        match container.status.update_sync(note).await {
+            Ok(()) => self.release_events(container.id()),
+            Err(error) => {
+                warn!(%error, "an event of container {} is not told yet", quote(container.id()));
+                return false;
+            }
         }
+        true
     }
 
     /// Deletes the task and tells the plugins.
@@ -267,7 +279,19 @@ impl<P: Ports> Service<P> {
         self.delete_exited_task(ctx, Kind::Container, &container.record, io, async || {}).await
     }
 
-    /// The same for a sandbox, whose state is in memory only.
+    /// The same for a sandbox.
+    ///
+    /// # Errors
+    /// `failed to load task for sandbox`, `failed to stop sandbox`, `failed to cleanup sandbox`
+    pub(crate) async fn delete_sandbox_task(
+        &self,
+        ctx: &Context,
+        sandbox: &Sandbox<P>,
+    ) -> Result<(), Error> {
+        self.delete_exited_task(ctx, Kind::Sandbox, &sandbox.record, None, async || {}).await
+    }
+
+    /// As [`Service::handle_container_exit`] for a sandbox, whose state is in memory only.
     ///
     /// # Errors
     /// `failed to load task for sandbox`, `failed to stop sandbox`, `failed to update sandbox state`.
@@ -276,7 +300,7 @@ impl<P: Ports> Service<P> {
         ctx: &Context,
         sandbox: &Sandbox<P>,
     ) -> Result<(), Error> {
-        self.delete_exited_task(ctx, Kind::Sandbox, &sandbox.record, None, async || {}).await?;
+        self.delete_sandbox_task(ctx, sandbox).await?;
         sandbox
             .update(|status| Ok(SandboxStatus { state: SandboxState::NotReady, pid: 0, ..status }))
             .await

@@ -170,7 +170,7 @@ quirks! {
         id: "no-sandbox-controller", part: Service, since: None, fixed: [v(2, 0, 0)],
         known: "spec section 10, sandbox API", breaks: [],
         shown: "create/the-pause-process-is-gone",
-        what: "pause tasks have no controller: a creation asks for the task itself, and a stop names no sandbox in its error",
+        what: "pause tasks have no controller: a creation asks for the task itself, a removal does not, and errors of a stop or removal do not begin with the sandbox",
     },
     RecordReadTwice {
         id: "record-read-twice", part: Service, since: None, fixed: [v(2, 0, 0)],
@@ -193,9 +193,9 @@ quirks! {
     StopUnknownIdFails {
         id: "stop-unknown-id-fails", part: Service, since: None,
         fixed: [v(1, 7, 21), v(2, 0, 0)],
-        known: "a97b11898", breaks: [],
+        known: "a97b11898, containerd #10520", breaks: [],
         shown: "stop/an-unknown-container-is-stopped",
-        what: "stopping a container that is not known is an error",
+        what: "stopping a container or a pod that is not known is an error",
     },
     RemoveNeedsRecord {
         id: "remove-needs-record", part: Service, since: None, fixed: [v(1, 7, 1), v(2, 0, 0)],

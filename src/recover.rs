@@ -401,9 +401,12 @@ impl<P: Ports> Service<P> {
         let patience = self.patience(ctx);
         let deleted =
             self.asked(&patience, false, async |limited| self.delete_record(limited, record).await);
-        if let Err(error) = deleted.await {
-            error!(%error, "the record of a removed container stays for now");
-            self.delete_record_later(record);
+        match deleted.await {
+            Ok(()) => self.release_events(id),
+            Err(error) => {
+                error!(%error, "the record of a removed container stays for now");
+                self.delete_record_later(record);
+            }
         }
         true
     }
@@ -427,7 +430,7 @@ impl<P: Ports> Service<P> {
             }
         }
         if told != status.told {
-            self.note_told(&container, |_| told).await;
+            self.note_told(&container, told).await;
         }
     }
 
@@ -586,13 +589,18 @@ impl<P: Ports> Service<P> {
             return Ok(None);
         }
         let ctx = self.next_budget(whole, ctx);
+        let removed = match missing && !self.quirks.has(Quirk::UnwrittenExitForgotten) {
+            true => StatusStorage::removed(&self.ports, &root).await,
+            false => None,
+        };
         let status = stored.unwrap_or_else(|error| {
             warn!(%error, "Failed to load container status for {}", quote(&id));
             // Of what was set aside the rest is still so.
             let known = disowned.unwrap_or_default();
-            let reason = match &*known.reason {
-                OOM_REASON => OOM_REASON,
-                _ => UNKNOWN_EXIT_REASON,
+            let killed = removed.is_some_and(|removed| removed.reason == OOM_REASON);
+            let reason = match killed || known.reason == OOM_REASON {
+                true => OOM_REASON,
+                false => UNKNOWN_EXIT_REASON,
             };
             Status { exit_code: UNKNOWN_EXIT_CODE, reason: reason.into(), unknown: true, ..known }
         });
@@ -662,6 +670,8 @@ impl<P: Ports> Service<P> {
             *io = Some(attached.clone());
             Ok(attached)
         };
+        // Before the question: a process that it finds running may end at once.
+        let asked_at = self.ports.clock().wall();
         let found = match planted!(self, RecoveryTaskIgnored) {
             true => None,
             false => known_task(ctx, record.task_attaching(ctx, attach).await).await?,
@@ -738,7 +748,8 @@ impl<P: Ports> Service<P> {
                     ContainerState::Running => {}
                     // The daemon died between the task's start and the checkpoint.
                     ContainerState::Created | ContainerState::Unknown => {
-                        status.started_at = self.ports.clock().wall();
+                        let late = self.quirks.has(Quirk::StartedAtReadLate);
+                        status.started_at = if late { self.ports.clock().wall() } else { asked_at };
                         status.pid = task.pid();
                     }
                 }

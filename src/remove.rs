@@ -122,13 +122,13 @@ impl<P: Ports> Service<P> {
             // A removal that is cut off is taken up by who finds the record: it goes last.
             self.delete_container_task(ctx, container).await?;
         }
-        container.status.delete().await.map_err(|e| {
-            e.wrap(format!("failed to delete container checkpoint for {}", quote(id)))
-        })?;
+        let outer = format!("failed to delete container checkpoint for {}", quote(id));
         if unwritten {
+            container.status.set_aside().await.map_err(|e| e.wrap(&outer))?;
             container.status.tell_unwritten_end().await?;
             self.delete_container_task(ctx, container).await?;
         }
+        container.status.delete().await.map_err(|e| e.wrap(&outer))?;
         let dir = self.config.container_root_dir(id);
         self.ensure_remove_all(&dir).await.map_err(|e| {
             e.wrap(format!("failed to remove container root directory {}", quote(&dir)))
@@ -150,11 +150,16 @@ impl<P: Ports> Service<P> {
         if !planted!(self, DeletedEventEarly) {
             self.send_container_event(ctx, id, sandbox_id, EventKind::Deleted).await;
         }
-        if !self.quirks.has(Quirk::RecordDeletedFirst)
-            && let Err(error) = self.delete_record(ctx, &container.record).await
-        {
-            error!(%error, "the record of a removed container stays for now");
-            self.delete_record_later(&container.record);
+        let deleted = match self.quirks.has(Quirk::RecordDeletedFirst) {
+            true => Ok(()),
+            false => self.delete_record(ctx, &container.record).await,
+        };
+        match deleted {
+            Ok(()) => self.release_events(id),
+            Err(error) => {
+                error!(%error, "the record of a removed container stays for now");
+                self.delete_record_later(&container.record);
+            }
         }
         Ok(())
     }
@@ -177,7 +182,11 @@ impl<P: Ports> Service<P> {
         let record = record.clone();
         let id = record.id().to_owned();
         self.until_done(&id, async move |service| {
-            service.delete_record(&service.defer_context(), &record).await.is_ok()
+            let deleted = service.delete_record(&service.defer_context(), &record).await;
+            if deleted.is_ok() {
+                service.release_events(record.id());
+            }
+            deleted.is_ok()
         });
     }
 

@@ -206,7 +206,7 @@ impl<P: Ports> Service<P> {
         });
     }
 
-    async fn is_removed(&self, container: &Container<P>) -> bool {
+    pub(crate) async fn is_removed(&self, container: &Container<P>) -> bool {
         self.containers.get(container.id()).await.is_err_and(|error| error.is_not_found())
     }
 

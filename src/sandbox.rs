@@ -42,7 +42,12 @@ impl<P: Ports> Service<P> {
     /// # Errors
     /// It is not known; of the step that failed.
     pub(crate) async fn stop_pod(&self, ctx: &Context, requested: &str) -> Result<(), Error> {
-        let sandbox = self.find_sandbox(requested).await?;
+        let sandbox = match self.find_sandbox(requested).await {
+            Err(error) if error.is_not_found() && !self.quirks.has(Quirk::StopUnknownIdFails) => {
+                return Ok(());
+            }
+            found => found?,
+        };
         let _sync_block = self.nri_block_sync().await;
         self.stop_known_pod(ctx, &sandbox).await
     }
@@ -71,6 +76,24 @@ impl<P: Ports> Service<P> {
                 })?;
             }
         }
+        self.shut_pod_down(ctx, &sandbox).await.map_err(|error| {
+            match self.quirks.has(Quirk::NoSandboxController) {
+                true => error,
+                // That was the controller's.
+                false => error.wrap(format!("failed to delete sandbox {}", quote(id))),
+            }
+        })?;
+        if self.nri_enabled() {
+            self.nri_pod_hook(&sandbox).await;
+        }
+        self.sandboxes.delete(id).await;
+        self.send_container_event(ctx, id, id, EventKind::Deleted).await;
+        Ok(())
+    }
+
+    /// Removes what is on the node of a sandbox that was stopped.
+    async fn shut_pod_down(&self, ctx: &Context, sandbox: &Sandbox<P>) -> Result<(), Error> {
+        let id = sandbox.id();
         let dir = self.config.sandbox_root_dir(id);
         self.ensure_remove_all(&dir).await.map_err(|e| {
             e.wrap(format!("failed to remove sandbox root directory {}", quote(&dir)))
@@ -79,19 +102,18 @@ impl<P: Ports> Service<P> {
         self.ensure_remove_all(&dir).await.map_err(|e| {
             e.wrap(format!("failed to remove volatile sandbox root directory {}", quote(&dir)))
         })?;
+        if !self.quirks.has(Quirk::NoSandboxController) {
+            self.delete_sandbox_task(ctx, sandbox)
+                .await
+                .map_err(|e| e.wrap(format!("failed to delete sandbox task {}", quote(id))))?;
+        }
         match sandbox.record.delete_with_snapshot(ctx).await {
             Err(error) if !error.is_not_found() => {
                 let outer = format!("failed to delete sandbox container {}", quote(id));
-                return Err(error.wrap(outer));
+                Err(error.wrap(outer))
             }
-            _ => {}
+            _ => Ok(()),
         }
-        if self.nri_enabled() {
-            self.nri_pod_hook(&sandbox).await;
-        }
-        self.sandboxes.delete(id).await;
-        self.send_container_event(ctx, id, id, EventKind::Deleted).await;
-        Ok(())
     }
 
     async fn find_sandbox(&self, requested: &str) -> Result<Sandbox<P>, Error> {

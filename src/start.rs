@@ -213,6 +213,7 @@ impl<P: Ports> Service<P> {
         if self.quirks.has(Quirk::StartedEventUnordered) {
             watch();
             announce.await;
+            self.release_events(id);
         } else {
             if !planted!(self, StartedEventEarly) {
                 announce.await;
@@ -220,7 +221,7 @@ impl<P: Ports> Service<P> {
             planted!(self, StartedEventTwice => {
                 self.send_container_event(ctx, id, sandbox_id, EventKind::Started).await;
             });
-            self.note_told(container, |told| Told { started: true, ..told }).await;
+            self.note_told(container, Told { started: true, stopped: false }).await;
             watch();
         }
         // 18

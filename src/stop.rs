@@ -8,7 +8,9 @@ use crate::cri::ContainerState;
 use crate::event_loop::Event;
 use crate::exit_monitor::TaskExit;
 use crate::metrics;
-use crate::ports::{Clock, Containerd, Context, Error, Exit, Metrics, Ports, Signal};
+use crate::ports::{
+    Clock, Containerd, Context, Error, Exit, Metrics, Ports, Signal, TaskInfo, TaskStatus,
+};
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::service::Service;
@@ -171,6 +173,10 @@ impl<P: Ports> Service<P> {
         {
             // The shim may have what nobody was told.
             let exit = match task.info(ctx).await {
+                Ok(TaskInfo { status: TaskStatus::Unknown, .. }) => {
+                    let why = "failed to get task status: the shim does not tell it";
+                    return Err(Error::unknown(why));
+                }
                 Ok(info) => info.exit,
                 Err(error) if error.is_not_found() => None,
                 Err(error) => return Err(error.wrap("failed to get task status")),

@@ -11,7 +11,6 @@ use shakedown::turnstile::{Layer, RecordingEntry, Stage};
 use shakedown_cri::quirks::{Part, Profile, Quirk, Quirks};
 
 const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
-const EXCEPTIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/exceptions");
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/hardened.md");
 
 /// Of which moments of a run the costs are counted.
@@ -277,32 +276,4 @@ fn the_page_names_only_functions_that_are_there() {
         places > differences().filter(|quirk| quirk.fixed().is_empty()).count() / 2,
         "{places}"
     );
-}
-
-/// The one violation in a world without quirks that no fault which real nodes have not is to blame for.
-#[test]
-fn an_event_is_told_twice_only_where_a_crash_parts_it_from_its_note() {
-    let found = collect(&[PathBuf::from(EXCEPTIONS)]).unwrap_or_else(|error| panic!("{error}"));
-    let source = Source::read(&found[0]).unwrap_or_else(|error| panic!("{error}"));
-    let hardened = Profile::find("hardened").expect("a profile");
-    let cases = Runner::new().cases(&source, hardened).unwrap_or_else(|error| panic!("{error:?}"));
-    let mut broken = Vec::new();
-    for number in 0..cases.len() {
-        let ran = cases.run(number, false).unwrap_or_else(|error| panic!("{error:?}"));
-        for reason in &ran.verdict.reasons {
-            let twice = "CONTAINER_STARTED_EVENT of web came after CONTAINER_STARTED_EVENT";
-            assert_eq!(reason.what, format!("I9 event-order is violated: {twice}"));
-        }
-        if !ran.verdict.passed() {
-            broken.push((number, ran.outcome.case.clone()));
-        }
-    }
-    let [(first, sent), .., (last, renaming)] = broken.as_slice() else { panic!("{broken:?}") };
-    assert!(sent.ends_with("[moment=start-1/event.send(web)#1.reply]"), "{sent}");
-    let note = "[moment=start-1/fs.close(web/.tmp-status)#2.reply]";
-    assert!(renaming.ends_with(note), "{renaming}");
-    assert_eq!(last - first + 1, broken.len(), "{broken:?}");
-    let page = std::fs::read_to_string(PAGE).expect("the page is there");
-    let told = format!("{} of {} moments", broken.len(), cases.len());
-    assert!(page.contains(&told), "docs/hardened.md does not say {told}");
 }

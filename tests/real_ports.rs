@@ -261,9 +261,11 @@ impl EventSink for Events {
         true
     }
 
-    async fn publish(&self, event: ContainerEvent, _: bool) {
+    async fn publish(&self, event: ContainerEvent, _: bool, _: bool) {
         self.0.borrow_mut().push(event.kind);
     }
+
+    fn release(&self, _: &str) {}
 
     fn subscribe(&self) -> EventSource {
         EventSource::Shared

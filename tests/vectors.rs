@@ -1184,9 +1184,16 @@ struct ListFilter {
 
 impl Case for ListFilter {
     fn check(self) -> Outcome {
+        let whole = |ids: BTreeSet<&String>, prefix: String| {
+            let mut index = PrefixIndex::default();
+            ids.into_iter().try_for_each(|id| index.add(id)).map_err(|error| error.message)?;
+            Ok::<_, String>(index.get(&prefix).map_or(prefix.clone(), str::to_owned))
+        };
+        let ids = self.containers.iter().map(|of| &of.id).collect();
+        let pods = self.containers.iter().map(|of| &of.sandbox_id).filter(|id| !id.is_empty());
         let filter = ContainerFilter {
-            id: self.filter.id,
-            sandbox_id: self.filter.sandbox_id,
+            id: whole(ids, self.filter.id)?,
+            sandbox_id: whole(pods.collect(), self.filter.sandbox_id)?,
             state: self.filter.state.map(|state| state.0),
             labels: self.filter.labels.into_iter().collect(),
         };
@@ -1309,7 +1316,8 @@ impl BackOffStep {
             BackOffStep::Take { key, events, .. } => {
                 let queue = backoff.take(key);
                 let outcome = events.as_ref().map_or(Ok(()), |wanted| {
-                    same("what is taken", queue.as_ref().map(|q| &q.events), Some(wanted))
+                    let events = queue.as_ref().map(|queue| queue.events.clone());
+                    same("what is taken", events.unwrap_or_default(), wanted.clone())
                 });
                 taken.extend(queue.map(|queue| (key.clone(), queue)));
                 outcome

@@ -22,8 +22,11 @@ pub trait EventSink: Clone + 'static {
 
     /// Puts the event into the queue of each subscriber (capacity 100). Where one has no room, it waits, or
     /// leaves that subscriber out. Without a subscriber the event is kept for the next one, for 5 minutes
-    /// (commit e7eb08eb5).
-    fn publish(&self, event: ContainerEvent, waits: bool) -> impl Future<Output = ()>;
+    /// (commit e7eb08eb5). `held`: no subscriber gets it from its queue before [`EventSink::release`].
+    fn publish(&self, event: ContainerEvent, waits: bool, held: bool) -> impl Future<Output = ()>;
+
+    /// Lets subscribers have what is held of this container. Does not park.
+    fn release(&self, container_id: &str);
 
     /// Makes a queue for one more subscriber, with what was kept. Does not park.
     fn subscribe(&self) -> EventSource;

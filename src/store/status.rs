@@ -611,15 +611,32 @@ impl<P: Ports> StatusStorage<P> {
         let (ports, root) = (self.ports.clone(), self.root.clone());
         let delete = async move |change: &Change| {
             change.asked.set(true);
-            let gone_is_fine = |result: Result<(), FsError>| match result {
-                Err(error) if !error.is(Errno::ENOENT) => Err(Error::from(error)),
-                _ => Ok(()),
-            };
-            let aside = [&*root, ".del-status"].concat();
-            gone_is_fine(ports.patient_fs().rename(&status_path(&root), &aside).await)?;
+            let (path, aside) = (status_path(&root), removed_path(&root));
+            gone_is_fine(ports.patient_fs().rename(&path, &aside).await)?;
             gone_is_fine(ports.patient_fs().remove_file(&aside).await)
         };
         self.done_or_corrected(delete, || "failed to delete the status".to_owned()).await
+    }
+
+    /// The first half of [`StatusStorage::delete`], which does the rest: a daemon that comes up finds no status
+    /// and, as long as that was not done, what it said.
+    ///
+    /// # Errors
+    /// That of the rename.
+    pub async fn set_aside(&self) -> Result<(), Error> {
+        self.revoke_outstanding().await?;
+        let (ports, root) = (self.ports.clone(), self.root.clone());
+        let set_aside = async move |change: &Change| {
+            change.asked.set(true);
+            let (path, aside) = (status_path(&root), removed_path(&root));
+            gone_is_fine(ports.patient_fs().rename(&path, &aside).await)
+        };
+        self.done_or_corrected(set_aside, || "failed to delete the status".to_owned()).await
+    }
+
+    /// What a removal that was cut off had set aside, if it had.
+    pub async fn removed(ports: &P, root: &str) -> Option<Status> {
+        Self::parse(&ports.fs().read_file(&removed_path(root)).await.ok()?).ok()
     }
 
     /// Sets the file aside that says what is not so any more, while the truth cannot be written. A daemon
@@ -709,6 +726,17 @@ impl<P: Ports> StatusStorage<P> {
     pub async fn reset_removing(&self) -> Result<(), Error> {
         self.update(|status| Ok(Status { removing: false, ..status })).await
     }
+}
+
+fn gone_is_fine(result: Result<(), FsError>) -> Result<(), Error> {
+    match result {
+        Err(error) if !error.is(Errno::ENOENT) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn removed_path(root: &str) -> String {
+    [root, ".del-status"].concat()
 }
 
 fn stale_path(root: &str) -> String {

@@ -1,5 +1,8 @@
 //! I9: CREATED before STARTED before STOPPED before DELETED, each at most once, for all that
 //! happened and nothing else.
+//!
+//! An event is sent when it enters the subscribers' queues, in the daemon's memory (spec section 9). What
+//! is still there when the daemon dies nobody has seen: it may be sent again, and need not be.
 
 use std::collections::BTreeSet;
 
@@ -19,12 +22,15 @@ pub struct EventOrder {
 }
 
 impl EventOrder {
+    /// Whether subscribers can have it, or will: what is held in the queues has to be on its way out of
+    /// them.
     fn sent(view: &View<'_>, index: usize, kind: EventKind) -> bool {
         let id = &view.subjects[index].id;
-        view.world
-            .events
-            .iter()
-            .any(|sent| sent.event.container_id == *id && sent.event.kind == kind)
+        let held_for_now = view.reaped.is_none() && view.is_busy(index);
+        view.world.events.iter().any(|sent| {
+            let of_it = sent.event.container_id == *id && sent.event.kind == kind;
+            of_it && (!sent.held || sent.lost || held_for_now)
+        })
     }
 
     fn complete(&self, view: &View<'_>, notes: &mut Notes) {

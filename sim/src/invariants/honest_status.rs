@@ -1,5 +1,7 @@
 //! I4: the status says what happened, in memory and on disk.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use shakedown_cri::cri::{ContainerState, Peek, same_text};
 
@@ -13,7 +15,10 @@ use crate::world::ExitCause;
 const START_FAILED: i32 = 128;
 
 #[derive(Default)]
-pub struct HonestStatus;
+pub struct HonestStatus {
+    /// The subjects whose failed start ended UNKNOWN.
+    unknown: BTreeSet<usize>,
+}
 
 /// The checkpoint, as far as it is compared.
 #[derive(Deserialize, Default)]
@@ -75,11 +80,16 @@ fn finished_in_order(view: &View<'_>, notes: &mut Notes) {
 }
 
 /// Whether the status says of a failed start what the start answered. Not evaluated while it is
-/// UNKNOWN, which a client may retry to stop, or cannot be read.
-fn says_why(view: &View<'_>, index: usize, start: &CallFact, notes: &mut Notes) {
+/// UNKNOWN, which a client may retry to stop, or cannot be read; nor behind a stop of what was UNKNOWN.
+fn says_why(view: &View<'_>, index: usize, start: &CallFact, was_unknown: bool, notes: &mut Notes) {
     let subject = &view.subjects[index];
     let (Some(peek), Some(error)) = (&subject.peek, start.failed_start()) else { return };
-    if peek.state == ContainerState::Unknown {
+    let stopped = view.calls.iter().any(|call| {
+        let stops =
+            matches!(call.kind, Kind::Stop | Kind::Remove | Kind::StopPod | Kind::RemovePod);
+        stops && call.began.is_some() && call.touches(index, subject)
+    });
+    if peek.state == ContainerState::Unknown || (was_unknown && stopped) {
         return;
     }
     let was_killed = view.processes(index).any(|process| process.cause == Some(ExitCause::Oom));
@@ -125,13 +135,21 @@ impl Invariant for HonestStatus {
         if view.status_changed {
             finished_in_order(view, notes);
         }
-        // A later start may hide what this one left.
         let site = happened.moment.site;
+        if view.status_changed || site.op == Op::Done {
+            for (index, subject) in view.subjects.iter().enumerate() {
+                let failed = view.last_start(index).is_some_and(|s| s.failed_start().is_some());
+                if failed && subject.state() == Some(ContainerState::Unknown) {
+                    self.unknown.insert(index);
+                }
+            }
+        }
+        // A later start may hide what this one left.
         if site.op == Op::Done
             && let Some(start) = view.calls.iter().find(|call| call.name == site.actor)
             && let Some(index) = start.subject
         {
-            says_why(view, index, start, notes);
+            says_why(view, index, start, false, notes);
         }
     }
 
@@ -142,7 +160,7 @@ impl Invariant for HonestStatus {
                 matches!(c.kind, Kind::Remove | Kind::RemovePod) && c.touches(index, subject)
             });
             if let Some(start) = view.last_start(index) {
-                says_why(view, index, start, notes);
+                says_why(view, index, start, self.unknown.contains(&index), notes);
             }
             if peek.state == ContainerState::Unknown || view.is_busy(index) {
                 continue;

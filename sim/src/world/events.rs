@@ -36,19 +36,28 @@ impl World {
 
     /// An event enters the channel that subscribers share.
     pub(super) fn send_event(&mut self, event: ContainerEvent) {
-        let number = self.note_event(event);
+        let number = self.note_event(event, false);
         self.event_queues.unclaimed.push_back(number);
     }
 
-    /// An event enters the queue of every subscriber that has room, or is kept for the first.
-    pub(super) fn publish_event(&mut self, event: ContainerEvent) {
-        let number = self.note_event(event);
+    /// An event enters the queue of every subscriber that has room, or is kept for the first. What is
+    /// `held` stays there until it is released.
+    pub(super) fn publish_event(&mut self, event: ContainerEvent, held: bool) {
+        let number = self.note_event(event, held);
         let queues = &mut self.event_queues;
         if queues.of_subscribers.is_empty() {
             queues.unclaimed.push_back(number);
         }
         let with_room = queues.of_subscribers.values_mut().filter(|q| q.len() < QUEUE_CAPACITY);
         with_room.for_each(|queue| queue.push_back(number));
+    }
+
+    pub(super) fn release_events(&mut self, container_id: &str) {
+        for sent in &mut self.events {
+            sent.held &= sent.event.container_id != container_id;
+        }
+        self.changed.events = true;
+        self.wake(WaitKey::Events);
     }
 
     /// The daemon dies, and with it what waits in its memory.
@@ -59,8 +68,8 @@ impl World {
         }
     }
 
-    fn note_event(&mut self, event: ContainerEvent) -> usize {
-        self.events.push(SentEvent { at: self.now, event, lost: false });
+    fn note_event(&mut self, event: ContainerEvent, held: bool) -> usize {
+        self.events.push(SentEvent { at: self.now, event, held, lost: false });
         self.changed.events = true;
         self.wake(WaitKey::Events);
         self.events.len() - 1
@@ -85,13 +94,15 @@ impl World {
         }
     }
 
-    /// The oldest event of a source, taken out.
+    /// The oldest event of a source that is not held, taken out.
     pub(super) fn take_event(&mut self, source: EventSource) -> Option<ContainerEvent> {
         let queues = &mut self.event_queues;
-        let number = match source {
-            EventSource::Shared => queues.unclaimed.pop_front(),
-            EventSource::Own(number) => queues.of_subscribers.get_mut(&number)?.pop_front(),
-        }?;
+        let queue = match source {
+            EventSource::Shared => &mut queues.unclaimed,
+            EventSource::Own(number) => queues.of_subscribers.get_mut(&number)?,
+        };
+        let oldest = queue.iter().position(|number| !self.events[*number].held)?;
+        let number = queue.remove(oldest)?;
         // Who waits to send has room now.
         self.wake(WaitKey::Events);
         Some(self.events[number].event.clone())

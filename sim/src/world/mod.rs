@@ -113,6 +113,8 @@ pub struct Changed {
 pub struct SentEvent {
     pub at: u64,
     pub event: ContainerEvent,
+    /// No subscriber can take it yet.
+    pub held: bool,
     /// The daemon died before any subscriber had taken it.
     pub lost: bool,
 }

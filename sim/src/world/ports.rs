@@ -691,18 +691,22 @@ impl EventSink for SimEvents {
         call.await
     }
 
-    async fn publish(&self, event: ContainerEvent, waits: bool) {
+    async fn publish(&self, event: ContainerEvent, waits: bool, held: bool) {
         let subject = Symbol::of(&event.container_id);
         let mut event = Some(event);
         let call = self.sim.call(Op::EventSend, subject, None, move |world| {
             if waits && !world.subscribers_have_room() {
                 return Flow::Wait(WaitKey::Events);
             }
-            world.publish_event(event.take().expect("an effect happens once"));
+            world.publish_event(event.take().expect("an effect happens once"), held);
             Flow::Done(true)
         });
         // There is no other answer.
         let _: bool = call.await;
+    }
+
+    fn release(&self, container_id: &str) {
+        self.sim.with_world(|world| world.release_events(container_id));
     }
 
     fn subscribe(&self) -> EventSource {

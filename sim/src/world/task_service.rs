@@ -76,9 +76,11 @@ fn no_task(id: &str) -> Error {
     Error::new(Code::NotFound, format!("task {id} not found"))
 }
 
-/// Nobody listens at the shim's address.
-fn unreachable() -> Error {
-    Error::new(Code::Unavailable, "connect: connection refused")
+/// Nobody listens at the shim's address: a socket whose name is a digest of the pod's id, for which the id
+/// stands here.
+fn unreachable(sandbox: &str) -> Error {
+    let dialed = format!("dial unix /run/containerd/s/{sandbox}: connect: connection refused");
+    Error::new(Code::Unavailable, dialed)
 }
 
 fn is_closed(error: &Error) -> bool {
@@ -103,7 +105,8 @@ impl World {
         if !self.quirks.has(Quirk::ShimLaunchedPerContainer) {
             let sandbox = self.shims.get(pod as usize).map_or("", |shim| &*shim.sandbox);
             return match self.tasks.get(sandbox) {
-                Some(_) if self.shim_is_dead(pod) => Err(unreachable()),
+                Some(_) if self.shim_is_dead(pod) => Err(unreachable(sandbox)
+                    .wrap("unable to make connection: failed to create TTRPC connection")),
                 Some(_) => Ok(()),
                 None => Err(Error::unknown(format!("{SANDBOX_UNKNOWN} {sandbox}"))),
             };
@@ -138,6 +141,13 @@ impl World {
             error.wrap("start failed")
         } else {
             let sandbox = self.shims.get(pod as usize).map_or("", |shim| &*shim.sandbox);
+            // The only thing on the way that looks at the client's context.
+            let error = match error.code {
+                Code::Cancelled | Code::DeadlineExceeded => {
+                    error.wrap("open shim log pipe when reload")
+                }
+                _ => error,
+            };
             error.wrap(format!("failed to load sandbox task {sandbox:?}"))
         };
         error.wrap("failed to start shim")
@@ -412,7 +422,7 @@ pub(crate) async fn reload(sim: &Sim) {
             let call = sim.call(Op::ShimLoad, name, Some(&ctx), move |world| {
                 let dead = world.pod_of(&own).is_ok_and(|pod| world.shim_is_dead(pod));
                 Flow::Done(if dead {
-                    Err(unreachable())
+                    Err(unreachable(&own))
                 } else {
                     Ok(world.shim_with_process(&own))
                 })
