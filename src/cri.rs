@@ -1,13 +1,14 @@
 //! The CRI as far as containers go: the trait that code under test implements, and its types.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::rc::Rc;
 
 use crate::ports::{Context, Error, NriUpdate, Spec};
-use crate::store::{LinuxResources, Resources};
+pub use crate::store::{LinuxResources, Resources};
 
+/// A future of one thread.
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -257,80 +258,160 @@ pub trait EventStream {
     fn send(&self, event: ContainerEvent) -> LocalFuture<Result<(), Error>>;
 }
 
-/// The code under test: a CRI runtime service, as far as the harness calls it.
+/// The code under test: the container half of a CRI runtime service, one instance for each boot of the
+/// daemon.
 ///
-/// Every future is one call; dropping it means that the daemon died. The harness calls nothing
-/// before [`RuntimeService::run`] resolved.
+/// # Futures
+/// Each future is one call. It is polled by one thread, one task at a time, whenever a port that it awaits has
+/// its answer. What it awaits are ports, locks and channels of
+/// [`Ports`](crate::ports::Ports); a future that waits for anything else is polled when it is woken. Code
+/// that neither awaits nor returns is never interrupted.
+///
+/// A client that gives up ends its [`Context`], and nothing else: the future is not dropped, and is polled until it
+/// returns. What is awaited under that context then fails with the context's error. That is how gRPC servers
+/// have it, in Go and elsewhere. A future is dropped before it has returned in one case only: the daemon
+/// died. No destructor of that boot finds anything to undo any more.
+///
+/// # Tasks
+/// What has to go on once a call was answered, such as waiting for an exit, is a task of
+/// [`Runtime::spawn`](crate::ports::Runtime::spawn), and belongs to the boot. Whoever spawns names it: it is the
+/// actor of its calls in reports.
+///
+/// # What may be left out
+/// Each call but [`run`](Self::run) and [`peek`](Self::peek) has a default that answers `Unimplemented`. A scenario
+/// that needs such a call says so, and counts as not tried. Every scenario needs
+/// [`adopt_sandbox`](Self::adopt_sandbox); nearly all need to create, start, stop and remove containers, and to
+/// stop and remove pods.
+///
+/// # Panics
+/// A panic in any of these, and in tasks and destructors, ends the run and is told as a finding.
 pub trait RuntimeService {
-    /// Brings the service up: recovery, background tasks. Resolves once calls are served.
+    /// Brings the service up: recovery, background tasks. Resolves once calls are served, and no call is made
+    /// before. The sandboxes and containers of a node that has some are found by what is on it: records,
+    /// files, tasks.
+    ///
+    /// # Errors
+    /// The daemon does not come up: it exits. Clients are told that it is unavailable until it is started again,
+    /// at the latest when the node is reaped.
     fn run(&self) -> LocalFuture<Result<(), Error>>;
 
     /// Takes over a sandbox that the world made: record, snapshot, pause task and directories are
     /// there. Of one that it has already it takes the configuration and the runtime handler only, as
     /// when the node was configured otherwise since.
-    fn adopt_sandbox(&self, sandbox: Sandbox) -> LocalFuture<Result<(), Error>>;
+    fn adopt_sandbox(&self, _sandbox: Sandbox) -> LocalFuture<Result<(), Error>> {
+        not_implemented("AdoptSandbox")
+    }
 
     /// Drops a sandbox from the service's store while its containers stay, as when a restart could
     /// not load its record.
-    fn forget_sandbox(&self, id: String) -> LocalFuture<()>;
+    fn forget_sandbox(&self, _id: String) -> LocalFuture<Result<(), Error>> {
+        not_implemented("ForgetSandbox")
+    }
 
-    /// Returns the new container's id.
+    /// Returns the new container's id: the first that
+    /// [`Runtime::unique_id`](crate::ports::Runtime::unique_id) gave this call, as the harness
+    /// knows the containers of a scenario by it.
     fn create_container(
         &self,
-        ctx: Context,
-        sandbox_id: String,
-        config: ContainerConfig,
-    ) -> LocalFuture<Result<String, Error>>;
-    fn start_container(&self, ctx: Context, id: String) -> LocalFuture<Result<(), Error>>;
+        _ctx: Context,
+        _sandbox_id: String,
+        _config: ContainerConfig,
+    ) -> LocalFuture<Result<String, Error>> {
+        not_implemented("CreateContainer")
+    }
+
+    fn start_container(&self, _ctx: Context, _id: String) -> LocalFuture<Result<(), Error>> {
+        not_implemented("StartContainer")
+    }
+
     /// `timeout`: grace period in seconds.
     fn stop_container(
         &self,
-        ctx: Context,
-        id: String,
-        timeout: i64,
-    ) -> LocalFuture<Result<(), Error>>;
-    fn remove_container(&self, ctx: Context, id: String) -> LocalFuture<Result<(), Error>>;
+        _ctx: Context,
+        _id: String,
+        _timeout: i64,
+    ) -> LocalFuture<Result<(), Error>> {
+        not_implemented("StopContainer")
+    }
+
+    fn remove_container(&self, _ctx: Context, _id: String) -> LocalFuture<Result<(), Error>> {
+        not_implemented("RemoveContainer")
+    }
+
     /// What is zero or empty in `resources` stays as it is.
     fn update_container_resources(
         &self,
-        ctx: Context,
-        id: String,
-        resources: LinuxResources,
-    ) -> LocalFuture<Result<(), Error>>;
+        _ctx: Context,
+        _id: String,
+        _resources: LinuxResources,
+    ) -> LocalFuture<Result<(), Error>> {
+        not_implemented("UpdateContainerResources")
+    }
+
     fn container_status(
         &self,
-        ctx: Context,
-        id: String,
-        verbose: bool,
-    ) -> LocalFuture<Result<ContainerStatus, Error>>;
-    fn reopen_container_log(&self, ctx: Context, id: String) -> LocalFuture<Result<(), Error>>;
+        _ctx: Context,
+        _id: String,
+        _verbose: bool,
+    ) -> LocalFuture<Result<ContainerStatus, Error>> {
+        not_implemented("ContainerStatus")
+    }
+
+    fn reopen_container_log(&self, _ctx: Context, _id: String) -> LocalFuture<Result<(), Error>> {
+        not_implemented("ReopenContainerLog")
+    }
+
     /// Resolves only when the stream fails.
     fn get_container_events(
         &self,
-        ctx: Context,
-        stream: Rc<dyn EventStream>,
-    ) -> LocalFuture<Result<(), Error>>;
+        _ctx: Context,
+        _stream: Rc<dyn EventStream>,
+    ) -> LocalFuture<Result<(), Error>> {
+        not_implemented("GetContainerEvents")
+    }
+
     fn list_containers(
         &self,
-        ctx: Context,
-        filter: ContainerFilter,
-    ) -> LocalFuture<Result<Vec<ContainerSummary>, Error>>;
-    fn stop_pod_sandbox(&self, ctx: Context, id: String) -> LocalFuture<Result<(), Error>>;
-    fn remove_pod_sandbox(&self, ctx: Context, id: String) -> LocalFuture<Result<(), Error>>;
+        _ctx: Context,
+        _filter: ContainerFilter,
+    ) -> LocalFuture<Result<Vec<ContainerSummary>, Error>> {
+        not_implemented("ListContainers")
+    }
+
+    fn stop_pod_sandbox(&self, _ctx: Context, _id: String) -> LocalFuture<Result<(), Error>> {
+        not_implemented("StopPodSandbox")
+    }
+
+    fn remove_pod_sandbox(&self, _ctx: Context, _id: String) -> LocalFuture<Result<(), Error>> {
+        not_implemented("RemovePodSandbox")
+    }
 
     /// An NRI plugin connected: registration and synchronisation (spec section 7.3).
-    fn connect_plugin(&self, name: String) -> LocalFuture<Result<(), Error>>;
+    fn connect_plugin(&self, _name: String) -> LocalFuture<Result<(), Error>> {
+        not_implemented("ConnectPlugin")
+    }
 
     /// A connected NRI plugin wants other limits for containers, without having been asked.
-    fn update_from_plugin(&self, updates: Vec<NriUpdate>) -> LocalFuture<Result<(), Error>>;
+    fn update_from_plugin(&self, _updates: Vec<NriUpdate>) -> LocalFuture<Result<(), Error>> {
+        not_implemented("UpdateFromPlugin")
+    }
 
-    /// A window for the judge: what a client would be told, read without waiting. `None` when the
-    /// container is unknown or its status cannot be read without waiting.
+    /// A window for the judge: what ContainerStatus would say of this container now, read without
+    /// waiting and without a trace. `None` when the container is unknown or its status cannot be read
+    /// without waiting; what is not told is not judged.
+    ///
+    /// It is asked after moments, between two polls, and may use no port but
+    /// [`Lock::peek`](crate::ports::Lock::peek).
     fn peek(&self, id: &str) -> Option<Peek>;
 
     /// The flags by which the service keeps others off a container now, such as `starting`. They are
-    /// shown beside a run's moments, and no invariant sees them.
+    /// shown beside a run's moments, and no invariant sees them. What holds for [`peek`](Self::peek) holds here.
     fn claims(&self, _id: &str) -> Vec<&'static str> {
         Vec::new()
     }
+}
+
+/// The answer of a call that a service does not have.
+fn not_implemented<T: 'static>(method: &'static str) -> LocalFuture<Result<T, Error>> {
+    Box::pin(ready(Err(Error::not_implemented(method))))
 }

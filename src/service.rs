@@ -174,9 +174,12 @@ impl<P: Ports> RuntimeService for Service<P> {
         Box::pin(async move { service.adopt(sandbox).await })
     }
 
-    fn forget_sandbox(&self, id: String) -> LocalFuture<()> {
+    fn forget_sandbox(&self, id: String) -> LocalFuture<Result<(), Error>> {
         let service = self.clone();
-        Box::pin(async move { service.sandboxes.delete(&id).await })
+        Box::pin(async move {
+            service.sandboxes.delete(&id).await;
+            Ok(())
+        })
     }
 
     fn create_container(

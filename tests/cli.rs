@@ -262,6 +262,7 @@ fn help_teaches() {
     insta::assert_snapshot!("help", here.run(&["--help"]));
     insta::assert_snapshot!("help_run", here.run(&["run", "--help"]));
     insta::assert_snapshot!("help_replay", here.run(&["replay", "--help"]));
+    insta::assert_snapshot!("help_survey", here.run(&["survey", "--help"]));
     insta::assert_snapshot!("help_bless", here.run(&["bless", "--help"]));
     insta::assert_snapshot!("help_check_determinism", here.run(&["check-determinism", "--help"]));
     insta::assert_snapshot!("help_explore", here.run(&["explore", "--help"]));

@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime};
 use shakedown::determinism::{Comparison, compare, tell};
 use shakedown::engine::Engine;
 use shakedown::run::{Options, Plan, run};
+use shakedown::under_test::{Boot, UnderTest};
 use shakedown::world::SimPorts;
 use shakedown_cri::Service;
 use shakedown_cri::cri::{
@@ -63,6 +64,21 @@ struct Leaky {
     service: Rc<dyn RuntimeService>,
     ports: SimPorts,
     leak: Leak,
+}
+
+impl UnderTest for Leak {
+    fn name(&self) -> &'static str {
+        "leaky"
+    }
+
+    fn what(&self) -> &'static str {
+        "the service, whose starts leak first"
+    }
+
+    fn boot(&self, Boot { ports, config, quirks, .. }: Boot) -> Rc<dyn RuntimeService> {
+        let service = Rc::new(Service::new(ports.clone(), config, quirks));
+        Rc::new(Leaky { service, ports, leak: *self })
+    }
 }
 
 async fn leak(ports: SimPorts, leak: Leak) -> Result<(), Error> {
@@ -135,7 +151,7 @@ impl RuntimeService for Leaky {
     passed_on! {
         run() -> LocalFuture<Result<(), Error>>;
         adopt_sandbox(sandbox: Sandbox) -> LocalFuture<Result<(), Error>>;
-        forget_sandbox(id: String) -> LocalFuture<()>;
+        forget_sandbox(id: String) -> LocalFuture<Result<(), Error>>;
         create_container(ctx: Context, sandbox_id: String, config: ContainerConfig)
             -> LocalFuture<Result<String, Error>>;
         stop_container(ctx: Context, id: String, timeout: i64) -> LocalFuture<Result<(), Error>>;
@@ -170,10 +186,7 @@ fn tell_events(leak: Leak, events: OsString) {
         // madsim keeps most leaks from showing, the bare loop none.
         engine: Engine::Bare,
         marks: true,
-        service: Rc::new(move |ports, config, quirks| {
-            let service = Rc::new(Service::new(ports.clone(), config, quirks));
-            Rc::new(Leaky { service, ports, leak })
-        }),
+        runtime: Box::leak(Box::new(leak)),
         ..Options::default()
     };
     let outcome = run(&plan, &options);

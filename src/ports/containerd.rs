@@ -30,7 +30,8 @@ pub struct Record {
 pub struct Spec {
     pub args: Vec<String>,
     pub env: Vec<String>,
-    /// Sorted by key.
+    /// Sorted by key. `io.kubernetes.cri.sandbox-id` names the pod whose shim the task joins; without it
+    /// there is none that could create the task.
     pub annotations: Vec<(String, String)>,
     /// SELinux label of the root file system's mounts; empty when none.
     pub mount_label: String,

@@ -85,6 +85,18 @@ impl Error {
         Error::new(code, code.text())
     }
 
+    /// What a server answers that lacks a method, in gRPC's words.
+    pub fn not_implemented(method: &str) -> Self {
+        Error::new(Code::Unimplemented, format!("method {method} not implemented"))
+    }
+
+    /// The method that the server lacks, if that is the error, whatever wraps it.
+    pub fn lacks_method(&self) -> Option<&str> {
+        let inner = self.message.rsplit(": ").next()?;
+        let method = inner.strip_prefix("method ")?.strip_suffix(" not implemented")?;
+        (self.code == Code::Unimplemented).then_some(method)
+    }
+
     /// `outer: inner`, class kept.
     #[must_use]
     pub fn wrap(self, outer: impl fmt::Display) -> Self {

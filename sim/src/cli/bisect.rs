@@ -12,11 +12,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use shakedown_cri::quirks::Profile;
-
 use super::output::{BOLD, Failure, Output};
 use super::select;
 use crate::suite::ExitCode;
+use crate::under_test;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     case: Option<String>,
     /// The version to run as.
-    #[arg(long, value_name = "NAME", default_value = Profile::ALL[0].name,
+    #[arg(long, value_name = "NAME", default_value = under_test::default_profile().name,
           value_parser = select::profile_parser())]
     profile: String,
     /// What builds a commit, for the shell.

@@ -11,6 +11,7 @@ use super::select;
 use super::unified::unified;
 use crate::report::{Problem, summary};
 use crate::suite::{Cases, ExitCode, LoadError, Ran, Runner, Source, bless, rewrite};
+use crate::under_test;
 
 const EXPLANATION: &str = "\
 Example:
@@ -28,7 +29,7 @@ blessed is not thereby right.";
 pub struct Args {
     /// A scenario file.
     file: PathBuf,
-    /// Which versions to run as; entries for others stay. [default: all]
+    /// Which versions to run as; entries for others stay. [default: every version of containerd]
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = select::profile_parser())]
     profile: Vec<String>,
     /// Write without asking.
@@ -39,7 +40,10 @@ pub struct Args {
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     let sources = select::load_one(&args.file)?;
     let profiles = match &args.profile[..] {
-        [] => Profile::ALL.iter().collect(),
+        [] => match under_test::default_profile() {
+            own if under_test::is_foreign(own) => vec![own],
+            _ => Profile::ALL.iter().collect(),
+        },
         names => select::profiles(names),
     };
     let runner = Runner::new();

@@ -8,6 +8,7 @@ use super::output::{Failure, Output};
 use super::{pages, select};
 use crate::report::{self, Comparison, compare};
 use crate::suite::{Cases, ExitCode, Ran, Runner, Source};
+use crate::under_test;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     case: Vec<String>,
     /// The version to run as; two, separated by a comma: that of each.
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = Profile::ALL[0].name,
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = under_test::default_profile().name,
           value_parser = select::profile_parser())]
     profile: Vec<String>,
     /// Write a page to this file instead.
@@ -48,7 +49,7 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         }
     }
     let profiles: Vec<&'static Profile> =
-        args.profile.iter().filter_map(|name| Profile::find(name)).collect();
+        args.profile.iter().filter_map(|name| under_test::find(name)).collect();
     let files = [Some(&args.a), args.b.as_ref()];
     let files: Vec<&PathBuf> = files.into_iter().flatten().collect();
     if files.len() + args.case.len() + profiles.len() < 3

@@ -12,6 +12,7 @@ use crate::scenario::{
     AxisValues, Cause, Expect, ExpectStatus, ExpectedViolation, Filter, ValueRange,
 };
 use crate::suite::{ExitCode, Runner};
+use crate::under_test;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,7 +46,7 @@ pub struct Args {
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     samples: u32,
     /// The version whose cases are counted, where a sweep depends on it; that it fails in.
-    #[arg(long, value_name = "NAME", default_value = Profile::ALL[0].name,
+    #[arg(long, value_name = "NAME", default_value = under_test::default_profile().name,
           value_parser = select::profile_parser())]
     profile: String,
 }

@@ -12,6 +12,7 @@ use super::files;
 use super::output::Failure as Ended;
 use crate::explore::Failure;
 use crate::suite::ExitCode;
+use crate::under_test::program_of;
 
 /// The directory that failures are written to, below the one that the command runs in.
 const DIRECTORY: &str = "failures";
@@ -28,7 +29,8 @@ pub fn path(failure: &Failure) -> String {
 pub fn write(failure: &Failure) -> Result<String, Ended> {
     let shown = path(failure);
     let path = PathBuf::from(&shown);
-    let command = format!("shakedown run {shown} --profile {}", failure.profile.name);
+    let command =
+        format!("{} run {shown} --profile {}", program_of(failure.profile), failure.profile.name);
     fs::create_dir_all(DIRECTORY)
         .and_then(|()| fs::write(&path, files::schema_line(&path) + &failure.text(&command)))
         .map_err(|error| Ended::new(ExitCode::Io, format!("cannot write {shown}: {error}")))?;

@@ -9,6 +9,7 @@ use super::unified::unified;
 use crate::report::summary::counted;
 use crate::scenario::format;
 use crate::suite::{ExitCode, LoadError, Source, read};
+use crate::under_test::program;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,7 +91,8 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
             let paths: Vec<String> =
                 args.paths.iter().map(|path| format!(" {}", path.display())).collect();
             output.line(format_args!(
-                "{changed} {are} not formatted: run `shakedown fmt{}`",
+                "{changed} {are} not formatted: run `{} fmt{}`",
+                program(),
                 paths.concat()
             ))?
         }

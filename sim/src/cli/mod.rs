@@ -29,9 +29,9 @@ mod select;
 mod shard;
 mod shrink;
 mod sites;
+mod survey;
 mod unified;
 mod watch;
-mod watchdog;
 
 use std::panic;
 use std::process;
@@ -40,7 +40,8 @@ use clap::{Parser, Subcommand};
 use output::{Failure, Output};
 use tracing_subscriber::EnvFilter;
 
-use crate::suite::{ExitCode, is_inside_run, note_panic};
+use crate::suite::{ExitCode, is_inside_run, note_panic, watchdog};
+use crate::under_test::{self, UnderTest};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -72,6 +73,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Replay(replay::Args),
+    Survey(survey::Args),
     Diff(diff::Args),
     Explore(explore::Args),
     Check(check::Args),
@@ -95,6 +97,23 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> process::ExitCode {
+    command_line()
+}
+
+/// Runs the command line of this process, which is the program of another runtime: every command knows its
+/// profiles, by its name and as `NAME@VERSION` in the world of each version of containerd, and runs as the first
+/// of them where none is named.
+pub fn main_for(runtime: impl UnderTest) -> process::ExitCode {
+    match under_test::add_own(runtime) {
+        Ok(()) => command_line(),
+        Err(error) => {
+            let failure = Failure::new(ExitCode::Usage, error.to_string());
+            process::ExitCode::from(failure.report() as u8)
+        }
+    }
+}
+
+fn command_line() -> process::ExitCode {
     quiet_panics();
     log_to_stderr();
     watchdog::start();
@@ -111,6 +130,7 @@ pub fn main() -> process::ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args, &mut output),
         Command::Replay(args) => replay::run(&args, &mut output),
+        Command::Survey(args) => survey::run(&args, &mut output),
         Command::Diff(args) => diff::run(&args, &mut output),
         Command::Explore(args) => explore::run(&args, &mut output),
         Command::Check(args) => check::run(&args, &mut output),

@@ -7,6 +7,7 @@ use super::files;
 use super::output::{Failure, Output};
 use crate::report::plain;
 use crate::suite::{ExitCode, Source};
+use crate::under_test::program;
 
 const EXAMPLES: &str = "\
 Example:
@@ -37,7 +38,7 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         return Err(Failure::new(ExitCode::Usage, wrong.to_string()));
     }
     files::create(&file, &text).map_err(|error| cannot(&shown, &error))?;
-    output.line(format_args!("{shown} is written; to run it: shakedown run {shown}"))?;
+    output.line(format_args!("{shown} is written; to run it: {} run {shown}", program()))?;
     Ok(ExitCode::Passed)
 }
 

@@ -6,6 +6,7 @@ use shakedown_cri::quirks::{Profile, Quirk, Version};
 use super::output::{BOLD, DIM, Failure, Output};
 use super::run::Format;
 use crate::suite::ExitCode;
+use crate::under_test;
 
 const EXPLANATION: &str = "\
 A quirk is one behaviour of some versions of containerd that another version, or a better one, does
@@ -59,7 +60,7 @@ struct Row {
 }
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
-    let profiles = Profile::every().map(|profile| ProfileRow {
+    let profiles = under_test::profiles().map(|profile| ProfileRow {
         profile: profile.name,
         what: profile.what,
         quirks: profile.quirks.iter().map(Quirk::id).collect(),

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use shakedown_cri::quirks::Profile;
-
 use super::output::{Failure, Output};
 use super::{pages, select};
 use crate::report::{self, Detail, Report};
 use crate::suite::{ExitCode, Kind, Ran, Runner};
+use crate::under_test;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     case: Option<String>,
     /// The version to run as.
-    #[arg(long, value_name = "NAME", default_value = Profile::ALL[0].name,
+    #[arg(long, value_name = "NAME", default_value = under_test::default_profile().name,
           value_parser = select::profile_parser())]
     profile: String,
     /// Write the run as a page to this file, and only the verdict to the terminal.

@@ -14,10 +14,11 @@ use crate::suite::{
     Cases, CollectError, ExitCode, Found, LoadError, RunFailure, Runner, Source, collect,
     take_same_names,
 };
+use crate::under_test;
 
 /// Accepts the names of the profiles.
 pub fn profile_parser() -> PossibleValuesParser {
-    let shown = Profile::every().map(|profile| PossibleValue::new(profile.name));
+    let shown = under_test::profiles().map(|profile| PossibleValue::new(profile.name));
     let hidden = Profile::planted().map(|profile| PossibleValue::new(profile.name).hide(true));
     PossibleValuesParser::new(shown.chain(hidden))
 }
@@ -48,7 +49,7 @@ pub struct Drivers {
     #[arg(default_value = "scenarios/drivers")]
     pub paths: Vec<PathBuf>,
     /// Which versions to search, one after the other, separated by commas.
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "hardened",
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = under_test::default_searched().name,
           value_parser = profile_parser())]
     pub profile: Vec<String>,
 }
@@ -60,7 +61,7 @@ pub struct Corpus {
     #[arg(default_value = "scenarios", hide_default_value = true)]
     pub paths: Vec<PathBuf>,
     /// Which versions to run as, separated by commas.
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = Profile::ALL[0].name,
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = under_test::default_profile().name,
           value_parser = profile_parser())]
     pub profile: Vec<String>,
     /// Only the case of this name, all cases of the scenario of this name, or those that fit a
@@ -111,7 +112,7 @@ impl Corpus {
 /// The profiles behind names that the parser accepted, each once.
 pub fn profiles(names: &[String]) -> Vec<&'static Profile> {
     let mut profiles: Vec<&'static Profile> = Vec::new();
-    for profile in names.iter().filter_map(|name| Profile::find(name)) {
+    for profile in names.iter().filter_map(|name| under_test::find(name)) {
         if !profiles.contains(&profile) {
             profiles.push(profile);
         }

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use shakedown_cri::quirks::Profile;
-
 use super::output::{Failure as Ended, Output};
 use super::{failures, select};
 use crate::explore::{Attempts, Broken, Failure, Symptom, plan};
 use crate::report::summary::counted;
 use crate::suite::{ExitCode, Runner};
+use crate::under_test;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,7 +26,7 @@ pub struct Args {
     /// The scenario file.
     file: PathBuf,
     /// The version that it fails in.
-    #[arg(long, value_name = "NAME", default_value = Profile::ALL[0].name,
+    #[arg(long, value_name = "NAME", default_value = under_test::default_profile().name,
           value_parser = select::profile_parser())]
     profile: String,
     /// Of a file with several cases, which [default: the first that breaks the invariant].

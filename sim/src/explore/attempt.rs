@@ -26,7 +26,7 @@ pub fn plan(scenario: &Scenario) -> Option<Rc<Plan>> {
 
 impl Attempts {
     pub fn new(profile: &'static Profile) -> Self {
-        Attempts { options: Options { profile, engine: Engine::Bare, ..Options::default() } }
+        Attempts { options: Options { engine: Engine::Bare, ..Options::of(profile) } }
     }
 
     /// Asking these invariants only.

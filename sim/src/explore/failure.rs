@@ -91,7 +91,7 @@ fn replay(attempts: &Attempts, scenario: &Scenario) -> Result<(u128, Vec<Symptom
     let plan = plan(scenario).ok_or("the file that was found cannot be run")?;
     let bare = attempts.replay(&plan).map_err(|broken| broken.what)?;
     let names = Names::new(&plan);
-    let options = Options { profile: attempts.profile(), ..Options::default() };
+    let options = Options::of(attempts.profile());
     let other = guarded(&plan.case, || run(&plan, &options))?;
     if other.digest != bare.digest {
         let (engine, file) = (Engine::default(), print(scenario));

@@ -17,6 +17,8 @@ pub enum Broken {
     Panic,
     /// The run went on beyond its budget.
     Budget,
+    /// The world that the scenario describes cannot be made.
+    World,
     /// The harness broke an assumption of its own.
     Harness,
 }
@@ -28,13 +30,14 @@ impl Broken {
             Broken::Invariant(Id(5)) | Broken::Budget => ExitCode::Liveness,
             Broken::Invariant(_) => ExitCode::Failed,
             Broken::Panic => ExitCode::Panicked,
+            Broken::World => ExitCode::Data,
             Broken::Harness => ExitCode::Software,
         }
     }
 
     /// What [`Broken`] is printed as.
     pub fn parse(text: &str) -> Option<Broken> {
-        let others = [Broken::Panic, Broken::Budget, Broken::Harness];
+        let others = [Broken::Panic, Broken::Budget, Broken::World, Broken::Harness];
         let number = text.strip_prefix('I').and_then(|number| number.parse().ok());
         let other = || others.into_iter().find(|broken| broken.to_string() == text);
         number.map(|number| Broken::Invariant(Id(number))).or_else(other)
@@ -47,6 +50,7 @@ impl fmt::Display for Broken {
             Broken::Invariant(id) => id.fmt(f),
             Broken::Panic => f.write_str("panic"),
             Broken::Budget => f.write_str("budget"),
+            Broken::World => f.write_str("world"),
             Broken::Harness => f.write_str("harness"),
         }
     }
@@ -95,6 +99,7 @@ impl Symptom {
             Stop::Panicked { .. } if may_panic => None,
             Stop::Panicked { message, .. } => Some(Symptom::new(Broken::Panic, message)),
             Stop::OverBudget => Some(Symptom::new(Broken::Budget, "the run has no end")),
+            Stop::NotSetUp(why) => Some(Symptom::new(Broken::World, &why.message)),
         };
         let violated = outcome.judgement.violated().filter_map(|finding| {
             let first = finding.violations.first()?;

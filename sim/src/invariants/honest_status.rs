@@ -162,7 +162,10 @@ impl Invariant for HonestStatus {
             if let Some(start) = view.last_start(index) {
                 says_why(view, index, start, self.unknown.contains(&index), notes);
             }
-            if peek.state == ContainerState::Unknown || view.is_busy(index) {
+            if !view.daemon.runtime().writes_containerd_status()
+                || peek.state == ContainerState::Unknown
+                || view.is_busy(index)
+            {
                 continue;
             }
             let path = format!("{}/containers/{}/status", view.plan.roots.root, subject.id);

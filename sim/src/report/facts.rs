@@ -112,7 +112,7 @@ pub struct GaveUp {
 
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct StopLine {
-    /// `idle`, `panicked`, `over-budget`
+    /// `idle`, `panicked`, `over-budget`, `not-set-up`
     pub kind: &'static str,
     pub what: Option<String>,
     /// Nothing was left to happen when the settling ended; else it was cut at its bound.
@@ -456,6 +456,7 @@ fn stop_line(outcome: &Outcome, names: &Names) -> StopLine {
             ("panicked", Some(format!("{actor}: {}", names.text(message))))
         }
         Stop::OverBudget => ("over-budget", None),
+        Stop::NotSetUp(why) => ("not-set-up", Some(names.text(&why.message))),
     };
     let waiting = outcome.waiting.iter().map(ToString::to_string).collect();
     StopLine { kind, what, quiet: outcome.was_quiet, waiting }

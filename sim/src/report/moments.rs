@@ -7,16 +7,19 @@ use crate::turnstile::{Happened, Op, RecordingEntry as Entry, Stage};
 
 /// A line for each, of the first invariant that is violated; none if none is.
 pub fn moments(ran: &Ran) -> Vec<String> {
-    let Ran { plan, outcome, verdict, .. } = ran;
-    let id = verdict.reasons.iter().find_map(|reason| match reason.kind {
+    let id = ran.verdict.reasons.iter().find_map(|reason| match reason.kind {
         Kind::Violation(id) => Some(id),
         _ => None,
     });
     let of_id = |finding: &&Finding| Some(finding.id) == id;
-    let finding = outcome.judgement.findings.iter().find(of_id);
-    let Some(violation) = finding.and_then(|finding| finding.violations.first()) else {
-        return Vec::new();
-    };
+    let finding = ran.outcome.judgement.findings.iter().find(of_id);
+    finding.map(|finding| moments_of(ran, finding)).unwrap_or_default()
+}
+
+/// Those that explain why an invariant was violated first.
+pub fn moments_of(ran: &Ran, finding: &Finding) -> Vec<String> {
+    let Ran { plan, outcome, .. } = ran;
+    let Some(violation) = finding.violations.first() else { return Vec::new() };
     let names = Names::new(plan);
     // What ends its phase is seen before anything of the next one.
     let is_quiet = violation.moment.is_none() && violation.at <= outcome.quiet.at;

@@ -10,6 +10,7 @@ use crate::explore::{Broken, Failure};
 use crate::invariants::Id;
 use crate::scenario::Diagnostic;
 use crate::suite::{ExitCode, Kind, Ran, Reason, Source};
+use crate::under_test::{program_named, program_of};
 
 /// Something that kept an entry from passing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,10 +97,12 @@ impl Problem {
             Broken::Invariant(id) => (Kind::Violation(id).word(), Some(id)),
             Broken::Panic => (Kind::Panicked.word(), None),
             Broken::Budget => (Kind::OverBudget.word(), None),
+            Broken::World => (Kind::NotSetUp.word(), None),
             Broken::Harness => ("harness", None),
         };
         let message = format!("{}: {}", failure.signature, failure.symptom.what);
-        let command = format!("shakedown run {kept} --profile {}", failure.profile.name);
+        let profile = failure.profile;
+        let command = format!("{} run {kept} --profile {}", program_of(profile), profile.name);
         let problem = Problem {
             invariant,
             help: Some(format!("kept in {kept}: `{command}`")),
@@ -241,14 +244,16 @@ impl Entry {
 
     /// The command that tells every moment of it.
     pub fn replay(&self) -> Option<String> {
-        self.arguments.as_ref().map(|arguments| format!("shakedown replay {arguments}"))
+        let program = program_named(&self.profile);
+        self.arguments.as_ref().map(|arguments| format!("{program} replay {arguments}"))
     }
 
     /// The command that makes a file of it as small as it can be, if an invariant is violated.
     pub fn shrink(&self) -> Option<String> {
         let invariant = self.problems.iter().find_map(|problem| problem.invariant)?;
         let arguments = self.arguments.as_ref()?;
-        Some(format!("shakedown shrink {arguments} --invariant {invariant}"))
+        let program = program_named(&self.profile);
+        Some(format!("{program} shrink {arguments} --invariant {invariant}"))
     }
 
     /// That of the most severe problem.
@@ -393,7 +398,7 @@ fn arguments(file: &str, case: &str, profile: &str) -> String {
 }
 
 /// A word for a shell.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(safe) {
         return word.to_owned();

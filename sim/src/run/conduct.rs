@@ -6,13 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
-use shakedown_cri::Service;
-use shakedown_cri::config::Config;
-use shakedown_cri::cri::{
-    ContainerEvent, ContainerState, RuntimeService, Sandbox, SandboxConfig, SandboxState,
-};
+use shakedown_cri::cri::{ContainerEvent, ContainerState, Sandbox, SandboxConfig, SandboxState};
 use shakedown_cri::ports::{CancelToken, Code, Context, Error, Instant};
-use shakedown_cri::quirks::{Profile, Quirks};
+use shakedown_cri::quirks::Profile;
 
 use super::client::{self, Answers, Reaped, Reaper, Unreaped};
 use super::compile::{CallPlan, ContainerPlan, Plan, RunError, SandboxPlan};
@@ -25,9 +21,10 @@ use crate::invariants::{Ids, Judge};
 use crate::oracle::{CrashAt, Menus, Oracle, Scripted};
 use crate::scenario::{Action, InitialState, SandboxState as PlannedSandbox};
 use crate::turnstile::{ClientCall, Fate, Limits, Moment, Op, Sim, Stop, Symbol};
-use crate::world::{Occurrence, SimPorts};
+use crate::under_test::{self, UnderTest};
+use crate::world::Occurrence;
 
-/// How long the service may go on after reaping.
+/// How long the service may go on after reaping, and may take for what the node begins with.
 const AFTERMATH: Duration = Duration::from_secs(150);
 
 /// How a run is to be made.
@@ -47,17 +44,21 @@ pub struct Options {
     /// The invariants that are asked. Without any a run costs less.
     pub judge: Ids,
     pub menus: Rc<Menus>,
-    /// What makes the code under test, once for each boot of the daemon.
-    pub service: MakeService,
+    /// What is run, once for each boot of the daemon.
+    pub runtime: &'static dyn UnderTest,
 }
-
-/// Makes the code under test on ports of the simulated node.
-pub type MakeService = Rc<dyn Fn(SimPorts, Config, Quirks) -> Rc<dyn RuntimeService>>;
 
 impl Default for Options {
     fn default() -> Self {
+        Options::of(&Profile::ALL[0])
+    }
+}
+
+impl Options {
+    /// Of a run under a profile, with nothing recorded beyond what reports need.
+    pub fn of(profile: &'static Profile) -> Self {
         Options {
-            profile: &Profile::ALL[0],
+            profile,
             engine: Engine::default(),
             limits: Limits::default(),
             logs: false,
@@ -66,7 +67,7 @@ impl Default for Options {
             film: false,
             judge: Ids::ALL,
             menus: Rc::new(Menus::new()),
-            service: Rc::new(|ports, config, quirks| Rc::new(Service::new(ports, config, quirks))),
+            runtime: under_test::of(profile),
         }
     }
 }
@@ -89,9 +90,7 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
         }
     }
     let sim = Sim::new(world, plan.script.clone(), oracle, options.menus.clone(), options.limits);
-    let (make, quirks, of_plan) = (options.service.clone(), options.profile.quirks, plan.clone());
-    let make = move |ports| make(ports, of_plan.config.clone(), quirks);
-    let daemon = Daemon::new(&sim, plan.clone(), Box::new(make));
+    let daemon = Daemon::new(&sim, plan.clone(), options.runtime, options.profile.quirks);
     sim.set_daemon(daemon.hooks());
     let conductor = Conductor {
         sim: sim.clone(),
@@ -272,10 +271,10 @@ impl Conductor {
     /// Brings up the service, its sandboxes and containers, without faults.
     fn set_up(&self) {
         self.sim.with_recording(|r| r.phase(0, "setup"));
-        let (service, plan) = (self.service(), self.plan.clone());
-        let sim = self.sim.clone();
-        self.task("setup", async move {
-            service.run().await.expect("the service comes up on an empty node");
+        let Some(service) = self.daemon.service() else { return };
+        let (plan, sim, up) = (self.plan.clone(), self.sim.clone(), service.clone());
+        self.prepare("setup", async move {
+            up.run().await.map_err(|e| e.wrap("the service does not come up"))?;
             sim.with_world(|world| plan.add_pods(world));
             for sandbox in &plan.sandboxes {
                 let given = Sandbox {
@@ -283,30 +282,41 @@ impl Conductor {
                     runtime_handler: String::new(),
                     ..sandbox_of(sandbox)
                 };
-                service.adopt_sandbox(given).await.expect("a sandbox is taken over");
+                let adopted = up.adopt_sandbox(given).await;
+                adopted.map_err(|e| e.wrap("a sandbox is not taken over"))?;
             }
+            Ok(())
         });
         self.daemon.serves();
         for container in &self.plan.containers {
             if container.state == InitialState::Absent {
                 continue;
             }
-            let (service, container) = (self.service(), container.clone());
+            let (service, container) = (service.clone(), container.clone());
             let actor = setup_actor(container.name);
-            self.task(&actor.text(), async move {
+            self.prepare(&actor.text(), async move {
                 let ctx = Context::background;
                 let made = service
                     .create_container(ctx(), container.sandbox_id.clone(), container.config.clone())
                     .await;
-                let id = made.expect("a container is made on an undisturbed node");
+                let id = made.map_err(|e| e.wrap("a container is not made"))?;
+                if id != container.id {
+                    let given = &container.id;
+                    let message = format!(
+                        "a container is made with the id `{id}`, not with the one that `unique_id` \
+                         gave first: `{given}`"
+                    );
+                    return Err(Error::unknown(message));
+                }
                 if matches!(container.state, InitialState::Running | InitialState::Exited) {
                     let started = service.start_container(ctx(), id.clone()).await;
-                    started.expect("a container starts on an undisturbed node");
+                    started.map_err(|e| e.wrap("a container does not start"))?;
                 }
                 if container.state == InitialState::Exited {
                     let stopped = service.stop_container(ctx(), id, 0).await;
-                    stopped.expect("a container stops on an undisturbed node");
+                    stopped.map_err(|e| e.wrap("a container does not stop"))?;
                 }
+                Ok(())
             });
         }
         for sandbox in &self.plan.sandboxes {
@@ -314,35 +324,57 @@ impl Conductor {
             // the pods get theirs when their containers are made.
             let given = sandbox_of(sandbox);
             if !given.runtime_handler.is_empty() || !given.config.annotations.is_empty() {
-                let service = self.service();
-                self.task("setup", async move {
-                    service.adopt_sandbox(given).await.expect("a sandbox is described anew");
+                let service = service.clone();
+                self.prepare("setup", async move {
+                    let adopted = service.adopt_sandbox(given).await;
+                    adopted.map_err(|e| e.wrap("a sandbox is not described anew"))
                 });
             }
-            let (service, id, state) = (self.service(), sandbox.id.clone(), sandbox.state);
+            let (service, id, state) = (service.clone(), sandbox.id.clone(), sandbox.state);
             if state == PlannedSandbox::Ready {
                 continue;
             }
-            self.task("setup", async move {
+            self.prepare("setup", async move {
                 let stopped = service.stop_pod_sandbox(Context::background(), id.clone()).await;
-                stopped.expect("a sandbox stops on an undisturbed node");
+                stopped.map_err(|e| e.wrap("a sandbox does not stop"))?;
                 if state == PlannedSandbox::Gone {
-                    service.forget_sandbox(id).await;
+                    let gone = service.forget_sandbox(id).await;
+                    gone.map_err(|e| e.wrap("a sandbox is not forgotten"))?;
                 }
+                Ok(())
             });
         }
     }
 
-    /// The service of the boot that lives, which one does.
-    fn service(&self) -> Rc<dyn RuntimeService> {
-        self.daemon.service().expect("the daemon is up")
-    }
-
-    /// Runs one task of the harness, and what follows from it at once.
-    fn task(&self, actor: &str, future: impl Future<Output = ()> + 'static) {
+    /// Has the service do what the scenario's node begins with. The run ends if it cannot: nothing that the
+    /// scenario says would be about that node. A service that waits for something is given time.
+    fn prepare(&self, actor: &str, steps: impl Future<Output = Result<(), Error>> + 'static) {
+        let answer = Rc::new(Cell::new(None));
+        let out = answer.clone();
+        let future = async move { out.set(Some(steps.await)) };
         self.sim.start_task(Symbol::of(actor), Box::pin(future));
-        let now = self.sim.now();
-        self.sim.run_until(Some(now.0));
+        let began = self.sim.now();
+        let mut until = began;
+        loop {
+            if self.sim.run_until(Some(until.0)) != Stop::Idle {
+                return;
+            }
+            match answer.take() {
+                Some(Ok(())) => return,
+                Some(Err(error)) => return self.sim.end(Stop::NotSetUp(error)),
+                None => {}
+            }
+            match self.sim.next_due().filter(|due| *due <= began.after(AFTERMATH)) {
+                Some(due) => until = due,
+                None => {
+                    let waiting = self.sim.waiting();
+                    let at = waiting.iter().find(|moment| *moment.site.actor.text() == *actor);
+                    let at = at.map_or_else(String::new, |at| format!(": it waits for `{at}`"));
+                    let why = format!("`{actor}` does not come back{at}");
+                    return self.sim.end(Stop::NotSetUp(Error::unknown(why)));
+                }
+            }
+        }
     }
 
     /// The scenario's calls and faults, until quiet.

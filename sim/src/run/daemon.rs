@@ -5,9 +5,11 @@ use std::rc::Rc;
 
 use shakedown_cri::cri::{Peek, RuntimeService};
 use shakedown_cri::ports::Error;
+use shakedown_cri::quirks::Quirks;
 
 use super::compile::Plan;
 use crate::turnstile::{self, Sim};
+use crate::under_test::{Boot, UnderTest};
 use crate::world::{FIRST_BOOT, SimPorts, reload};
 
 /// What is known of the daemon's boots.
@@ -19,9 +21,6 @@ pub struct BootFacts {
     pub refused: Option<Error>,
 }
 
-/// Makes the service of a boot.
-type Make = Box<dyn Fn(SimPorts) -> Rc<dyn RuntimeService>>;
-
 /// The daemon as clients and the judge reach it. Clones share.
 #[derive(Clone)]
 pub struct Daemon(Rc<Shared>);
@@ -29,18 +28,20 @@ pub struct Daemon(Rc<Shared>);
 struct Shared {
     sim: Sim,
     plan: Rc<Plan>,
-    make: Make,
+    runtime: &'static dyn UnderTest,
+    quirks: Quirks,
     service: RefCell<Option<Rc<dyn RuntimeService>>>,
     facts: RefCell<BootFacts>,
 }
 
 impl Daemon {
     /// A daemon in its first boot, which is still to be run.
-    pub fn new(sim: &Sim, plan: Rc<Plan>, make: Make) -> Self {
+    pub fn new(sim: &Sim, plan: Rc<Plan>, runtime: &'static dyn UnderTest, quirks: Quirks) -> Self {
         let daemon = Daemon(Rc::new(Shared {
             sim: sim.clone(),
             plan,
-            make,
+            runtime,
+            quirks,
             service: RefCell::new(None),
             facts: RefCell::default(),
         }));
@@ -48,12 +49,18 @@ impl Daemon {
         daemon
     }
 
-    fn make(&self, boot: u32) -> Rc<dyn RuntimeService> {
-        let Shared { sim, plan, make, .. } = &*self.0;
+    /// Makes the service of a boot; `None` when it panicked.
+    fn make(&self, boot: u32) -> Option<Rc<dyn RuntimeService>> {
+        let Shared { sim, plan, runtime, quirks, .. } = &*self.0;
         let ports = SimPorts::new(sim, plan.roots.clone(), boot);
-        let service = make(ports);
-        *self.0.service.borrow_mut() = Some(service.clone());
+        let boot = Boot { ports, config: plan.config.clone(), quirks: *quirks };
+        let service = sim.catch("daemon", || runtime.boot(boot));
+        self.0.service.borrow_mut().clone_from(&service);
         service
+    }
+
+    pub fn runtime(&self) -> &'static dyn UnderTest {
+        self.0.runtime
     }
 
     /// The service of the boot that lives.
@@ -63,13 +70,16 @@ impl Daemon {
 
     /// What a client would be told of a container: nothing while the daemon is down.
     pub fn peek(&self, id: &str) -> Option<Peek> {
-        self.0.service.borrow().as_ref().and_then(|service| service.peek(id))
+        let service = self.0.service.borrow();
+        let service = service.as_ref()?;
+        self.0.sim.catch("peek", || service.peek(id)).flatten()
     }
 
     /// The flags by which the service keeps others off a container.
     pub fn claims(&self, id: &str) -> Vec<&'static str> {
         let service = self.0.service.borrow();
-        service.as_ref().map_or_else(Vec::new, |service| service.claims(id))
+        let claims = service.as_ref().and_then(|s| self.0.sim.catch("claims", || s.claims(id)));
+        claims.unwrap_or_default()
     }
 
     pub fn facts(&self) -> BootFacts {
@@ -93,14 +103,14 @@ impl Daemon {
                 died.0.facts.borrow_mut().serves = false;
                 // Its destructors may look at the daemon again.
                 let gone = died.0.service.borrow_mut().take();
-                drop(gone);
+                died.0.sim.catch("daemon", || drop(gone));
             }),
         }
     }
 
     /// containerd takes up the shims that it finds, then the CRI service recovers.
     async fn come_up(&self, boot: u32) {
-        let service = self.make(boot);
+        let Some(service) = self.make(boot) else { return };
         reload(&self.0.sim).await;
         match service.run().await {
             Ok(()) => self.0.facts.borrow_mut().serves = true,

@@ -15,7 +15,7 @@ pub(crate) use compile::fits;
 pub use compile::{
     CallPlan, ContainerPlan, OccurrencePlan, Plan, RunError, SandboxPlan, container_id,
 };
-pub use conduct::{MakeService, Options, run, run_under};
+pub use conduct::{Options, run, run_under};
 pub use daemon::BootFacts;
 pub(crate) use daemon::Daemon;
 pub use film::{After, Change, Facts, Film, Frame, Key, Part};

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use shakedown_cri::quirks::Profile;
 
+use crate::under_test;
+
 /// The version of the format that this build reads and writes.
 pub const FORMAT_VERSION: i64 = 1;
 
@@ -722,10 +724,13 @@ pub struct ExpectedViolation {
 
 impl ExpectedViolation {
     /// Whether the entry is about a profile at all: one that it names or, where it names none, one
-    /// that has its quirk.
+    /// that has its quirk and is not of another runtime than containerd.
     pub fn is_about(&self, profile: &Profile) -> bool {
         if !self.filter.profiles.is_empty() {
             return self.filter.profiles.iter().any(|name| name == profile.name);
+        }
+        if under_test::is_foreign(profile) {
+            return false;
         }
         match &self.cause {
             Cause::Quirk(id) => profile.quirks.iter().any(|quirk| quirk.id() == id),

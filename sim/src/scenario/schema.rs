@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 use shakedown_cri::ports::{Code, Errno};
-use shakedown_cri::quirks::{Profile, Quirk};
+use shakedown_cri::quirks::Quirk;
 
 use super::limits;
 use super::model::*;
@@ -794,7 +794,7 @@ fn matrix() -> Value {
 
 /// `profiles` and `cases`
 fn filter() -> Keys {
-    let profiles: Vec<&str> = Profile::every().map(|profile| profile.name).collect();
+    let profiles: Vec<&str> = crate::under_test::profiles().map(|profile| profile.name).collect();
     let meanings: Vec<String> = (profiles.iter())
         .map(|name| match name.split_once('@') {
             Some((service, world)) => {

@@ -19,6 +19,7 @@ use crate::scenario::{
     ResolvedAxis, Scenario, Span, ValueRange, limits,
 };
 use crate::turnstile::Stop;
+use crate::under_test;
 
 /// New expectations, and what of the runs they do not hold.
 #[derive(Debug)]
@@ -234,7 +235,7 @@ fn cut(text: &str, bytes: usize) -> String {
 
 /// The profiles that an entry stays with: those it applies to and that are not blessed.
 fn other_profiles(blessed: &[&'static Profile], applies: impl Fn(&Profile) -> bool) -> Vec<String> {
-    let others = Profile::every().filter(|profile| !blessed.contains(profile));
+    let others = under_test::profiles().filter(|profile| !blessed.contains(profile));
     others.filter(|profile| applies(profile)).map(|profile| profile.name.to_owned()).collect()
 }
 
@@ -248,7 +249,8 @@ fn kept_expects(scenario: &Scenario, blessed: &[&'static Profile]) -> Vec<Expect
             named => named.iter().any(|name| name == profile.name),
         };
         let others = other_profiles(blessed, applies);
-        let here = Profile::every().filter(|profile| blessed.contains(profile) && applies(profile));
+        let here =
+            under_test::profiles().filter(|profile| blessed.contains(profile) && applies(profile));
         let here: Vec<String> = here.map(|profile| profile.name.to_owned()).collect();
         // What a run brought has many orders, and what did not apply may be a mistake: which matters is for
         // people to say.

@@ -99,7 +99,7 @@ impl Runner {
         let scenario = &source.scenario;
         let base = if sweep::has_sweep(scenario) {
             let plan = sweep::plan(scenario).map_err(|errors| wrong(source, &errors, None))?;
-            let options = Options { profile, calls: true, judge: Ids::NONE, ..Options::default() };
+            let options = Options { calls: true, judge: Ids::NONE, ..Options::of(profile) };
             Some(self.run(&plan, options).map_err(RunFailure::Broken)?)
         } else {
             None
@@ -234,7 +234,7 @@ impl Cases<'_> {
     /// # Errors
     /// When the case cannot be run, or the harness broke.
     pub fn run(&self, index: usize, logs: bool) -> Result<Ran, RunFailure> {
-        self.run_with(index, Options { logs, ..Options::default() })
+        self.run_with(index, Options { logs, ..Options::of(self.profile) })
     }
 
     /// As [`Cases::run`], with the node after each moment and what the service logs: for a page.
@@ -242,13 +242,12 @@ impl Cases<'_> {
     /// # Errors
     /// As [`Cases::run`].
     pub fn film(&self, index: usize) -> Result<Ran, RunFailure> {
-        self.run_with(index, Options { logs: true, film: true, ..Options::default() })
+        self.run_with(index, Options { logs: true, film: true, ..Options::of(self.profile) })
     }
 
     fn run_with(&self, index: usize, options: Options) -> Result<Ran, RunFailure> {
         let case = self.expansion.case(index);
         let plan = self.plan(&case)?;
-        let options = Options { profile: self.profile, ..options };
         let outcome = self.runner.run(&plan, options).map_err(RunFailure::Broken)?;
         let subject = Subject { case: &case, axes: self.axes(), plan: &plan, outcome: &outcome };
         let verdict = check(&subject);

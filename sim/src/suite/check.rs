@@ -48,6 +48,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Verdict {
         return verdict;
     }
     stop(subject, reasons);
+    lacks(subject, reasons);
     let excused = Excused::of(subject);
     decisions(subject, &excused, reasons);
     clocks(subject, &excused, reasons);
@@ -120,22 +121,52 @@ fn disturbance(subject: &Subject<'_>) -> Range<usize> {
     disturbed.cloned().or_else(call).unwrap_or(0..0)
 }
 
-/// The run ended while the world was made ready, by one of the actors that do so.
+/// The run ended while the world was made ready.
 fn not_set_up(subject: &Subject<'_>) -> Option<Reason> {
-    let Stop::Panicked { actor, message } = &subject.outcome.stop else { return None };
-    let is_call = subject.plan.calls.iter().any(|call| *call.name.text() == **actor);
-    if is_call || !(actor == "setup" || actor.starts_with("setup-")) {
-        return None;
+    let Stop::NotSetUp(why) = &subject.outcome.stop else { return None };
+    if let Some(method) = why.lacks_method() {
+        let what = format!("the world of the file cannot be set up without {method}");
+        return Some(not_implemented(subject, &(0..0), what));
     }
-    let message = Names::new(subject.plan).text(message);
+    let message = Names::new(subject.plan).text(&why.message);
     let what = format!("the world of the file cannot be set up: {message}");
     Some(Reason::new(Kind::NotSetUp, &(0..0), what))
 }
 
+/// The runtime lacks a method that the case needs.
+fn not_implemented(subject: &Subject<'_>, span: &Range<usize>, what: String) -> Reason {
+    let name = subject.outcome.profile.name;
+    Reason::new(Kind::NotImplemented, span, format!("{what}, which {name} does not implement"))
+}
+
+/// The calls that the runtime does not have, but for those that the file expects not to be there.
+fn lacks(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
+    let (scenario, outcome) = (&subject.case.scenario, subject.outcome);
+    for answer in &outcome.answers {
+        let Some(Err(error)) = &answer.result else { continue };
+        let Some(method) = error.lacks_method() else { continue };
+        let call = answer.call.text();
+        let expected = scenario.expects.iter().any(|expect| {
+            expect.is_about(outcome.profile)
+                && subject.applies(&expect.filter)
+                && expect.answers.iter().any(|expected| *expected.call == *call)
+        });
+        if !expected {
+            let what = format!("`{call}` needs {method}");
+            let plan = subject.plan.calls.iter().find(|plan| plan.name == answer.call);
+            let span = plan.map_or(0..0, |plan| plan.span.clone());
+            reasons.push(not_implemented(subject, &span, what));
+        }
+    }
+}
+
 fn stop(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
     let expects = subject.case.scenario.expects.iter();
-    let mut expected =
-        expects.filter(|e| e.panic.is_some() && subject.applies(&e.filter)).peekable();
+    let mut expected = expects
+        .filter(|e| {
+            e.panic.is_some() && e.is_about(subject.outcome.profile) && subject.applies(&e.filter)
+        })
+        .peekable();
     match &subject.outcome.stop {
         Stop::Panicked { actor, message } => {
             let names = Names::new(subject.plan);
@@ -169,7 +200,7 @@ fn stop(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
             }
             reasons.push(reason);
         }
-        Stop::Idle => {}
+        Stop::Idle | Stop::NotSetUp(_) => {}
     }
     for entry in expected {
         let what = "the service was expected to panic, and did not";

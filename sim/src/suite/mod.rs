@@ -13,6 +13,7 @@ mod rewrite;
 mod source;
 mod sweep;
 mod verdict;
+pub(crate) mod watchdog;
 
 pub use bless::{Blessed, bless};
 pub use cases::{Cases, Ran, RunFailure, Runner};

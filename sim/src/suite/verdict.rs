@@ -46,6 +46,8 @@ pub enum Kind {
     Panicked,
     /// The world that the file describes cannot be made.
     NotSetUp,
+    /// The case needs a call that the code under test does not have.
+    NotImplemented,
 }
 
 impl Kind {
@@ -59,6 +61,7 @@ impl Kind {
             Kind::OverBudget => "over-budget",
             Kind::Panicked => "panicked",
             Kind::NotSetUp => "not-set-up",
+            Kind::NotImplemented => "not-implemented",
         }
     }
 

@@ -18,7 +18,7 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use shakedown_cri::cri::LocalFuture;
-use shakedown_cri::ports::{CancelToken, Code, Context, Instant};
+use shakedown_cri::ports::{CancelToken, Code, Context, Error, Instant};
 
 pub use call::{Call, Failure, Flow, Payload, PortError};
 pub use names::Symbol;
@@ -64,6 +64,8 @@ pub enum Stop {
     Panicked { actor: String, message: String },
     /// More moments than the budget allows.
     OverBudget,
+    /// What the scenario's world is to have cannot be made on the undisturbed node: why.
+    NotSetUp(Error),
 }
 
 /// What else could happen now, beside the moment that an oracle is asked about.
@@ -511,6 +513,12 @@ impl Sim {
         if core.closed {
             return;
         }
+        // More tasks than there may be moments have no end, and are not waited for until they have no room.
+        if core.tasks.len() as u64 > core.budget {
+            core.end(Stop::OverBudget);
+            drop(core);
+            panic!("tasks are spawned without end");
+        }
         let now = self.0.now.get();
         let spawner = core.current_actor();
         let task = core.new_task(actor, None, boot, future);
@@ -673,10 +681,12 @@ impl Sim {
             core.closed = true;
             core.tasks.iter_mut().filter_map(|task| task.future.take()).collect()
         };
-        drop(futures);
+        for future in futures {
+            self.catch("daemon", || drop(future));
+        }
         let line = Line::with_capacity(0);
         let parked = std::mem::replace(&mut self.0.core.borrow_mut().parked, line);
-        drop(parked);
+        self.catch("daemon", || drop(parked));
         self.0.core.borrow_mut().daemon = None;
         self.0.observer.borrow_mut().take();
         self.0.follower.borrow_mut().take();
@@ -712,12 +722,29 @@ impl Sim {
         }
         // In the order of their starts.
         for future in futures {
-            drop(future);
+            self.catch("daemon", || drop(future));
         }
-        drop(parked);
+        self.catch("daemon", || drop(parked));
         if let Some(died) = died {
             died();
         }
+    }
+
+    /// Has code under test do something outside of its tasks. A panic ends the run.
+    pub fn catch<R>(&self, actor: &str, of_runtime: impl FnOnce() -> R) -> Option<R> {
+        let caught = catch_unwind(AssertUnwindSafe(of_runtime));
+        caught.map_err(|payload| self.panicked(actor, &*payload)).ok()
+    }
+
+    #[cold]
+    fn panicked(&self, actor: &str, payload: &(dyn Any + Send)) {
+        let message = panic_text(payload);
+        self.end(Stop::Panicked { actor: actor.to_owned(), message });
+    }
+
+    /// Ends the run, unless something else has.
+    pub fn end(&self, stop: Stop) {
+        self.0.core.borrow_mut().end(stop);
     }
 
     /// Polls a task, whose turn it is, once.
@@ -744,11 +771,11 @@ impl Sim {
             Ok(Poll::Ready(())) => {
                 core.finish_task(task, self.0.now.get());
                 drop(core);
-                drop(future);
+                self.catch("daemon", || drop(future));
             }
             Err(payload) => {
                 let actor = core.tasks[task.0].actor.to_string();
-                core.stop = Some(Stop::Panicked { actor, message: panic_text(&*payload) });
+                core.end(Stop::Panicked { actor, message: panic_text(&*payload) });
                 drop(core);
                 // Its destructors belong to the daemon that just died.
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
@@ -1094,9 +1121,12 @@ fn code_of(fault: &Fault) -> Code {
 }
 
 impl Core {
+    /// Ends the run, unless something else has.
     fn end(&mut self, stop: Stop) -> Stop {
-        self.stop = Some(stop.clone());
-        stop
+        match &self.stop {
+            Some(earlier) if *earlier != Stop::Idle => earlier.clone(),
+            _ => self.stop.insert(stop).clone(),
+        }
     }
 
     fn current_actor(&self) -> Symbol {

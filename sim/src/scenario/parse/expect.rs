@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use shakedown_cri::quirks::{Profile, Quirk};
+use shakedown_cri::quirks::Quirk;
 
 use super::super::decode::{Names, Str, Table, Value, shown, suggest};
 use super::super::limits;
@@ -23,7 +23,7 @@ impl<'t> Parser<'t, '_> {
             .get("profiles")
             .and_then(|value| value.strings(limits::LIST_MAX, limits::TEXT_BYTES_MAX))
             .unwrap_or_default();
-        let valid: Vec<&str> = Profile::every().map(|profile| profile.name).collect();
+        let valid: Vec<&str> = crate::under_test::profiles().map(|profile| profile.name).collect();
         let mut names = Names::new(self.sink, "profile");
         for profile in &profiles {
             self.one_of(profile, "profile", &valid);
