@@ -8,6 +8,7 @@ use shakedown::suite::{Runner, Source, collect};
 use shakedown_cri::quirks::{Profile, Quirk};
 
 const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios");
+const INVARIANTS_PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/invariants.md");
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/profiles.md");
 
 /// The sources of the corpus, read once.
@@ -72,6 +73,42 @@ fn a_violation_names_a_quirk_that_breaks_its_invariant() {
                 source.file
             );
         }
+    }
+}
+
+/// The section of each invariant has a row for each quirk that breaks it, and for no other.
+#[test]
+fn the_page_of_the_invariants_names_what_breaks_each() {
+    let page = std::fs::read_to_string(INVARIANTS_PAGE).expect("the page is there");
+    let sections: Vec<&str> = page.split("\n## ").skip(1).collect();
+    let invariants = shakedown::invariants::all();
+    assert_eq!(sections.len(), invariants.len());
+    for (section, invariant) in sections.iter().zip(&invariants) {
+        let id = invariant.id().to_string();
+        let heading = section.lines().next().unwrap_or_default();
+        assert_eq!(heading, format!("{id} {}", invariant.name()));
+        let shown = section.lines().any(|line| line.starts_with(&format!("  {id} at ")));
+        assert!(shown, "{id} is shown by no run");
+        let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        let of_it = Quirk::ALL.iter().filter(|quirk| quirk.breaks().contains(&&*id));
+        for (row, quirk) in rows.iter().zip(of_it.clone()) {
+            let begins = format!("| `{}` | {} | ", quirk.id(), quirk.what());
+            let ends = format!("](../scenarios/{}.toml) |", quirk.scenario());
+            assert!(row.starts_with(&begins) && row.ends_with(&ends), "{id}: {row}");
+            // Issues and commits are links there.
+            let known = row[begins.len()..].replace(['[', ']'], "");
+            let known: String = known.split("(https://").map(after_link).collect();
+            assert!(known.starts_with(quirk.known_by()), "{id}: {row}");
+        }
+        assert_eq!(rows.len(), of_it.count(), "{id}");
+    }
+}
+
+/// What follows the address of a link.
+fn after_link(text: &str) -> &str {
+    match text.split_once(')') {
+        Some((address, rest)) if address.starts_with("github.com/") => rest,
+        _ => text,
     }
 }
 

@@ -453,22 +453,47 @@ fn a_run_can_be_traced() {
     let text = fs::read_to_string(dir.path().join("trace.json")).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(document["otherData"]["passed"], false);
+    assert_eq!(document["displayTimeUnit"], "ns");
     let events = document["traceEvents"].as_array().unwrap();
     let mut rows = std::collections::BTreeMap::new();
+    let (mut processes, mut threads) =
+        (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
     for event in events {
+        // What the description of the Trace Event Format demands of each phase.
+        let number = |key: &str| event[key].as_u64().filter(|n| *n > 0 && *n < 1 << 31);
+        let pid = number("pid").unwrap_or_else(|| panic!("{event}"));
+        let row = number("tid").map(|tid| (pid, tid));
+        let ts = event["ts"].as_f64().filter(|ts| *ts >= 0.0 && ts.is_finite());
+        assert!(!event["name"].as_str().unwrap().is_empty(), "{event}");
         match event["ph"].as_str().unwrap() {
             "X" => {
-                let (ts, dur) = (event["ts"].as_f64().unwrap(), event["dur"].as_f64().unwrap());
-                assert!(ts >= 0.0 && dur > 0.0, "{event}");
-                let row = (event["pid"].as_u64().unwrap(), event["tid"].as_u64().unwrap());
-                rows.entry(row).or_insert_with(Vec::new).push((ts, ts + dur));
+                let (ts, dur) = (ts.unwrap(), event["dur"].as_f64().unwrap());
+                assert!(dur > 0.0 && event["cat"].is_string(), "{event}");
+                rows.entry(row.unwrap()).or_insert_with(Vec::new).push((ts, ts + dur));
             }
-            "i" => assert!(event["ts"].is_number() && event["s"].is_string(), "{event}"),
-            "M" => assert!(event["args"].is_object(), "{event}"),
+            "i" => {
+                let scope = event["s"].as_str().unwrap();
+                assert!(["g", "p", "t"].contains(&scope) && event["cat"].is_string(), "{event}");
+                assert!(ts.is_some() && row.is_some(), "{event}");
+            }
+            "M" => match event["name"].as_str().unwrap() {
+                "process_name" => {
+                    assert!(event["args"]["name"].is_string() && processes.insert(pid), "{event}");
+                }
+                "thread_name" => {
+                    assert!(event["args"]["name"].is_string(), "{event}");
+                    assert!(threads.insert(row.unwrap()), "{event}");
+                }
+                "process_sort_index" | "thread_sort_index" => {
+                    assert!(event["args"]["sort_index"].is_u64(), "{event}");
+                }
+                other => panic!("{other}"),
+            },
             other => panic!("{other}"),
         }
     }
-    for spans in rows.values() {
+    for (row, spans) in &rows {
+        assert!(processes.contains(&row.0) && threads.contains(row), "{row:?} has no name");
         assert!(spans.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{spans:?}");
     }
     let has =

@@ -34,10 +34,20 @@ pub fn trace(source: &Source, ran: &Ran) -> String {
             rows[row] = bar.to.max(bar.from + 1);
             spans(&story, bar, process, row, &mut events);
         }
+        for thread in 1..=rows.len().max(1) {
+            for (name, args) in [
+                ("thread_name", json!({ "name": lane.name() })),
+                ("thread_sort_index", json!({ "sort_index": thread })),
+            ] {
+                events.push(json!({
+                    "ph": "M", "name": name, "pid": process, "tid": thread, "args": args,
+                }));
+            }
+        }
     }
     for (index, column) in story.columns.iter().enumerate() {
         let at = time(&story, index);
-        let mark = |name: String, category: &str| json!({ "ph": "i", "s": "g", "name": name, "cat": category, "pid": 1, "tid": 0, "ts": at });
+        let mark = |name: String, category: &str| json!({ "ph": "i", "s": "g", "name": name, "cat": category, "pid": 1, "tid": 1, "ts": at });
         for note in &column.notes {
             events.push(match note {
                 Note::Fault { what, .. } => mark(format!("fault: {}", plain(what)), "fault"),

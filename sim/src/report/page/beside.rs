@@ -73,7 +73,11 @@ fn outcome(outcome: &[Differs]) -> Markup {
                     thead { tr { th { "what" } th { "A" } th { "B" } } }
                     tbody {
                         @for Differs { what, a, b } in outcome {
-                            tr { td { b { (plain(what)) } } td { (plain(a)) } td { (plain(b)) } }
+                            tr {
+                                td { b { (plain(what)) } }
+                                td data-of="A" { (plain(a)) }
+                                td data-of="B" { (plain(b)) }
+                            }
                         }
                     }
                 }

@@ -74,7 +74,7 @@ fn failures(failed: &[&Entry], pages: &Pages) -> Markup {
                         tr.entry.failed {
                             td { b { (name(entry, pages)) } }
                             td { (entry.profile) }
-                            td {
+                            td.why {
                                 @for problem in &entry.problems {
                                     p.error { (plain(&problem.message)) }
                                     @for detail in problem.details() { p.dim { (plain(&detail)) } }
@@ -123,8 +123,8 @@ fn scenarios(verdicts: &Verdicts, pages: &Pages) -> Markup {
                                     }
                                 }
                                 td { (row.first.profile) }
-                                td.num { (row.entries.len()) }
-                                td { (violated(&row.entries)) }
+                                td.num data-of="cases:" { (row.entries.len()) }
+                                td data-of="violated, as expected:" { (violated(&row.entries)) }
                             }
                         }
                     }
