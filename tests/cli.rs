@@ -1107,11 +1107,12 @@ fn scenarios_are_formatted() {
     assert!(unseen.run(&["fmt", "a.toml"]).contains("1 file, all formatted"));
     // A file that was moved finds its schema again.
     let moved = format!("#:schema ../scenario.schema.json\n{PLAIN}");
-    let here =
-        Here::with(&[("scenario.schema.json", "{}"), ("x/y/a.toml", &moved), ("b.toml", PLAIN)]);
-    assert!(here.run(&["fmt", "x", "b.toml"]).contains("formatted x/y/a.toml\nformatted b.toml\n"));
+    let files = [("scenario.schema.json", "{}"), ("x/y/a.toml", &moved), ("b.toml", PLAIN)];
+    let with_schema = Here::with(&files);
+    let formatted = with_schema.run(&["fmt", "x", "b.toml"]);
+    assert!(formatted.contains("formatted x/y/a.toml\nformatted b.toml\n"), "{formatted}");
     let first = |file: &str| {
-        let text = fs::read_to_string(here.path().join(file)).unwrap();
+        let text = fs::read_to_string(with_schema.path().join(file)).unwrap();
         text.lines().take(2).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(first("x/y/a.toml"), ["#:schema ../../scenario.schema.json", "shakedown = 1"]);

@@ -962,6 +962,8 @@ refused! {
     toml_with_yaml_keys
     toml_without_quotes
     word_that_is_no_text
+    two_of_which_one
+    matrix_misused
 }
 
 #[test]

@@ -91,6 +91,7 @@ pub(super) fn suggest(diagnostic: Diagnostic, word: &str, valid: &[&str]) -> Dia
     let near = nearest(word, valid.iter().copied()).filter(|_| !word.is_empty());
     let diagnostic = match near {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None if valid.is_empty() && !word.is_empty() => diagnostic.help("the file has none"),
         None => diagnostic,
     };
     if valid.is_empty() || valid.len() > VALID_WORDS_MAX {
@@ -590,7 +591,8 @@ impl<'t> Names<'t> {
         let message = format!("{} `{}` is there twice", self.what, shown(name));
         self.sink.error_with(span, message, |diagnostic| {
             let line = self.sink.text[..*first].matches('\n').count() + 1;
-            diagnostic.note(format!("the first is on line {line}"))
+            let note = format!("the first is on line {line}");
+            diagnostic.help("keep one of the two, or make them differ").note(note)
         });
     }
 }

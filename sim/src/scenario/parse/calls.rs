@@ -43,7 +43,9 @@ impl<'t> Parser<'t, '_> {
                         check_name(self.sink, &name);
                         if !name.text.starts_with(|c: char| c.is_ascii_lowercase()) {
                             let message = "the name of a call begins with a letter";
-                            self.sink.error(name.span.clone(), message);
+                            self.sink.error_with(name.span.clone(), message, |diagnostic| {
+                                diagnostic.help(format!("write `call-{}`", shown(&name.text)))
+                            });
                         }
                         if self.vocabulary.roles.contains(&name.text.as_str()) {
                             let message =
@@ -285,7 +287,7 @@ impl<'t> Parser<'t, '_> {
             }
             (None, Some(id)) => Target::Literal(id.text),
             (Some(_), Some(id)) => {
-                self.sink.error(id.span, "`container` and `id` exclude one another");
+                self.exclude(id.span, ["container", "id"]);
                 Target::Literal(id.text)
             }
             (None, None) => {
@@ -311,8 +313,7 @@ impl<'t> Parser<'t, '_> {
         let time = table.duration(at);
         let named = table.string(moment);
         if let (Some(_), Some(named)) = (table.get(at), &named) {
-            let message = format!("`{at}` and `{moment}` exclude one another");
-            self.sink.error(named.span.clone(), message);
+            self.exclude(named.span.clone(), [at, moment]);
         }
         match named {
             Some(named) => Some(When::Moment(self.text(named, Wants::Moment))),

@@ -35,8 +35,7 @@ impl<'t> Parser<'t, '_> {
                 let of = match of_sandbox {
                     Some(sandbox) => {
                         if let Some(value) = table.get("container") {
-                            let message = "`container` and `sandbox` exclude one another";
-                            self.sink.error(value.span(), message);
+                            self.exclude(value.span(), ["container", "sandbox"]);
                         }
                         self.known(&sandbox, "sandbox", &self.sandboxes);
                         Victim::Sandbox(sandbox.text)
@@ -163,7 +162,9 @@ impl<'t> Parser<'t, '_> {
                 });
             } else if is_late && table.get("late").is_none() {
                 let message = "an effect that is late needs `late`, by how much";
-                self.sink.error(table.span.clone(), message);
+                self.sink.error_with(table.span.clone(), message, |diagnostic| {
+                    diagnostic.help("add a line such as `late = \"6s\"`")
+                });
             }
         }
         if self.words_of(&keys.effect).contains(&EffectWord::Late) {

@@ -76,7 +76,10 @@ impl<'t> Parser<'t, '_> {
                         && from_index > to_index
                     {
                         let message = format!("`{}` comes after `{}`", shown(from), shown(to));
-                        self.sink.error(span, message);
+                        let meant = format!("{name}={}..{}", shown(to), shown(from));
+                        self.sink.error_with(span, message, |diagnostic| {
+                            diagnostic.help(format!("write `{meant}`"))
+                        });
                     }
                     ValueRange::Range(from.to_owned(), to.to_owned())
                 }
@@ -268,7 +271,9 @@ impl<'t> Parser<'t, '_> {
             let action = self.calls.get(&call).copied().flatten();
             if action.is_some_and(|action| action != ActionWord::Status) {
                 let message = "only the answer of a `status` call has a state";
-                self.sink.error(state.span.clone(), message);
+                self.sink.error_with(state.span.clone(), message, |diagnostic| {
+                    diagnostic.help("a status is expected by `[[expect.status]]`")
+                });
             }
         }
         let received = table
@@ -289,7 +294,10 @@ impl<'t> Parser<'t, '_> {
         if let Some(value) = table.get("received")
             && action.is_some_and(|action| action != ActionWord::Events)
         {
-            self.sink.error(value.span(), "only an `events` call receives something");
+            let message = "only an `events` call receives something";
+            self.sink.error_with(value.span(), message, |diagnostic| {
+                diagnostic.help("events of containers are expected by `[expect.events]`")
+            });
         }
         let answer = ExpectAnswer {
             span: Span(table.span.clone()),

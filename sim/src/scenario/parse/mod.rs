@@ -168,10 +168,13 @@ fn meant_by(text: &str, span: Range<usize>) -> Option<String> {
         return None;
     }
     if value.starts_with(['[', '{']) {
-        let line = format!("{key} = {value}");
-        return (line.matches('"').count().is_multiple_of(2) && line.contains('"')).then_some(line);
+        let had_others = line.contains(['“', '”', '„', '‟']);
+        return had_others.then(|| format!("{key} = {value}"));
     }
     let is_number = value.bytes().all(|b| b.is_ascii_digit());
+    if value.starts_with("0x") || value.starts_with("0o") || value.starts_with("0b") {
+        return None;
+    }
     if is_number && value.starts_with('0') && key == "mode" {
         return Some(format!("{key} = 0o{}", value.trim_start_matches('0')));
     }
@@ -443,10 +446,19 @@ impl<'t, 'v> Parser<'t, 'v> {
         }
     }
 
+    /// Reports two keys of which there may be one.
+    fn exclude(&self, span: Range<usize>, keys: [&str; 2]) {
+        let message = format!("`{}` and `{}` exclude one another", keys[0], keys[1]);
+        self.sink.error_with(span, message, |diagnostic| diagnostic.help("leave one of them out"));
+    }
+
     /// Reports a key that makes no sense without what `with` says.
     fn only_with(&self, table: &Table<'t, '_>, key: &'static str, with: &str) {
         if let Some(value) = table.get(key) {
-            self.sink.error(value.span(), format!("`{key}` goes with `{with}` only"));
+            let message = format!("`{key}` goes with `{with}` only");
+            self.sink.error_with(value.span(), message, |diagnostic| {
+                diagnostic.help(format!("leave it out, or write `{with}`"))
+            });
         }
     }
 

@@ -176,7 +176,13 @@ impl<'t> Parser<'t, '_> {
             Ok(SiteName { actor, steps }) if steps.len() == 1 => {
                 self.check_actor(&actor, false).err()
             }
-            _ => Some(Problem::new(format!("`{}` is no actor", shown(&string.text)))),
+            _ => {
+                let actor = string.text.split('/').next().unwrap_or_default();
+                Some(Problem {
+                    help: Some(format!("write the actor alone: `{}`", shown(actor))),
+                    ..Problem::new(format!("`{}` is no actor", shown(&string.text)))
+                })
+            }
         };
         if let Some(problem) = problem {
             self.report(string, problem);
@@ -296,6 +302,11 @@ impl<'t> Parser<'t, '_> {
             let text = substitute(&string.text, &filled);
             if let Err(mut problem) = self.check(&text, wants, swept) {
                 problem.part = None;
+                let is_moment =
+                    |axis: &&Axis| matches!(axis.values, AxisValues::EveryMomentOf { .. });
+                if wants == Wants::Site && axes.iter().any(is_moment) {
+                    problem.help = Some("sweep over `every-site-of` instead".to_owned());
+                }
                 if !swept {
                     let note = format!("the text is `{}` in one of the cases", shown(&text));
                     problem.note =
@@ -341,7 +352,7 @@ impl<'t> Parser<'t, '_> {
                     let note =
                         "a jump is a duration, with a `-` in front when it goes back: `24h`, `-1h`";
                     let sign = if text.trim().starts_with('-') { "-" } else { "" };
-                    let meant = duration::meant(text.trim().trim_start_matches('-'));
+                    let meant = duration::meant(text.trim().trim_start_matches(['-', '+']));
                     let help = meant.map(|meant| format!("write `\"{sign}{meant}\"`"));
                     Err(Problem { help, note: Some(note.to_owned()), ..Problem::new(message) })
                 }

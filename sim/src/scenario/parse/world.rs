@@ -15,7 +15,8 @@ impl<'t> Parser<'t, '_> {
         let bound = table.get("bound").and_then(|value| {
             let bound = value.duration()?;
             if bound.is_zero() {
-                self.sink.error(value.span(), "`bound` must be longer than nothing");
+                let message = "`bound` must be longer than nothing";
+                self.sink.error_with(value.span(), message, |d| d.help("write `\"150s\"`"));
             }
             Some(bound)
         });
@@ -137,7 +138,9 @@ impl<'t> Parser<'t, '_> {
             (None, Some(evict)) => {
                 if to != RepliedEvent::Create {
                     let message = "only a reply to `create` can evict";
-                    self.sink.error(evict.span.clone(), message);
+                    self.sink.error_with(evict.span.clone(), message, |diagnostic| {
+                        diagnostic.help("write `to = \"create\"`, or `update` instead")
+                    });
                 }
                 self.wished.borrow_mut().push(evict.clone());
                 Wish::Evict { container: evict.text }
