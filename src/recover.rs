@@ -15,6 +15,7 @@ use crate::ports::{
 };
 use crate::quirks::Quirk;
 use crate::quote::quote;
+use crate::rollback::START_FAILURE;
 use crate::service::Service;
 use crate::store::{
     Container, Metadata, Sandbox, SandboxMetadata, SandboxStatus, Status, StatusStorage,
@@ -592,6 +593,16 @@ impl<P: Ports> Service<P> {
         let removed = match missing && !self.quirks.has(Quirk::UnwrittenExitForgotten) {
             true => StatusStorage::removed(&self.ports, &root).await,
             false => None,
+        };
+        // What the disk did not take.
+        let annotations = &record.cached().spec.annotations;
+        let failed = annotations.iter().find(|(key, _)| key == START_FAILURE);
+        let failed = failed.and_then(|(_, status)| Status::decode(status.as_bytes()).ok());
+        let stored = match failed {
+            Some(failed) if !stored.as_ref().is_ok_and(|known| known.finished_at != 0) => {
+                Ok(failed)
+            }
+            _ => stored,
         };
         let status = stored.unwrap_or_else(|error| {
             warn!(%error, "Failed to load container status for {}", quote(&id));

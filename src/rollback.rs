@@ -12,6 +12,10 @@ use crate::service::Service;
 use crate::store::{Container, Sandbox, Status};
 use tracing::error;
 
+/// The annotation under which a container's spec has the status of a start that failed, when it could not
+/// be written.
+pub(crate) const START_FAILURE: &str = "io.cri-containerd.container.start-failure";
+
 /// What of a failed start is still to be undone.
 pub(crate) struct Leftovers<P: Ports> {
     /// R2: there is, or may be, a task.
@@ -31,13 +35,15 @@ pub(crate) struct Failure {
     message: String,
     /// It is on the disk.
     recorded: bool,
-    /// What is on the disk instead was set aside.
+    /// What is on the disk instead was set aside, or the record says better.
     disowned: bool,
+    /// The record says so.
+    on_record: bool,
 }
 
 impl Failure {
     pub fn new(message: String) -> Self {
-        Failure { at: 0, message, recorded: false, disowned: false }
+        Failure { at: 0, message, recorded: false, disowned: false, on_record: false }
     }
 }
 
@@ -159,10 +165,30 @@ impl<P: Ports> Service<P> {
         if let Err(error) = &written {
             error!(%error, "failed to set start failure state for container {}", quote(container.id()));
             failure.disowned |= retried && storage.disown().await.is_ok();
+            if retried && !failure.disowned && !failure.on_record {
+                failure.on_record = self.put_on_record(container, failed).await;
+            }
         } else if failure.disowned {
             failure.disowned = storage.forget_disowned().await.is_err();
         }
         left.failure = (written.is_err() || unknown).then_some(failure);
+    }
+
+    /// Has the container's record say what became of its start, where the disk takes neither the status nor
+    /// a rename: the store of records is another one. It is to be there before the task goes, which is the
+    /// only other thing that tells of the start.
+    async fn put_on_record(
+        &self,
+        container: &Container<P>,
+        failed: impl FnOnce(Status) -> Status,
+    ) -> bool {
+        let status = failed(container.status.get().await).encode();
+        let status = String::from_utf8_lossy(&status).into_owned();
+        let marked = container.record.annotate(&self.defer_context(), START_FAILURE, status).await;
+        if let Err(error) = &marked {
+            error!(%error, "the failed start of container {} is on no record", quote(container.id()));
+        }
+        marked.is_ok()
     }
 
     /// Undoes in the background what could not be undone at once, however long it takes, unless the

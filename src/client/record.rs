@@ -32,8 +32,8 @@ impl<P: Ports> Clone for Record<P> {
 }
 
 impl<P: Ports> Record<P> {
-    /// A handle to the stored record with the id of `cached`. Of a record only the limits of its spec
-    /// change after its creation, so the rest of what is cached stays true as long as the record exists.
+    /// A handle to the stored record with the id of `cached`. Of a record only limits and annotations of its
+    /// spec change after its creation, so the rest of what is cached stays true as long as the record exists.
     pub fn new(ports: P, quirks: Quirks, cached: ports::Record) -> Self {
         Record { ports, quirks, cached: Rc::new(cached) }
     }
@@ -72,6 +72,17 @@ impl<P: Ports> Record<P> {
         self.info(ctx).await?;
         let updated = self.ports.containerd().record_update(ctx, self.id(), spec).await;
         updated.map_err(|e| e.across_rpc(self.quirks))
+    }
+
+    /// Puts an annotation into the spec in the store. `key` must be new.
+    ///
+    /// # Errors
+    /// As [`Record::info`].
+    pub async fn annotate(&self, ctx: &Context, key: &str, value: String) -> Result<(), Error> {
+        let mut spec = self.spec(ctx).await?;
+        spec.annotations.push((key.to_owned(), value));
+        spec.annotations.sort();
+        self.set_spec(ctx, spec).await
     }
 
     /// Deletes the record after its snapshot (spec section 2.1).

@@ -23,6 +23,10 @@ const COPY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a deletion waits for the copy of the output to end.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What the dead-shim handler takes until the daemon has forgotten the container: it runs the shim's binary,
+/// which runs the runtime. Who waits for the container hears of the closed connection at once.
+const HANDLER_TIME: Duration = Duration::from_millis(100);
+
 /// The owner of the descriptors that shims hold.
 pub const SHIM_OWNER: u32 = 1_000_000;
 
@@ -292,7 +296,7 @@ impl World {
 
     fn schedule_clean_up(&mut self, id: &str, pid: u32) {
         let handler = role_of("dead-shim", Symbol::of(id));
-        self.schedule(Duration::ZERO, handler, Op::Exit, Occurrence::ShimLost { pid });
+        self.schedule(HANDLER_TIME, handler, Op::Exit, Occurrence::ShimLost { pid });
     }
 
     /// The shim of a pod is killed: its connections close, its calls of the runtime die with it, and nobody
@@ -438,12 +442,21 @@ fn copy_failed(kind: &str, path: &str, cause: &str) -> Error {
     ))
 }
 
-/// Serves a request about a container's init, whose lock it holds.
-pub(super) async fn locked<T>(sim: Sim, pod: u32, id: String, work: impl Future<Output = T>) -> T {
+/// Serves a request about a container's init, whose lock it holds. A shim that was killed meanwhile answers
+/// nothing more.
+pub(super) async fn locked<T>(
+    sim: Sim,
+    pod: u32,
+    id: String,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     sim.with_world(|world| world.set_busy(pod, &id, true));
     let result = work.await;
     sim.with_world(|world| world.set_busy(pod, &id, false));
-    result
+    match sim.with_world(|world| world.shim_is_dead(pod)) {
+        true => Err(connection_closed()),
+        false => result,
+    }
 }
 
 /// How far a request for a creation came.

@@ -80,7 +80,7 @@ fn no_task(id: &str) -> Error {
 /// stands here.
 fn unreachable(sandbox: &str) -> Error {
     let dialed = format!("dial unix /run/containerd/s/{sandbox}: connect: connection refused");
-    Error::new(Code::Unavailable, dialed)
+    Error::unknown(dialed)
 }
 
 fn is_closed(error: &Error) -> bool {
