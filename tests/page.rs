@@ -375,6 +375,24 @@ fn two_runs_are_held_against_one_another() {
     is_legible(&mut browser, &page);
     assert!(browser.text("#first").contains("the first difference"));
     assert!(browser.text("#first").contains("fault start-1/task.create(web)#1"));
+    // Both runs have a lane of clients, and what is the same stands at the same place in both.
+    let starts = "[...document.querySelectorAll('.both a.client rect.whole')].map((r) => r.getAttribute('x'))";
+    let starts = browser.evaluate(starts);
+    let starts = starts.as_array().unwrap();
+    assert!(starts.len() > 1, "{starts:?}");
+    assert_eq!(starts[0], starts[starts.len() / 2]);
+    let marks =
+        "[...document.querySelectorAll('.both rect.first')].map((r) => r.getAttribute('x'))";
+    let marks = browser.evaluate(marks);
+    assert_eq!(marks.as_array().unwrap().len(), 2, "{marks}");
+    assert_eq!(marks[0], marks[1]);
+    let in_view = "(() => { const of = (e) => e.getBoundingClientRect(), both = document.querySelector('.both'); \
+                   const mark = of(both.querySelector('rect.first')); \
+                   return mark.left > of(both).left && mark.right < of(both).right; })()";
+    assert_eq!(browser.evaluate(in_view), json!(true));
+    // A bar leads to its moment among the rows.
+    browser.evaluate("document.querySelector('.both a.client').dispatchEvent(new MouseEvent('click', { bubbles: true }))");
+    assert!(browser.evaluate("location.hash").as_str().unwrap().starts_with("#m"));
     browser.press("n");
     let first = "document.querySelector('.pair.sel').id";
     assert_eq!(browser.evaluate(first), json!("first"));

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::document::shell;
+use super::lanes::lanes;
 use super::story::Column;
 use crate::report::compare::{Comparison, Differs, Row, Side, remarks, shown};
 use crate::report::{clock, plain};
@@ -16,6 +17,7 @@ pub fn beside(comparison: &Comparison) -> String {
     let body = html! {
         (head(comparison))
         (outcome(&comparison.outcome))
+        @if let Some(first) = comparison.first() { (pictures(comparison, first)) }
         (rows(comparison))
     };
     shell(&title, &body)
@@ -86,6 +88,35 @@ fn outcome(outcome: &[Differs]) -> Markup {
     }
 }
 
+/// The lanes of both runs, one below the other: what is the same in both stands at the same place.
+fn pictures(comparison: &Comparison, first: usize) -> Markup {
+    let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
+    for (slot, row) in comparison.rows.iter().enumerate() {
+        let (a, b) = match row {
+            Row::Same(..) | Row::Other(..) => (true, true),
+            Row::OnlyA(_) => (true, false),
+            Row::OnlyB(_) => (false, true),
+        };
+        of_a.extend(a.then_some(slot));
+        of_b.extend(b.then_some(slot));
+    }
+    let slots = comparison.rows.len();
+    html! {
+        section {
+            h2 { "Lanes" }
+            p.dim {
+                "A moment stands at the same place in both; where one has none, there is a gap. The column through both is the first difference."
+            }
+            div.scroll.both tabindex="0" role="group" aria-label="Lanes of both runs" {
+                @for (letter, side, places) in [("A", &comparison.a, &of_a), ("B", &comparison.b, &of_b)] {
+                    p.tag { b { (letter) } " " (plain(&side.name())) }
+                    (lanes(&side.story.spread(places, slots), Some(first), &html! {}))
+                }
+            }
+        }
+    }
+}
+
 /// Rows that stand together: shown, or folded.
 fn stretches(shown: &[bool]) -> Vec<(bool, std::ops::Range<usize>)> {
     let mut stretches: Vec<(bool, std::ops::Range<usize>)> = Vec::new();
@@ -129,8 +160,9 @@ fn stretch(comparison: &Comparison, range: std::ops::Range<usize>, first: Option
                 };
                 @let a = a.map(|a| &comparison.a.story.columns[a]);
                 @let b = b.map(|b| &comparison.b.story.columns[b]);
-                div.pair.(class) id=[(Some(at) == first).then_some("first")] {
+                div.pair.(class) id=[(Some(at) == first).then_some("first")] data-at=(at) {
                     @if Some(at) == first { p.first { "the first difference" } }
+                    span #{ "m" (at) } {}
                     (cell("A", a, b, class))
                     (cell("B", b, a, class))
                 }

@@ -30,7 +30,9 @@ pub fn page(source: &Source, ran: &Ran) -> String {
         div.work {
             div.left {
                 section.timeline aria-label="Lanes over the moments of the run" {
-                    div #lanes.scroll tabindex="0" { (lanes(&story)) }
+                    div #lanes.scroll tabindex="0" {
+                        (lanes(&story, None, &html! { div #cursor aria-hidden="true" {} }))
+                    }
                     (legend())
                 }
                 (moments(&story))

@@ -91,16 +91,18 @@ const fn rank(kind: Kind) -> u8 {
     }
 }
 
-pub fn lanes(story: &Story) -> Markup {
+/// The strips side by side. `marked` is a column through all lanes; `over` lies upon them.
+pub fn lanes(story: &Story, marked: Option<usize>, over: &Markup) -> Markup {
     let (headings, placed, height) = place(story);
     let count = story.columns.len();
     html! {
         div.strips {
             @for first in (0..count).step_by(STRIP) {
                 @let columns = STRIP.min(count - first);
-                (strip(story, &headings, &placed, first, columns, height))
+                @let marked = marked.filter(|at| (first..first + columns).contains(at));
+                (strip(story, &headings, &placed, first, columns, height, marked))
             }
-            div #cursor aria-hidden="true" {}
+            (over)
         }
     }
 }
@@ -112,6 +114,7 @@ fn strip(
     first: usize,
     columns: usize,
     height: usize,
+    marked: Option<usize>,
 ) -> Markup {
     let (x, width) = (first * COLUMN, columns * COLUMN);
     let (from, to) = (&story.columns[first], &story.columns[first + columns - 1]);
@@ -122,6 +125,11 @@ fn strip(
             viewBox=(format!("{x} 0 {width} {height}")) {
             @for (_, top) in headings {
                 rect.lane x=(x) y=(top) width=(width) height=(HEADING - 3) {}
+            }
+            @if let Some(at) = marked {
+                rect.first x=(at * COLUMN) y="0" width=(COLUMN) height=(height) {
+                    title { "the first difference" }
+                }
             }
             (marks(story, first, columns, height))
             @for (lane, top) in headings {

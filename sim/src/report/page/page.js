@@ -43,6 +43,11 @@
     if (!steps) return;
     steps.hidden = false;
     const pairs = [...document.querySelectorAll('.pair:not(.same)')];
+    const both = $('.both');
+    const show = (pair) => {
+      both.scrollLeft = Number(pair.dataset.at) * 14 - both.clientWidth / 3;
+    };
+    if (pairs.length) show(pairs[0]);
     let at = -1;
     document.addEventListener('keydown', (event) => {
       const by = { n: 1, p: -1 }[event.key];
@@ -50,6 +55,7 @@
       at = Math.max(0, Math.min(pairs.length - 1, at + by));
       pairs.forEach((pair, i) => pair.classList.toggle('sel', i === at));
       pairs[at].scrollIntoView({ block: 'center' });
+      show(pairs[at]);
     });
   };
 

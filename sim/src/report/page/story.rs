@@ -124,9 +124,10 @@ pub struct Column {
 }
 
 impl Column {
-    /// `42`, or `quiet`.
+    /// `42`, or `quiet`; nothing for a gap.
     pub fn label(&self) -> String {
         match self.after {
+            After::Moment(_) if self.number == 0 => String::new(),
             After::Moment(_) => self.number.to_string(),
             other => other.to_string(),
         }
@@ -233,6 +234,7 @@ pub struct KeyMoment {
     pub line: Option<usize>,
 }
 
+#[derive(Clone, Debug)]
 pub struct Story {
     pub columns: Vec<Column>,
     pub bars: Vec<Bar>,
@@ -293,6 +295,42 @@ impl Story {
         let keep = kept(&gathered.columns);
         gathered.thin(&keep);
         gathered.tell(moments)
+    }
+
+    /// The run with its columns at these `places`, one for each, of `slots`: between them are gaps, in which
+    /// nothing happens. So two runs can be drawn of which what is the same stands at the same place.
+    pub fn spread(&self, places: &[usize], slots: usize) -> Story {
+        let moment = self.columns.iter().find(|column| matches!(column.after, After::Moment(_)));
+        let gap_after = |before: &Column| Column {
+            number: 0,
+            skipped: 0,
+            after: moment.map_or(before.after, |column| column.after),
+            actor: String::new(),
+            what: String::new(),
+            error: None,
+            changes: Vec::new(),
+            notes: Vec::new(),
+            evaluated: Vec::new(),
+            broke: Vec::new(),
+            ..*before
+        };
+        let mut columns: Vec<Column> = Vec::with_capacity(slots);
+        for (column, place) in self.columns.iter().zip(places) {
+            let gap = gap_after(columns.last().unwrap_or(column));
+            columns.resize(*place, gap);
+            columns.push(column.clone());
+        }
+        if let Some(gap) = columns.last().map(gap_after) {
+            columns.resize(slots, gap);
+        }
+        let bars = self.bars.iter().map(|bar| Bar {
+            from: places[bar.from],
+            effect: bar.effect.map(|effect| places[effect]),
+            to: places[bar.to],
+            main: places[bar.main],
+            ..bar.clone()
+        });
+        Story { columns, bars: bars.collect(), ..self.clone() }
     }
 
     /// All facts after a column.
