@@ -11,12 +11,15 @@
     reason = "the tests start the program and give it real files"
 )]
 
+mod shown;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use shown::fits;
 use tempfile::TempDir;
 
 /// Commands that no test can run, by how they begin, and why.
@@ -97,41 +100,6 @@ fn steps(page: &str) -> Vec<Step> {
         before = "";
     }
     steps
-}
-
-/// Whether a line is as it is shown: `…` stands for any text.
-fn line_fits(shown: &str, line: &str) -> bool {
-    let mut parts = shown.trim_end().split('…');
-    let line = line.trim_end();
-    let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else {
-        return false;
-    };
-    let mut parts = parts.peekable();
-    let mut is_open = false;
-    while let Some(part) = parts.next() {
-        is_open = true;
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    is_open || rest.is_empty()
-}
-
-/// Whether the output is as it is shown: `…` alone on a line stands for any lines.
-fn fits(shown: &[String], output: &[&str]) -> bool {
-    // Which first parts of the output fit what is shown so far.
-    let mut ends: BTreeSet<usize> = BTreeSet::from([0]);
-    for pattern in shown {
-        ends = if pattern.trim() == "…" {
-            ends.first().map_or_else(BTreeSet::new, |first| (*first..=output.len()).collect())
-        } else {
-            let fit = |end: &&usize| output.get(**end).is_some_and(|line| line_fits(pattern, line));
-            ends.iter().filter(fit).map(|end| end + 1).collect()
-        };
-    }
-    ends.contains(&output.len())
 }
 
 fn copy_tree(from: &Path, to: &Path) {
@@ -248,6 +216,9 @@ pages! {
     search "docs/search.md"
 }
 
+/// Followed by examples/naive/tests/naive.rs, with the runtimes that it is about.
+const FOLLOWED_THERE: &str = "docs/runtimes.md";
+
 #[test]
 fn every_page_is_followed() {
     let docs = fs::read_dir(root().join("docs")).unwrap();
@@ -255,7 +226,8 @@ fn every_page_is_followed() {
     let docs = docs.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
     let mut all: BTreeSet<String> = docs.collect();
     all.extend(["README.md".to_owned(), "ARCHITECTURE.md".to_owned()]);
-    let followed: BTreeSet<String> = PAGES.iter().map(|page| (*page).to_owned()).collect();
+    let followed = PAGES.iter().chain([&FOLLOWED_THERE]);
+    let followed: BTreeSet<String> = followed.map(|page| (*page).to_owned()).collect();
     assert_eq!(all, followed);
 }
 
@@ -312,7 +284,7 @@ fn anchor(heading: &str) -> String {
 #[test]
 fn links_lead_somewhere() {
     let mut checked = 0;
-    for page in PAGES {
+    for page in PAGES.iter().chain([&FOLLOWED_THERE]) {
         let text = fs::read_to_string(root().join(page)).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.contains("://") || link.contains(char::is_whitespace) {

@@ -1,6 +1,6 @@
 //! The harness: a simulated node, the turnstile that orders it, and the judge.
 //!
-//! A test runs a scenario with one call, [`run`], or says more with [`Trial`]:
+//! A test runs a scenario with one call, [`run()`], or says more with [`Trial`]:
 //!
 //! ```
 //! let report = shakedown::run("scenarios/start/the-reply-of-task-create-is-lost.toml")?;
@@ -36,3 +36,8 @@ pub mod world;
 
 pub use shakedown_cri::{config, cri, ports};
 pub use trial::{Error, Reports, Trial, run};
+
+/// The code of the README is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -29,7 +29,7 @@ pub struct Container<P: Ports> {
     /// Set when the one start that claimed the container is over, one way or the other.
     pub start_over: <P::Runtime as Runtime>::Signal,
     /// The number of the last stop that found nothing to stop; see
-    /// [`Shared::stops`](crate::service::Shared).
+    /// `Shared::stops`.
     pub last_stop: Rc<Cell<u64>>,
 }
 

@@ -6,6 +6,8 @@
 //! ```console
 //! $ cargo run --release -p shakedown-naive -- survey
 //! ```
+//!
+//! The programs `empty` and `small` are those of `docs/runtimes.md`, which goes from an empty crate to a report.
 
 pub mod service;
 

@@ -98,7 +98,9 @@ impl Symptom {
             Stop::Idle => None,
             Stop::Panicked { .. } if may_panic => None,
             Stop::Panicked { message, .. } => Some(Symptom::new(Broken::Panic, message)),
-            Stop::OverBudget => Some(Symptom::new(Broken::Budget, "the run has no end")),
+            Stop::OverBudget | Stop::TooManyTasks => {
+                Some(Symptom::new(Broken::Budget, "the run has no end"))
+            }
             Stop::NotSetUp(why) => Some(Symptom::new(Broken::World, &why.message)),
         };
         let violated = outcome.judgement.violated().filter_map(|finding| {

@@ -456,6 +456,7 @@ fn stop_line(outcome: &Outcome, names: &Names) -> StopLine {
             ("panicked", Some(format!("{actor}: {}", names.text(message))))
         }
         Stop::OverBudget => ("over-budget", None),
+        Stop::TooManyTasks => ("over-budget", Some("tasks are spawned without end".to_owned())),
         Stop::NotSetUp(why) => ("not-set-up", Some(names.text(&why.message))),
     };
     let waiting = outcome.waiting.iter().map(ToString::to_string).collect();

@@ -10,7 +10,7 @@ use super::plain;
 use super::summary::{BAD, BOLD, DIM, GOOD, thousands};
 use super::verdicts::quoted;
 use crate::invariants::{Finding, Id};
-use crate::suite::{Cases, ExitCode, Kind, Names, Ran, Reason, RunFailure, Source};
+use crate::suite::{Cases, ExitCode, Kind, Names, Ran, Reason, RunFailure, Source, endless};
 use crate::turnstile::Stop;
 use crate::under_test;
 
@@ -133,10 +133,9 @@ impl Survey {
         }
         self.endless.asked += 1;
         match &outcome.stop {
-            Stop::OverBudget => {
+            stop @ (Stop::OverBudget | Stop::TooManyTasks) => {
                 is_broken = true;
-                let what =
-                    format!("the run was stopped after {} moments", outcome.recording.moments);
+                let what = endless(stop, outcome.recording.moments);
                 self.endless.broken_by(ran, |weight| example(source, ran, weight, what, None));
                 self.exit_code = self.exit_code.max(Kind::OverBudget.exit_code());
             }

@@ -54,7 +54,9 @@ pub(super) fn check(subject: &Subject<'_>) -> Verdict {
     clocks(subject, &excused, reasons);
     crashes(subject, &excused, reasons);
     excused.unused(reasons);
-    for (call, why) in &subject.outcome.never_began {
+    // Of a run that was cut short that is no news.
+    let was_cut = subject.outcome.stop != Stop::Idle;
+    for (call, why) in subject.outcome.never_began.iter().filter(|_| !was_cut) {
         let plan = subject.plan.calls.iter().find(|plan| plan.name == *call);
         let text = call.text();
         let mut kubelets = subject.plan.kubelets.iter();
@@ -185,14 +187,10 @@ fn stop(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
             }
             return;
         }
-        Stop::OverBudget => {
+        stop @ (Stop::OverBudget | Stop::TooManyTasks) => {
             let outcome = subject.outcome;
-            let moments = outcome.recording.moments;
-            let mut reason = Reason::new(
-                Kind::OverBudget,
-                &disturbance(subject),
-                format!("the run was stopped after {moments} moments"),
-            );
+            let what = endless(stop, outcome.recording.moments);
+            let mut reason = Reason::new(Kind::OverBudget, &disturbance(subject), what);
             if !outcome.waiting.is_empty() {
                 let waiting: Vec<String> =
                     outcome.waiting.iter().take(8).map(ToString::to_string).collect();
@@ -206,6 +204,12 @@ fn stop(subject: &Subject<'_>, reasons: &mut Vec<Reason>) {
         let what = "the service was expected to panic, and did not";
         reasons.push(Reason::new(Kind::Expectation, &entry.span.0, what));
     }
+}
+
+/// Why a run that had no end was stopped.
+pub(crate) fn endless(stop: &Stop, moments: u64) -> String {
+    let why = if *stop == Stop::TooManyTasks { ": tasks are spawned without end" } else { "" };
+    format!("the run was stopped after {moments} moments{why}")
 }
 
 fn decisions(subject: &Subject<'_>, excused: &Excused<'_>, reasons: &mut Vec<Reason>) {

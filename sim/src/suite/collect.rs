@@ -31,9 +31,9 @@ pub enum CollectError {
     NotAFile(PathBuf),
     /// A path that cannot be named in reports.
     NotText(PathBuf),
-    /// Directories inside one another, deeper than [`DEPTH_MAX`].
+    /// Directories inside one another, deeper than 32.
     TooDeep(PathBuf),
-    /// More files than [`FILES_MAX`].
+    /// More files than 100,000.
     TooMany,
 }
 

@@ -17,7 +17,7 @@ pub(crate) mod watchdog;
 
 pub use bless::{Blessed, bless};
 pub use cases::{Cases, Ran, RunFailure, Runner};
-pub(crate) use check::{answer_word, events_of, left};
+pub(crate) use check::{answer_word, endless, events_of, left};
 pub use collect::{CollectError, Found, collect};
 pub use goals::{Goal, Goals, out_of_reach};
 pub(crate) use guard::guarded;

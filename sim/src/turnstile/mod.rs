@@ -64,6 +64,8 @@ pub enum Stop {
     Panicked { actor: String, message: String },
     /// More moments than the budget allows.
     OverBudget,
+    /// More tasks than there may be moments.
+    TooManyTasks,
     /// What the scenario's world is to have cannot be made on the undisturbed node: why.
     NotSetUp(Error),
 }
@@ -328,7 +330,9 @@ impl Sim {
     /// Reads or changes the world at once: for clocks, counters and building it. What can block
     /// goes through [`Sim::call`].
     pub fn with_world<R>(&self, use_it: impl FnOnce(&mut World) -> R) -> R {
-        let mut world = self.0.world.borrow_mut();
+        let Ok(mut world) = self.0.world.try_borrow_mut() else {
+            panic!("a port is used between two moments, where the service is only looked at");
+        };
         let out = use_it(&mut world);
         let mut core = self.0.core.borrow_mut();
         core.take_from(&mut world, self.0.now.get());
@@ -515,9 +519,10 @@ impl Sim {
         }
         // More tasks than there may be moments have no end, and are not waited for until they have no room.
         if core.tasks.len() as u64 > core.budget {
-            core.end(Stop::OverBudget);
+            core.end(Stop::TooManyTasks);
             drop(core);
-            panic!("tasks are spawned without end");
+            // Nothing else gets out of a loop that spawns.
+            panic!("too many tasks");
         }
         let now = self.0.now.get();
         let spawner = core.current_actor();

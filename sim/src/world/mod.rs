@@ -1,7 +1,7 @@
 //! The simulated node: containerd with its shims, processes, files, clocks and NRI plugins.
 //!
 //! Everything here is plain state that effects change; what of it takes several steps is an async
-//! handler in [`task_service`] and [`shim`]. The world knows the ports and no service.
+//! handler in `task_service` and `shim`. The world knows the ports and no service.
 
 mod clock;
 mod events;
