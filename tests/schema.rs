@@ -84,6 +84,38 @@ fn it_accepts_the_corpus() {
     }
 }
 
+/// Keys that the schema has, in tables of all depths.
+fn keys(schema: &Value, into: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(entries) => {
+            let properties = entries.get("properties").and_then(Value::as_object);
+            into.extend(properties.into_iter().flat_map(|properties| properties.keys().cloned()));
+            entries.values().for_each(|value| keys(value, into));
+        }
+        Value::Array(values) => values.iter().for_each(|value| keys(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_key_is_in_an_example_of_the_documentation() {
+    let page = fs::read_to_string(root().join("docs/scenarios.md")).unwrap();
+    let mut all = BTreeSet::new();
+    keys(&parsed(), &mut all);
+    assert!(all.len() > 90, "{}", all.len());
+    // In a block, or in a line of it that is quoted.
+    let shown = |key: &String| {
+        let written = format!("{key} = ");
+        let headers =
+            [format!("[{key}]"), format!("[{key}."), format!(".{key}]"), format!(".{key}.")];
+        page.contains(&format!("\n{written}"))
+            || page.contains(&format!(" {written}"))
+            || headers.iter().any(|header| page.contains(header.as_str()))
+    };
+    let missing: Vec<&String> = all.iter().filter(|key| !shown(key)).collect();
+    assert!(missing.is_empty(), "no example has {missing:?}");
+}
+
 /// What a schema cannot know, as it sees one place of a file at a time.
 const FOR_THE_PARSER: [(&str, &str); 24] = [
     ("call_after_itself", "which call a moment is of"),
