@@ -16,7 +16,8 @@ use crate::invariants::Id;
 use crate::report::{self, Detail, Report, Survey};
 use crate::scenario::nearest;
 use crate::suite::{
-    Cases, CollectError, Found, LoadError, Reason, RunFailure, Runner, Source, collect, watchdog,
+    Cases, CollectError, Found, LoadError, Reason, RunFailure, Runner, Source, collect, read,
+    watchdog,
 };
 use crate::under_test::{self, NameError, UnderTest};
 
@@ -232,11 +233,23 @@ impl What {
         match self {
             What::Text { name, text } => Ok(vec![Source::parse(&name, &name, text.as_bytes())?]),
             What::Path(path) => {
-                let found: Vec<Found> = collect(&[located(&path)])?;
+                let there = located(&path);
+                let found: Vec<Found> = collect(std::slice::from_ref(&there))?;
                 if found.is_empty() {
                     return Err(Error(format!("no scenario file (*.toml) in {}", path.display())));
                 }
-                found.iter().map(|found| Ok(Source::read(found)?)).collect()
+                // Reports are the same wherever the directory is that it was found in.
+                let shown = |found: &Found| match found.path.strip_prefix(&there) {
+                    Ok(below) if below.as_os_str().is_empty() => path.clone(),
+                    Ok(below) => path.join(below),
+                    Err(_) => found.path.clone(),
+                };
+                let read_one = |found: &Found| {
+                    let bytes = read(found)?;
+                    let file = shown(found);
+                    Ok(Source::parse(&file.to_string_lossy(), &found.label, &bytes)?)
+                };
+                found.iter().map(read_one).collect()
             }
         }
     }

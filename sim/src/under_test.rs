@@ -152,7 +152,7 @@ fn with_added<R>(look: impl FnOnce(&[Added]) -> R) -> R {
 ///
 /// # Errors
 /// When the name is no word, or something else has it.
-pub fn add<R: UnderTest>(runtime: R) -> Result<&'static Profile, NameError> {
+pub(crate) fn add<R: UnderTest>(runtime: R) -> Result<&'static Profile, NameError> {
     let (name, kind) = (runtime.name(), TypeId::of::<R>());
     let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.starts_with('-') || !name.chars().all(is_word) {
@@ -189,7 +189,7 @@ pub fn add<R: UnderTest>(runtime: R) -> Result<&'static Profile, NameError> {
 ///
 /// # Errors
 /// As [`add`].
-pub fn add_own<R: UnderTest>(runtime: R) -> Result<(), NameError> {
+pub(crate) fn add_own<R: UnderTest>(runtime: R) -> Result<(), NameError> {
     let profile = add(runtime)?;
     // A process is one program; the first stays.
     let _ = OWN.set((of(profile), profile));
@@ -197,50 +197,50 @@ pub fn add_own<R: UnderTest>(runtime: R) -> Result<(), NameError> {
 }
 
 /// Every profile that can be named in this process: those of runtimes that were added first.
-pub fn profiles() -> impl Iterator<Item = &'static Profile> {
+pub(crate) fn profiles() -> impl Iterator<Item = &'static Profile> {
     let added: Vec<&'static Profile> =
         with_added(|added| added.iter().flat_map(|of| of.profiles).collect());
     added.into_iter().chain(Profile::every())
 }
 
 /// As [`profiles`], with those that are not shown.
-pub fn find(name: &str) -> Option<&'static Profile> {
+pub(crate) fn find(name: &str) -> Option<&'static Profile> {
     profiles().chain(Profile::planted()).find(|profile| profile.name == name)
 }
 
 /// The profile of a command that names none, and of a search that names none.
-pub fn default_profile() -> &'static Profile {
+pub(crate) fn default_profile() -> &'static Profile {
     OWN.get().map_or(&Profile::ALL[0], |(_, profile)| profile)
 }
 
 /// What a search is made as that names no profile.
-pub fn default_searched() -> &'static Profile {
+pub(crate) fn default_searched() -> &'static Profile {
     OWN.get().map_or(&Profile::HARDENED[0], |(_, profile)| profile)
 }
 
 /// The head of the commands that reports tell.
-pub fn program() -> &'static str {
+pub(crate) fn program() -> &'static str {
     OWN.get().map_or_else(|| Containerd.program(), |(runtime, _)| runtime.program())
 }
 
 /// The same for commands about a profile, which a program that does not know the runtime does not have.
-pub fn program_of(profile: &Profile) -> &'static str {
+pub(crate) fn program_of(profile: &Profile) -> &'static str {
     OWN.get().map_or_else(|| of(profile).program(), |(runtime, _)| runtime.program())
 }
 
 /// As [`program_of`], of a profile by its name.
-pub fn program_named(profile: &str) -> &'static str {
+pub(crate) fn program_named(profile: &str) -> &'static str {
     find(profile).map_or_else(program, program_of)
 }
 
 /// What is run under a profile.
-pub fn of(profile: &Profile) -> &'static dyn UnderTest {
+pub(crate) fn of(profile: &Profile) -> &'static dyn UnderTest {
     added_of(profile).unwrap_or(&Containerd)
 }
 
 /// Whether what is run under a profile is not this repository's service: what a scenario expects of containerd's
 /// versions is not expected of it.
-pub fn is_foreign(profile: &Profile) -> bool {
+pub(crate) fn is_foreign(profile: &Profile) -> bool {
     added_of(profile).is_some()
 }
 

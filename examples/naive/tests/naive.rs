@@ -142,12 +142,19 @@ fn blocks(language: &str) -> Vec<(&'static str, &'static str)> {
     blocks
 }
 
-/// The code of the page is that of two programs, which are compiled.
+/// The code of the page is that of two programs and of the test below, which are compiled.
 #[test]
-fn the_code_of_the_page_is_that_of_the_programs() {
-    let programs = [include_str!("../src/bin/empty.rs"), include_str!("../src/bin/small.rs")];
-    let shown = blocks("rust").into_iter().map(|(_, block)| block.trim_end());
-    assert_eq!(shown.collect::<Vec<_>>(), programs.map(str::trim_end));
+fn the_code_of_the_page_is_compiled() {
+    let [empty, small, test] = &blocks("rust")[..] else { panic!("another block of code") };
+    assert_eq!(empty.1.trim_end(), include_str!("../src/bin/empty.rs").trim_end());
+    assert_eq!(small.1.trim_end(), include_str!("../src/bin/small.rs").trim_end());
+    assert!(include_str!("naive.rs").contains(&test.1.replace("Mine", "Naive")), "{}", test.1);
+}
+
+#[test]
+fn what_is_broken() -> Result<(), shakedown::Error> {
+    insta::assert_snapshot!(shakedown::Trial::new("scenarios/clock").on(Naive).survey()?);
+    Ok(())
 }
 
 /// The commands of the page do what it shows, in a directory beside a clone of the repository.

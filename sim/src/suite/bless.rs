@@ -248,6 +248,11 @@ fn kept_expects(scenario: &Scenario, blessed: &[&'static Profile]) -> Vec<Expect
             [] => Profile::ALL.contains(profile),
             named => named.iter().any(|name| name == profile.name),
         };
+        // Nothing was learnt about it.
+        if !blessed.iter().any(|profile| applies(profile)) {
+            kept.push(entry.clone());
+            continue;
+        }
         let others = other_profiles(blessed, applies);
         let here =
             under_test::profiles().filter(|profile| blessed.contains(profile) && applies(profile));
@@ -272,6 +277,9 @@ fn kept_expects(scenario: &Scenario, blessed: &[&'static Profile]) -> Vec<Expect
 fn kept_violations(scenario: &Scenario, blessed: &[&'static Profile]) -> Vec<ExpectedViolation> {
     let entries = scenario.violations.iter().filter_map(|entry| {
         let named = !entry.filter.profiles.is_empty();
+        if !blessed.iter().any(|profile| entry.is_about(profile)) {
+            return Some(entry.clone());
+        }
         let profiles = other_profiles(blessed, |profile| {
             entry.is_about(profile) && (named || Profile::ALL.contains(profile))
         });
