@@ -88,6 +88,16 @@ fn outcome(outcome: &[Differs]) -> Markup {
     }
 }
 
+/// Rows that are drawn as lanes, at most, and those of them that come before the first difference.
+const DRAWN_MAX: usize = 900;
+const BEFORE: usize = 200;
+
+/// Which rows are drawn: all, or those around the first difference.
+fn drawn(first: usize, rows: usize) -> std::ops::Range<usize> {
+    let start = if rows > DRAWN_MAX { first.saturating_sub(BEFORE) } else { 0 };
+    start..rows.min(start + DRAWN_MAX)
+}
+
 /// The lanes of both runs, one below the other: what is the same in both stands at the same place.
 fn pictures(comparison: &Comparison, first: usize) -> Markup {
     let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
@@ -101,16 +111,19 @@ fn pictures(comparison: &Comparison, first: usize) -> Markup {
         of_b.extend(b.then_some(slot));
     }
     let slots = comparison.rows.len();
+    let drawn = drawn(first, slots);
     html! {
         section {
             h2 { "Lanes" }
             p.dim {
                 "A moment stands at the same place in both; where one has none, there is a gap. The column through both is the first difference."
+                @if drawn.len() < slots { " Of " (slots) " moments " (drawn.len()) " around it are drawn." }
             }
             div.scroll.both tabindex="0" role="group" aria-label="Lanes of both runs" {
                 @for (letter, side, places) in [("A", &comparison.a, &of_a), ("B", &comparison.b, &of_b)] {
                     p.tag { b { (letter) } " " (plain(&side.name())) }
-                    (lanes(&side.story.spread(places, slots), Some(first), &html! {}))
+                    @let story = side.story.spread(places, slots).cropped(&drawn);
+                    (lanes(&story, Some(first - drawn.start), &html! {}))
                 }
             }
         }
@@ -160,7 +173,8 @@ fn stretch(comparison: &Comparison, range: std::ops::Range<usize>, first: Option
                 };
                 @let a = a.map(|a| &comparison.a.story.columns[a]);
                 @let b = b.map(|b| &comparison.b.story.columns[b]);
-                div.pair.(class) id=[(Some(at) == first).then_some("first")] data-at=(at) {
+                @let place = first.map(|first| at as isize - drawn(first, comparison.rows.len()).start as isize);
+                div.pair.(class) id=[(Some(at) == first).then_some("first")] data-at=[place] {
                     @if Some(at) == first { p.first { "the first difference" } }
                     span #{ "m" (at) } {}
                     (cell("A", a, b, class))

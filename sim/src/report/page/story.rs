@@ -333,6 +333,19 @@ impl Story {
         Story { columns, bars: bars.collect(), ..self.clone() }
     }
 
+    /// The columns of a range alone, with what of the bars is in it. Bars still lead to where they led.
+    #[must_use]
+    pub fn cropped(mut self, range: &std::ops::Range<usize>) -> Story {
+        let inside = |at: usize| at.clamp(range.start, range.end - 1) - range.start;
+        self.columns = self.columns.drain(range.clone()).collect();
+        self.bars.retain(|bar| bar.from < range.end && bar.to >= range.start);
+        for bar in &mut self.bars {
+            bar.effect = bar.effect.map(inside);
+            (bar.from, bar.to) = (inside(bar.from), inside(bar.to));
+        }
+        self
+    }
+
     /// All facts after a column.
     pub fn facts_after(&self, column: usize) -> Facts {
         let mut facts = Facts::new();
