@@ -790,9 +790,9 @@ fn a_check_ends_in_a_certificate() {
     let certificate = &document["certificates"][0];
     assert_eq!(certificate["complete"], true);
     assert_eq!(certificate["cut"], 0);
-    assert_eq!(certificate["merged"], 0);
+    assert!(certificate["merged"].as_u64() > Some(1_000), "{certificate}");
     assert_eq!(certificate["plans"], 1);
-    assert!(certificate["runs"].as_u64() > Some(1_000), "{certificate}");
+    assert!(certificate["runs"].as_u64() > Some(20), "{certificate}");
     assert!(certificate["violations"].as_array().unwrap().is_empty());
     let wrong = here.run(&["check", "plain.toml", "--shard", "4/3"]);
     assert!(wrong.contains("which part and of how many"), "{wrong}");

@@ -152,7 +152,7 @@ impl Oracle for Counting {
     fn choose(&mut self, choice: &Choice<'_>) -> usize {
         match *choice {
             Choice::Fault { site, menu, awaited, endless } => {
-                let can = |fault: &&Fault| can_strike(fault, site.op, awaited, endless);
+                let can = |fault: &&Fault| can_strike(fault, site.op, (awaited, endless), false);
                 self.faults
                     .set(self.faults.get() + menu.standard.iter().filter(can).count() as u64);
             }
@@ -188,10 +188,33 @@ fn plans_of_one_fault_are_as_many_as_there_are_options() {
             counting.lost.get()
         };
         let losses = (0..moments).filter(loses).count() as u64;
-        let certificate = certify(driver, "hardened", (0, 1));
+        let all = Checking { merges: false, ..checking("hardened", (0, 1)) };
+        let certificate = certify_as(driver, &all);
         assert!(certificate.is_complete());
         assert_eq!(certificate.runs, certificate.plans);
         assert_eq!(certificate.plans, 1 + faults + 2 * moments + losses, "{}", driver.name);
+        assert_eq!(certificate.merged, 0);
+    }
+}
+
+/// What is merged is found all the same, with fewer runs.
+#[test]
+fn what_is_merged_is_found() {
+    let driver = drivers().into_iter().find(|driver| driver.name == "a-start-and-a-removal");
+    let driver = driver.expect("there is such a driver");
+    for (faults, delays) in [(1, 0), (0, 1)] {
+        let bound = Bound { faults, delays };
+        let merging = Checking { bound, ..checking("1.7.24", (0, 1)) };
+        let merged = certify_as(&driver, &merging);
+        let all = certify_as(&driver, &Checking { merges: false, ..merging });
+        assert!(merged.merged > 0 && merged.runs < all.runs * 3 / 4, "{merged:?}");
+        let broken = |certificate: &Certificate| -> BTreeSet<_> {
+            let failures = certificate.findings.failures.iter();
+            failures.map(|(failure, _)| failure.signature.broken).collect()
+        };
+        assert_eq!(broken(&merged), broken(&all));
+        // A kill between two others that leave the same is told by the one before.
+        assert!(signatures(&merged).is_subset(&signatures(&all)));
     }
 }
 
@@ -229,7 +252,7 @@ fn a_check_that_is_ended_goes_on() {
     let resumed = loop {
         let mut kept = Kept::open(&path).expect("it can be written");
         let stop = AtomicBool::new(false);
-        let mut left = 300 + 50 * ends;
+        let mut left = 100 + 50 * ends;
         let done = check(&alone, &checking("1.7.24", (0, 1)), &stop, Some(&mut kept), |_, _| {
             left -= 1;
             stop.store(left <= 0, Ordering::Relaxed);
@@ -248,6 +271,7 @@ fn a_check_that_is_ended_goes_on() {
     assert_eq!(resumed.plans, whole.plans);
     assert_eq!(resumed.runs, whole.runs);
     assert_eq!(resumed.moments, whole.moments);
+    assert_eq!(resumed.merged, whole.merged);
     let told = |certificate: &Certificate| {
         let failures = certificate.findings.failures.iter();
         failures.map(|(failure, runs)| (failure.text("it"), *runs)).collect::<Vec<_>>()
@@ -288,6 +312,7 @@ fn checking(profile: &str, shard: (usize, usize)) -> Checking {
         profile,
         judge: Ids::ALL,
         bound: Bound { faults: 1, delays: 0 },
+        merges: true,
         jobs: 2,
         shard,
         build: 0,
@@ -295,7 +320,11 @@ fn checking(profile: &str, shard: (usize, usize)) -> Checking {
 }
 
 fn certify(scenario: &Scenario, profile: &str, shard: (usize, usize)) -> Certificate {
+    certify_as(scenario, &checking(profile, shard))
+}
+
+fn certify_as(scenario: &Scenario, checking: &Checking) -> Certificate {
     let stop = AtomicBool::new(false);
-    let done = check(scenario, &checking(profile, shard), &stop, None, |_, _| Ok::<(), ()>(()));
+    let done = check(scenario, checking, &stop, None, |_, _| Ok::<(), ()>(()));
     done.expect("nobody objects")
 }

@@ -30,7 +30,8 @@ fn find(planted: Planted, profile: &'static Profile, judge: Ids) -> Option<Failu
     let driver = drivers.iter().find(|driver| driver.name == planted.driver());
     let driver = driver.unwrap_or_else(|| panic!("{} has no such driver", planted.id()));
     let bound = Bound { faults: planted.faults(), delays: planted.delays() };
-    let checking = Checking { profile, judge, bound, jobs: 2, shard: (0, 1), build: 0 };
+    let checking =
+        Checking { profile, judge, bound, merges: true, jobs: 2, shard: (0, 1), build: 0 };
     let stop = AtomicBool::new(false);
     let found = check(driver, &checking, &stop, None, |_, failure: Option<&Failure>| {
         let Some(failure) = failure else { return Ok(()) };

@@ -62,6 +62,13 @@ pub trait UnderTest: Send + Sync + 'static {
         false
     }
 
+    /// Whether its tasks share memory by the locks, channels and signals of the
+    /// [runtime port](shakedown_cri::ports::Runtime) alone, and it tells errors apart where containerd's does. Then
+    /// `check` leaves out what is known to bring the same; otherwise it tries everything.
+    fn shares_through_ports(&self) -> bool {
+        false
+    }
+
     /// Makes the service of one boot. Nothing can be awaited here: what has to be brought up,
     /// [`run`](RuntimeService::run) does.
     fn boot(&self, boot: Boot) -> Rc<dyn RuntimeService>;
@@ -96,6 +103,10 @@ impl UnderTest for Containerd {
     }
 
     fn writes_containerd_status(&self) -> bool {
+        true
+    }
+
+    fn shares_through_ports(&self) -> bool {
         true
     }
 

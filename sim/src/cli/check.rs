@@ -32,12 +32,13 @@ Examples:
 Tries all plans of at most so many faults, crashes and cancels among them, under all schedules of at
 most so many delays. Each delay sets one moment aside until any later one at the same time. What can
 strike where is what a real node produces: of error classes, one for each that a branch of the code
-tells from others (`--universe` lists them all). A power loss leaves all or nothing of what the disk
+tells from others there (`--universe` counts them all). A power loss leaves all or nothing of what the disk
 did not have yet.
 
 What was covered is said for each scenario in a certificate; one that was cut short is none, and
-fails. Equal states are not recognised as such: each run is made from its beginning, and `merged`
-is 0.";
+fails. What is known to bring the same as another run is not run, but counted as `merged`: schedules
+in which only moments that do not touch the same change places, a kill of the daemon before which
+nothing changed but what it knew. `--no-merge` runs all.";
 
 /// Tries all faults and schedules within a bound, and certifies what was tried.
 #[derive(clap::Args)]
@@ -51,6 +52,9 @@ pub struct Args {
     /// At most how many moments are set aside.
     #[arg(long, value_name = "D", default_value_t = 0)]
     delays: u32,
+    /// Run also what is known to bring the same as another run, to see that it does.
+    #[arg(long)]
+    no_merge: bool,
     /// How many threads [default: as many as there are cores]. The result is the same for any number.
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -81,7 +85,7 @@ enum Format {
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
     if args.universe {
-        return list(output);
+        return list(!args.no_merge, output);
     }
     let reports = args.reports.open()?;
     let mut entries = Vec::new();
@@ -109,7 +113,8 @@ fn certify_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Re
     let mut documents = Vec::new();
     for profile in select::profiles(&args.drivers.profile) {
         for scenario in search::undecided_cases(&sources, profile)? {
-            let checking = Checking { profile, judge, bound, jobs, shard, build };
+            let merges = !args.no_merge;
+            let checking = Checking { profile, judge, bound, merges, jobs, shard, build };
             let bar = progress(&scenario);
             let tell =
                 |certificate: &Certificate, failure: Option<&Failure>| -> Result<(), Ended> {
@@ -186,8 +191,8 @@ fn progress(scenario: &Scenario) -> ProgressBar {
     ProgressBar::new(1).with_style(style).with_prefix(scenario.name.clone())
 }
 
-fn list(output: &mut Output) -> Result<ExitCode, Ended> {
-    let universe = universe(&Menus::new());
+fn list(merges: bool, output: &mut Output) -> Result<ExitCode, Ended> {
+    let universe = universe(&Menus::new(), merges);
     for (op, options) in &universe {
         output.line(format_args!("{:<18} {options:>3}", op.name()))?;
     }

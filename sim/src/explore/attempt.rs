@@ -7,7 +7,7 @@ use shakedown_cri::quirks::Profile;
 use super::symptom::{Broken, Symptom};
 use crate::engine::Engine;
 use crate::invariants::Ids;
-use crate::oracle::Oracle;
+use crate::oracle::{Menus, Oracle};
 use crate::run::{Options, Outcome, Plan, run, run_under};
 use crate::scenario::{Case, Scenario};
 use crate::suite::guarded;
@@ -34,6 +34,17 @@ impl Attempts {
     pub fn asking(mut self, judge: Ids) -> Self {
         self.options.judge = judge;
         self
+    }
+
+    /// With a record of the admissions, for what only changes their order.
+    #[must_use]
+    pub fn with_steps(mut self, steps: bool) -> Self {
+        self.options.steps = steps;
+        self
+    }
+
+    pub fn menus(&self) -> &Menus {
+        &self.options.menus
     }
 
     pub fn profile(&self) -> &'static Profile {

@@ -9,7 +9,6 @@
     reason = "the driver of a search spreads branches over threads and times them; no run sees either"
 )]
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
@@ -22,15 +21,16 @@ use shakedown_cri::quirks::Profile;
 
 use super::attempt::{Attempts, plan};
 use super::decisions::Entries;
-use super::exhaustive::{Exhaustive, Path, Turn};
 use super::failure::Failure;
 use super::findings::{Collector, Findings};
 use super::kept::{Branch, Found, Kept};
 use super::strategy::Bound;
 use super::symptom::{Signature, Symptom};
+use super::walk::{Node, Tree};
 use crate::invariants::Ids;
 use crate::run::Plan;
 use crate::scenario::{Scenario, print};
+use crate::under_test;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// How a scenario is checked.
@@ -39,12 +39,21 @@ pub struct Checking {
     pub profile: &'static Profile,
     pub judge: Ids,
     pub bound: Bound,
+    /// Leave out what is known to bring the same as another run.
+    pub merges: bool,
     /// Threads.
     pub jobs: usize,
     /// Which of how many parts of the branches, from 0.
     pub shard: (usize, usize),
     /// Of the build: what another one did is not gone on from.
     pub build: u64,
+}
+
+impl Checking {
+    /// Whether it is known of the runtime and the scenario what brings the same.
+    fn merges_on(&self, plan: &Plan) -> bool {
+        self.merges && plan.has_plain_files() && under_test::of(self.profile).shares_through_ports()
+    }
 }
 
 /// What was covered of one scenario, and what it brought.
@@ -54,6 +63,8 @@ pub struct Certificate {
     pub plans: u64,
     pub runs: u64,
     pub moments: u64,
+    /// Runs that were not made, as they bring what another one does.
+    pub merged: u64,
     pub branches: usize,
     /// Branches that were not finished. Any, and the certificate is none.
     pub cut: usize,
@@ -70,9 +81,6 @@ impl Certificate {
         self.cut == 0 && self.findings.broken.is_empty()
     }
 }
-
-/// The turns that the paths of a branch begin with.
-type Root = Vec<Turn>;
 
 /// Why a check was given up.
 #[derive(Debug)]
@@ -100,14 +108,16 @@ pub fn check<E>(
         tell(certificate, failure).map_err(CheckError::Told)
     };
     let began = Instant::now();
-    let attempts = Attempts::new(checking.profile).asking(checking.judge);
+    let attempts = self::attempts(checking);
     let mut collector = Collector::new(attempts.clone());
     let mut certificate = Certificate::default();
     if let Some(failure) = collector.undisturbed(scenario) {
         tell(&certificate, Some(failure))?;
     }
-    let branches = branches(scenario, checking, &attempts);
-    certificate.branches = branches.len();
+    let shared = plan(scenario);
+    let count = shared.as_ref().map_or(0, |plan| branches(&tree(plan, checking, &attempts)).len());
+    let (shard, shards) = checking.shard;
+    certificate.branches = (shard..count).step_by(shards).len();
     let key = key(scenario, checking);
     let (done, took) = kept.as_ref().map(|kept| kept.of(&key, scenario)).unwrap_or_default();
     certificate.resumed = done.len();
@@ -116,18 +126,19 @@ pub fn check<E>(
     thread::scope(|scope| {
         let (reports, results) = channel();
         for _ in 0..checking.jobs.max(1) {
-            let (reports, branches, next, done) = (reports.clone(), &branches, &next, &done);
+            let (reports, next, done) = (reports.clone(), &next, &done);
             scope.spawn(move || {
-                let attempts = Attempts::new(checking.profile).asking(checking.judge);
+                let attempts = self::attempts(checking);
                 let Some(plan) = plan(scenario) else { return };
+                let tree = tree(&plan, checking, &attempts);
+                // Names belong to a thread: each finds the branches for itself.
+                let roots = self::branches(&tree);
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(branch) = branches.get(number) else { return };
+                    let Some(root) = roots.get(shard + number * shards) else { return };
                     let report = match done.get(&number) {
                         Some(_) => None,
-                        None => {
-                            Some(walk(branch, scenario, &plan, &attempts, checking.bound, stop))
-                        }
+                        None => Some(walk(root, scenario, &tree, stop)),
                     };
                     // Nobody to report to: the check was ended.
                     if reports.send((number, report)).is_err() {
@@ -149,10 +160,11 @@ pub fn check<E>(
             waiting.insert(number, (branch, cut));
             while let Some((branch, cut)) = waiting.remove(&expected) {
                 expected += 1;
-                let Branch { plans, runs, moments, found } = branch;
+                let Branch { plans, runs, moments, merged, found } = branch;
                 certificate.plans += plans;
                 certificate.runs += runs;
                 certificate.moments += moments;
+                certificate.merged += merged;
                 certificate.cut += usize::from(cut);
                 for Found { symptom, decided, runs } in found {
                     if let Some(failure) = collector.take(0, &symptom, &decided, runs) {
@@ -171,9 +183,9 @@ pub fn check<E>(
 
 /// All that decides what a branch of this number brings.
 fn key(scenario: &Scenario, checking: &Checking) -> String {
-    let Checking { profile, judge, bound, shard, build, .. } = checking;
+    let Checking { profile, judge, bound, merges, shard, build, .. } = checking;
     let text = format!(
-        "{build:x} {} {judge:?} {bound:?} {shard:?} {}\n{}",
+        "{build:x} {} {judge:?} {bound:?} {merges} {shard:?} {}\n{}",
         profile.name,
         scenario.name,
         print(scenario)
@@ -181,49 +193,43 @@ fn key(scenario: &Scenario, checking: &Checking) -> String {
     format!("{:032x}", xxh3_128(text.as_bytes()))
 }
 
-/// The branches of a shard: the undisturbed run, and one for each way to deviate from it first.
-fn branches(scenario: &Scenario, checking: &Checking, attempts: &Attempts) -> Vec<Root> {
-    let path = Rc::new(RefCell::new(Path::default()));
-    if let Some(plan) = plan(scenario) {
-        // What breaks in it, the branch of the undisturbed run tells.
-        let _ = attempts.make(&plan, Exhaustive::new(path.clone(), checking.bound));
-    }
-    let undisturbed = path.take().turns;
-    let deviations = (0..undisturbed.len()).flat_map(|at| {
-        let to_there = &undisturbed[..=at];
-        (1..undisturbed[at].options).map(move |taken| {
-            let mut branch = to_there.to_vec();
-            branch[at].taken = taken;
-            branch
-        })
-    });
-    let all = std::iter::once(undisturbed.clone()).chain(deviations);
-    let (shard, shards) = checking.shard;
-    let mine = all.enumerate().filter(|(number, _)| number % shards == shard);
-    mine.map(|(_, branch)| branch).collect()
+fn attempts(checking: &Checking) -> Attempts {
+    Attempts::new(checking.profile).asking(checking.judge).with_steps(checking.merges)
+}
+
+fn tree<'a>(plan: &'a Rc<Plan>, checking: &Checking, attempts: &'a Attempts) -> Tree<'a> {
+    Tree { plan, attempts, bound: checking.bound, merges: checking.merges_on(plan) }
+}
+
+/// The undisturbed run, and each with one decision more.
+fn branches(tree: &Tree<'_>) -> Vec<Node> {
+    let mut further = Vec::new();
+    // What breaks in it, the branch of the undisturbed run tells.
+    let _ = tree.make(&Node::default(), &mut further);
+    std::iter::once(Node::default()).chain(further).collect()
 }
 
 /// Makes every run of a branch. True: it was cut short.
-fn walk(
-    root: &Root,
-    scenario: &Scenario,
-    plan: &Rc<Plan>,
-    attempts: &Attempts,
-    bound: Bound,
-    stop: &AtomicBool,
-) -> (Branch, bool) {
-    let path = Rc::new(RefCell::new(Path::new(root.clone())));
+fn walk(root: &Node, scenario: &Scenario, tree: &Tree<'_>, stop: &AtomicBool) -> (Branch, bool) {
     let mut branch = Branch::default();
     // For each signature the first run that showed it, and how many did.
     let mut found: BTreeMap<Signature, Found> = BTreeMap::new();
-    let cut = loop {
+    let mut ahead = vec![root.clone()];
+    let mut further = Vec::new();
+    while let Some(node) = ahead.pop() {
         if stop.load(Ordering::Relaxed) {
-            break true;
+            return (branch, true);
         }
-        let outcome = attempts.make(plan, Exhaustive::new(path.clone(), bound));
-        let mut path = path.borrow_mut();
+        let made = tree.make(&node, &mut further);
+        // What comes of the undisturbed run are branches of their own.
+        if root.is_undisturbed() {
+            further.clear();
+        }
+        ahead.extend(further.drain(..).rev());
         branch.runs += 1;
-        branch.plans += u64::from(path.delays == 0);
+        branch.plans += u64::from(made.is_plan());
+        branch.merged += made.merged;
+        let (outcome, decisions) = (made.outcome, made.trail.decisions);
         let (symptoms, recording) = match outcome {
             Ok(outcome) => (Symptom::all(&outcome), outcome.recording),
             Err(broken) => (vec![broken], Default::default()),
@@ -231,7 +237,7 @@ fn walk(
         branch.moments += recording.moments;
         for symptom in symptoms {
             let entries =
-                [true, false].map(|tidy| Entries::of(&path.decisions.script(&recording, tidy)));
+                [true, false].map(|tidy| Entries::of(&decisions.script(&recording, tidy)));
             let signature = Signature::of_entries(symptom.broken, &entries[1]);
             let first = || Found {
                 symptom,
@@ -240,10 +246,7 @@ fn walk(
             };
             found.entry(signature).or_insert_with(first).runs += 1;
         }
-        if !path.advance(root.len()) {
-            break false;
-        }
-    };
+    }
     branch.found = found.into_values().collect();
-    (branch, cut)
+    (branch, false)
 }

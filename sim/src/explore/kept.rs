@@ -26,6 +26,8 @@ pub struct Branch {
     pub plans: u64,
     pub runs: u64,
     pub moments: u64,
+    /// Runs that were left out, as they bring what another one does.
+    pub merged: u64,
     pub found: Vec<Found>,
 }
 
@@ -48,6 +50,8 @@ struct Line {
     plans: u64,
     runs: u64,
     moments: u64,
+    #[serde(default)]
+    merged: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     found: Vec<FoundLine>,
 }
@@ -113,9 +117,10 @@ impl Kept {
             decided: found.decided.each_ref().map(print),
             runs: found.runs,
         });
-        let Branch { plans, runs, moments, .. } = *done;
+        let Branch { plans, runs, moments, merged, .. } = *done;
         let key = key.to_owned();
-        let line = Line { key, branch, took, plans, runs, moments, found: found.collect() };
+        let found = found.collect();
+        let line = Line { key, branch, took, plans, runs, moments, merged, found };
         let mut text = serde_json::to_string(&line).expect("a line holds only texts and numbers");
         text.push('\n');
         self.file.write_all(text.as_bytes())
@@ -125,9 +130,9 @@ impl Kept {
 impl Line {
     /// `scenario`: the name of the one that was checked.
     fn read(&self, scenario: &str) -> Option<Branch> {
-        let Line { plans, runs, moments, .. } = *self;
+        let Line { plans, runs, moments, merged, .. } = *self;
         let found = self.found.iter().map(|found| found.read(scenario)).collect::<Option<_>>()?;
-        Some(Branch { plans, runs, moments, found })
+        Some(Branch { plans, runs, moments, merged, found })
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod check;
+mod commute;
 mod coverage;
 mod decisions;
 mod delay_bounded;
@@ -25,6 +26,7 @@ mod strategy;
 mod swarm;
 mod symptom;
 mod uniform;
+mod walk;
 
 pub use attempt::{Attempts, plan};
 pub use check::{Certificate, CheckError, Checking, check};

@@ -19,10 +19,10 @@ use shakedown_cri::planted::Planted;
 
 use super::attempt::{Attempts, plan};
 use super::coverage::Seen;
-use super::exhaustive::{Exhaustive, Path};
 use super::hunt::{ROUND, Settings, assignment, make};
 use super::strategy::{Bound, Kind};
 use super::symptom::{Broken, Symptom};
+use super::walk::{Node, Tree};
 use crate::invariants::Ids;
 use crate::run::Plan;
 use crate::scenario::Scenario;
@@ -211,19 +211,21 @@ impl Worker<'_> {
     /// Makes the runs within the bound until something breaks.
     fn walk(&self, plan: &Rc<Plan>, bound: Bound, runs: &mut u64) -> Option<Vec<Broken>> {
         let attempts = self.attempts();
-        let path = Rc::new(RefCell::new(Path::default()));
-        while !self.stop.load(Ordering::Relaxed) {
+        let tree = Tree { plan, attempts: &attempts, bound, merges: false };
+        let mut ahead = vec![Node::default()];
+        let mut further = Vec::new();
+        while let Some(node) = ahead.pop()
+            && !self.stop.load(Ordering::Relaxed)
+        {
             *runs += 1;
-            let symptoms = match attempts.make(plan, Exhaustive::new(path.clone(), bound)) {
+            let symptoms = match tree.make(&node, &mut further).outcome {
                 Ok(outcome) => Symptom::all(&outcome),
                 Err(broken) => vec![broken],
             };
             if !symptoms.is_empty() {
                 return Some(symptoms.iter().map(|symptom| symptom.broken).collect());
             }
-            if !path.borrow_mut().advance(0) {
-                break;
-            }
+            ahead.extend(further.drain(..).rev());
         }
         None
     }

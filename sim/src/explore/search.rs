@@ -17,7 +17,7 @@ pub struct Log {
 }
 
 /// Who makes a call.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Caller {
     pub awaited: Awaited,
     /// Its context has no end.

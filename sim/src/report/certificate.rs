@@ -22,7 +22,7 @@ pub struct Certified {
     pub plans: u64,
     pub runs: u64,
     pub moments: u64,
-    /// States that were recognised as equal to another.
+    /// Runs that were not made, as they bring what another one does.
     pub merged: u64,
     pub branches: usize,
     /// Branches that an earlier process had finished.
@@ -107,7 +107,7 @@ impl Certified {
             plans: certificate.plans,
             runs: certificate.runs,
             moments: certificate.moments,
-            merged: 0,
+            merged: certificate.merged,
             branches: certificate.branches,
             resumed: certificate.resumed,
             cut: certificate.cut,
@@ -241,7 +241,7 @@ impl fmt::Display for Certified {
             counted(self.plans, "plan"),
             counted(self.runs, "run"),
             counted(self.moments, "moment"),
-            self.merged,
+            thousands(self.merged),
             self.cut,
             counted(self.branches, "branch"),
             self.seconds

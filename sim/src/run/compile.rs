@@ -628,6 +628,13 @@ impl Plan {
         wrong
     }
 
+    /// Whether operations on files of different first directories have nothing to do with each other: the
+    /// disk has no end, and nothing lies on it that the scenario put there.
+    pub fn has_plain_files(&self) -> bool {
+        let disk = &self.world.disk;
+        disk.size.is_none() && disk.max_open_files.is_none() && self.world.paths.is_empty()
+    }
+
     /// What could not change can again.
     pub fn end_read_only(&self, world: &mut World) {
         for path in self.paths(file::PathKind::ReadOnly) {

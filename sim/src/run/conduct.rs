@@ -41,6 +41,8 @@ pub struct Options {
     pub marks: bool,
     /// Record the node after each moment, and what calls and locks take.
     pub film: bool,
+    /// Record the admissions, with what each touches.
+    pub steps: bool,
     /// The invariants that are asked. Without any a run costs less.
     pub judge: Ids,
     pub menus: Rc<Menus>,
@@ -65,6 +67,7 @@ impl Options {
             calls: false,
             marks: false,
             film: false,
+            steps: false,
             judge: Ids::ALL,
             menus: Rc::new(Menus::new()),
             runtime: under_test::of(profile),
@@ -108,6 +111,9 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
         recording.marks = options.marks.then(Vec::new);
         recording.spans = options.film;
     });
+    if options.steps {
+        sim.record_steps();
+    }
     let engine = options.engine;
     if options.logs {
         crate::run::logs::with_logs(&sim, || engine.run(&sim, || conductor.conduct()))
@@ -235,6 +241,7 @@ impl Conductor {
         self.sim.take_observer();
         let judgement = judge.judgement();
         let [faults, holds, occurrences, crashes] = self.sim.fates();
+        let steps = self.sim.take_steps();
         let recording = self.sim.with_recording(std::mem::take);
         let digest = recording.digest();
         Outcome {
@@ -265,6 +272,7 @@ impl Conductor {
             recording,
             digest,
             film: camera.map(|camera| camera.film()),
+            steps,
         }
     }
 

@@ -10,7 +10,7 @@ use super::client::Reaped;
 use super::compile::RunError;
 use super::film::Film;
 use crate::invariants::Judgement;
-use crate::turnstile::{Fate, Moment, Recording, RecordingEntry, Stop, Symbol};
+use crate::turnstile::{Fate, Moment, Recording, RecordingEntry, Steps, Stop, Symbol};
 
 /// What a call answers besides success.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -119,6 +119,8 @@ pub struct Outcome {
     pub digest: u128,
     /// The node after each moment; only when asked for.
     pub film: Option<Film>,
+    /// The admissions that could have come in another order; only when asked for.
+    pub steps: Option<Steps>,
 }
 
 impl Outcome {

@@ -165,6 +165,11 @@ pub(super) trait Pending {
     /// Hash and error text of what the call brought so far.
     fn brought(&self) -> (u64, Option<Rc<str>>);
     fn deliver(&self);
+
+    /// What it takes of the daemon's own, and whether others can take it, too.
+    fn takes(&self) -> Option<(WaitKey, bool)> {
+        None
+    }
 }
 
 /// What a call brought so far. Effect and reply both tell of it in the recording.

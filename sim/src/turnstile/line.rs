@@ -88,6 +88,8 @@ pub(super) struct Parked {
     pub prompt: bool,
     /// Never delivered: an unended hang.
     pub hangs: bool,
+    /// The number of steps when it came to be due, as it is now.
+    pub ready: usize,
 }
 
 /// When the context ends for a call, as far as is known now. A shim is told the deadline of a request,
@@ -194,7 +196,7 @@ struct Key {
 
 /// What goes first at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
+pub(super) enum Rank {
     PromptAbandon,
     Main,
     Abandon,
@@ -214,12 +216,15 @@ pub(super) struct Line {
     parked: Vec<Parked>,
     /// Of each entry.
     keys: Vec<Key>,
+    /// How many steps there were so far, where they are counted.
+    pub steps: usize,
 }
 
 /// A change of an entry, which takes effect on the order when it is dropped.
 pub(super) struct Change<'a> {
     parked: &'a mut Parked,
     key: &'a mut Key,
+    steps: usize,
 }
 
 impl Deref for Change<'_> {
@@ -238,7 +243,11 @@ impl DerefMut for Change<'_> {
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
-        *self.key = self.parked.key();
+        let key = self.parked.key();
+        if key.due != self.key.due {
+            self.parked.ready = self.steps;
+        }
+        *self.key = key;
     }
 }
 
@@ -252,7 +261,8 @@ impl Deref for Line {
 
 impl Line {
     pub fn with_capacity(capacity: usize) -> Self {
-        Line { parked: Vec::with_capacity(capacity), keys: Vec::with_capacity(capacity) }
+        let (parked, keys) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
+        Line { parked, keys, steps: 0 }
     }
 
     #[inline]
@@ -280,7 +290,7 @@ impl Line {
     }
 
     pub fn change(&mut self, at: usize) -> Change<'_> {
-        Change { parked: &mut self.parked[at], key: &mut self.keys[at] }
+        Change { parked: &mut self.parked[at], key: &mut self.keys[at], steps: self.steps }
     }
 
     pub fn find(&self, id: EntryId) -> Option<usize> {
@@ -293,6 +303,7 @@ impl Line {
             if parked.wait == Some(key) {
                 parked.wait = None;
                 parked.due = now;
+                parked.ready = self.steps;
                 *cached = parked.key();
             }
         }

@@ -6,10 +6,11 @@ mod line;
 mod names;
 mod recording;
 mod site;
+mod steps;
 mod sync;
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,7 @@ pub use call::{Call, Failure, Flow, Payload, PortError};
 pub use names::Symbol;
 pub use recording::{Awaited, Entry as RecordingEntry, Happened, Recording, only};
 pub use site::{Layer, Moment, Op, Site, Stage};
+pub use steps::{Footprint, Kept, Step, Steps};
 pub use sync::{SimRuntime, SimSignal};
 
 use crate::oracle::{
@@ -163,6 +165,7 @@ pub enum Fate {
 struct Core {
     parked: Line,
     next_entry: u64,
+    next_key: u64,
     tasks: Vec<Task>,
     counts: FxHashMap<(Symbol, Op, Symbol), u32>,
     menus: Rc<Menus>,
@@ -191,6 +194,8 @@ struct Core {
     calls: Vec<ClientCall>,
     triggers: Vec<(Moment, Trigger)>,
     recording: Recording,
+    /// Only when asked for.
+    steps: Option<Box<Steps>>,
     current: Option<TaskId>,
     /// The moment whose poll is under way or just ended, to be judged when it did.
     unfinished: Option<Happened>,
@@ -233,6 +238,8 @@ struct Shared {
     now: Cell<u64>,
     /// Calls are done at once, without moments: while the node is set up.
     direct: Cell<bool>,
+    /// Steps are recorded.
+    stepping: Cell<bool>,
     core: RefCell<Core>,
     world: RefCell<World>,
     follower: RefCell<Option<Follower>>,
@@ -269,6 +276,7 @@ impl Sim {
         let core = Core {
             parked: Line::with_capacity(64),
             next_entry: 0,
+            next_key: 0,
             tasks: Vec::with_capacity(64),
             counts: FxHashMap::with_capacity_and_hasher(256, FxBuildHasher),
             menus,
@@ -291,6 +299,7 @@ impl Sim {
             calls: Vec::new(),
             triggers: Vec::new(),
             recording: Recording::default(),
+            steps: None,
             current: None,
             unfinished: None,
             horizon: NEVER,
@@ -302,6 +311,7 @@ impl Sim {
         Sim(Rc::new(Shared {
             now: Cell::new(0),
             direct: Cell::new(false),
+            stepping: Cell::new(false),
             core: RefCell::new(core),
             world: RefCell::new(world),
             follower: RefCell::new(None),
@@ -330,13 +340,60 @@ impl Sim {
     /// Reads or changes the world at once: for clocks, counters and building it. What can block
     /// goes through [`Sim::call`].
     pub fn with_world<R>(&self, use_it: impl FnOnce(&mut World) -> R) -> R {
-        let Ok(mut world) = self.0.world.try_borrow_mut() else {
+        self.touching(Footprint::NODE, use_it)
+    }
+
+    fn world(&self) -> RefMut<'_, World> {
+        let Ok(world) = self.0.world.try_borrow_mut() else {
             panic!("a port is used between two moments, where the service is only looked at");
         };
+        world
+    }
+
+    /// Reads clocks, or counts what no order changes.
+    pub(crate) fn aside<R>(&self, use_it: impl FnOnce(&mut World) -> R) -> R {
+        use_it(&mut self.world())
+    }
+
+    /// Reads what the task service, the metadata or the plugins' list have.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&World) -> R) -> R {
+        self.touch(Footprint::LOOK);
+        look(&self.world())
+    }
+
+    /// As [`Sim::with_world`], where it is known what is touched.
+    pub(crate) fn touching<R>(
+        &self,
+        footprint: Footprint,
+        use_it: impl FnOnce(&mut World) -> R,
+    ) -> R {
+        self.touch(footprint);
+        let mut world = self.world();
         let out = use_it(&mut world);
         let mut core = self.0.core.borrow_mut();
         core.take_from(&mut world, self.0.now.get());
         out
+    }
+
+    /// The admissions of the phase in which faults can strike are recorded, with what they touch.
+    pub fn record_steps(&self) {
+        self.0.core.borrow_mut().steps = Some(Box::new(Steps::new()));
+    }
+
+    pub fn take_steps(&self) -> Option<Steps> {
+        self.0.stepping.set(false);
+        self.0.core.borrow_mut().steps.take().map(|steps| *steps)
+    }
+
+    /// The poll that is under way touches something.
+    pub(crate) fn touch(&self, footprint: Footprint) {
+        if self.0.stepping.get()
+            && let Ok(mut core) = self.0.core.try_borrow_mut()
+            && core.current.is_some()
+            && let Some(steps) = &mut core.steps
+        {
+            steps.touch(footprint);
+        }
     }
 
     pub fn with_recording<R>(&self, look: impl FnOnce(&mut Recording) -> R) -> R {
@@ -374,6 +431,7 @@ impl Sim {
         if !allowed {
             core.release_held(self.0.now.get(), true, "the faults were over");
         }
+        self.0.stepping.set(allowed && core.steps.is_some());
     }
 
     /// When the last fault struck; one that takes a time, as a delay does, strikes until that is over.
@@ -720,6 +778,10 @@ impl Sim {
             core.take_from(&mut world, now);
             let site = core.count_of(daemon_site(Op::Crash));
             let moment = Moment { site, stage: Stage::Only };
+            if let Some(steps) = &mut core.steps {
+                steps.crash(moment, now);
+                core.parked.steps = steps.steps.len();
+            }
             core.happened(moment, 0, None, now, world.digest());
             if let Some(down) = crash.down {
                 core.park_restart(now.saturating_add(nanos(down)), now);
@@ -754,22 +816,26 @@ impl Sim {
 
     /// Polls a task, whose turn it is, once.
     fn poll(&self, task: TaskId) {
-        let (outer, future, waker) = {
+        let (outer, step, future, waker) = {
             let mut core = self.0.core.borrow_mut();
             let outer = core.current.replace(task);
+            let step = core.poll_begins(task);
             let task = &mut core.tasks[task.0];
             // Lent rather than cloned, which would count with atomics.
             let waker = std::mem::replace(&mut task.waker, Waker::noop().clone());
-            (outer, task.future.take(), waker)
+            (outer, step, task.future.take(), waker)
         };
         let Some(mut future) = future else {
-            self.0.core.borrow_mut().current = outer;
+            let mut core = self.0.core.borrow_mut();
+            core.current = outer;
+            core.poll_ends(step);
             return;
         };
         let mut cx = TaskContext::from_waker(&waker);
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
         let mut core = self.0.core.borrow_mut();
         core.current = outer;
+        core.poll_ends(step);
         core.tasks[task.0].waker = waker;
         match polled {
             Ok(Poll::Pending) => core.tasks[task.0].future = Some(future),
@@ -822,7 +888,10 @@ impl Sim {
                     let at = (stage == Stage::Effect).then_some(at);
                     replies = at.filter(|at| core.parked.get(*at).is_some_and(|p| p.replies(now)));
                 }
-                Some(task) if Some(task) == me => return true,
+                Some(task) if Some(task) == me => {
+                    core.poll_begins(task);
+                    return true;
+                }
                 Some(handler) => {
                     drop(core);
                     self.poll(handler);
@@ -882,6 +951,9 @@ impl Sim {
         let id = core.parked[at].id;
         let site = core.parked[at].site;
         let moment = Moment { site, stage };
+        if core.faults_allowed {
+            core.step_begins(at, stage, now);
+        }
         match stage {
             Stage::Effect => {
                 let What::Call { pending, .. } = &core.parked[at].what else {
@@ -894,6 +966,7 @@ impl Sim {
                 world.sync_lost = fault == Some(&Fault::Lost);
                 match pending.run(&mut world, id, site) {
                     Ran::Wait(key) => {
+                        core.step_waits();
                         let mut parked = core.parked.change(at);
                         if parked.retry_due() <= now {
                             parked.ctx = None;
@@ -982,6 +1055,7 @@ impl Sim {
             let id = core.parked[at].id;
             match pending.run(&mut world, id, moment.site) {
                 Ran::Wait(key) => {
+                    core.step_waits();
                     let mut parked = core.parked.change(at);
                     parked.due = NEVER;
                     parked.wait = Some(key);
@@ -1065,7 +1139,10 @@ impl Sim {
         let Some(happened) = self.0.core.borrow_mut().unfinished.take() else { return };
         if let Some(observer) = self.0.observer.borrow_mut().as_mut() {
             let mut world = self.0.world.borrow_mut();
+            // What the judge looks at is not what the poll does in which a moment came.
+            let stepping = self.0.stepping.replace(false);
             observer.moment(&happened, &world);
+            self.0.stepping.set(stepping);
             world.seen();
         }
         let mut core = self.0.core.borrow_mut();
@@ -1126,6 +1203,44 @@ fn code_of(fault: &Fault) -> Code {
 }
 
 impl Core {
+    /// An admission begins, for whoever records them.
+    fn step_begins(&mut self, at: usize, stage: Stage, now: u64) {
+        let Core { steps: Some(steps), parked, .. } = self else { return };
+        let takes = match &parked[at].what {
+            What::Single { pending } => pending.takes(),
+            _ => None,
+        };
+        steps.begin(&parked[at], stage, now, takes);
+        parked.steps = steps.steps.len();
+    }
+
+    fn step_waits(&mut self) {
+        if self.faults_allowed
+            && let Some(steps) = &mut self.steps
+        {
+            steps.waits();
+        }
+    }
+
+    /// A poll begins with the last step, or goes on with it. Returns the step of the poll around it.
+    fn poll_begins(&mut self, task: TaskId) -> Option<usize> {
+        let boot = self.tasks[task.0].boot;
+        let steps = self.steps.as_mut().filter(|_| self.faults_allowed)?;
+        let outer = steps.poll_begins(task);
+        // The harness's own tasks share what nobody looks after.
+        if boot == 0 {
+            steps.touch(Footprint::EVERYTHING);
+        }
+        Some(outer)
+    }
+
+    /// The end of a poll that began inside of the one with the step `outer`.
+    fn poll_ends(&mut self, outer: Option<usize>) {
+        if let (Some(steps), Some(outer)) = (&mut self.steps, outer) {
+            steps.poll_ends(outer);
+        }
+    }
+
     /// Ends the run, unless something else has.
     fn end(&mut self, stop: Stop) -> Stop {
         match &self.stop {
@@ -1211,6 +1326,7 @@ impl Core {
             asked: 0,
             prompt: false,
             hangs: false,
+            ready: self.parked.steps,
         })
     }
 
@@ -1466,6 +1582,7 @@ impl Core {
             over = over.saturating_add(nanos(fault.lasts()));
             self.fault_until(over);
             self.recording.fault(now, site, fault.clone().awaited(endless));
+            self.steps.iter_mut().for_each(|steps| steps.struck = steps.steps.len());
             struck.push(fault.clone());
             let Some(own) = option.checked_sub(1 + standard.len()) else { break };
             self.fates[rest.remove(own)] = Fate::Applied;
@@ -1495,10 +1612,12 @@ impl Core {
             self.drop_parked(at);
             return;
         }
+        let steps = self.parked.steps;
         let mut parked = self.parked.change(at);
         parked.stage = Stage::Reply;
         parked.wait = None;
         parked.due = now.saturating_add(parked.reply_delay);
+        parked.ready = steps;
         match parked.fault.as_deref().cloned() {
             Some(Fault::Hang { .. } | Fault::HangForever { .. }) => {
                 parked.due = NEVER;
@@ -1536,6 +1655,7 @@ impl Core {
         drop(parked);
         self.any_held = true;
         self.recording.held(now, moment);
+        self.steps.iter_mut().for_each(|steps| steps.set_aside(moment));
         true
     }
 
@@ -1550,6 +1670,7 @@ impl Core {
                 self.parked.change(i).held = None;
                 self.stirred = true;
                 self.recording.let_go(now, moment, why);
+                self.steps.iter_mut().for_each(|steps| steps.let_go(moment));
                 self.set_hold_fate(moment, Fate::Refused(format!("it was let go early: {why}")));
                 released = true;
             }
@@ -1609,6 +1730,7 @@ impl Core {
                 self.parked.change(i).held = None;
                 self.stirred = true;
                 self.recording.let_go(now, moment, Recording::IN_TIME);
+                self.steps.iter_mut().for_each(|steps| steps.let_go(moment));
                 self.set_hold_fate(moment, Fate::Applied);
             }
         }
@@ -1666,6 +1788,11 @@ impl Core {
         at: u64,
         world: u64,
     ) {
+        if self.faults_allowed
+            && let Some(steps) = &mut self.steps
+        {
+            steps.happened();
+        }
         let happened = Happened { at, moment, payload, error };
         self.recording.moment(&happened, world);
         self.unfinished = Some(happened);
@@ -1855,6 +1982,7 @@ impl Core {
 
     fn cancel(&mut self, index: usize, code: Code, now: u64) {
         self.stirred = true;
+        self.steps.iter_mut().for_each(|steps| steps.touch(Footprint::EVERYTHING));
         let call = &mut self.calls[index];
         if call.answered.is_none() && call.cancelled.is_none() {
             call.cancelled = Some((now, code));

@@ -15,7 +15,7 @@ use shakedown_cri::ports::{
 use super::call::{Failure, Pending, Ran};
 use super::names::Symbol;
 use super::site::{Op, Site};
-use super::{EntryId, Sim, nanos, role_of, task_of};
+use super::{EntryId, Footprint, Sim, nanos, role_of, task_of};
 use crate::world::{WaitKey, World};
 
 /// The runtime port of the simulator.
@@ -57,6 +57,10 @@ impl<F: FnMut() -> bool> Pending for SingleCell<F> {
 
     fn deliver(&self) {
         self.delivered.set(true);
+    }
+
+    fn takes(&self) -> Option<(WaitKey, bool)> {
+        Some((self.key, false))
     }
 }
 
@@ -135,6 +139,7 @@ impl Sim {
 
     /// Whoever waits for `key` may try again.
     fn notify(&self, key: WaitKey) {
+        self.touch(Footprint::of_key(key));
         let now = self.0.now.get();
         let Ok(mut core) = self.0.core.try_borrow_mut() else { return };
         core.parked.wake(key, now);
@@ -148,8 +153,8 @@ impl Sim {
 
     fn new_key(&self) -> WaitKey {
         let mut core = self.0.core.borrow_mut();
-        core.next_entry += 1;
-        WaitKey::Shared(core.next_entry)
+        core.next_key += 1;
+        WaitKey::Shared(core.next_key)
     }
 }
 
@@ -158,6 +163,8 @@ struct LockState<T> {
     name: Symbol,
     key: WaitKey,
     value: RefCell<T>,
+    /// The harness has looked at the value, outside of any poll.
+    seen: Cell<bool>,
     readers: Cell<u32>,
     writing: Cell<bool>,
     /// Who waits, in order: ticket and whether to write.
@@ -197,6 +204,8 @@ impl<T> LockState<T> {
     }
 
     fn release(&self, write: bool) {
+        let footprint = if write { Footprint::of_key } else { Footprint::of_look };
+        self.sim.touch(footprint(self.key));
         if write {
             self.writing.set(false);
         } else {
@@ -243,6 +252,9 @@ impl<T> ReadGuard<T> for SimGuard<T> {
 
 impl<T> WriteGuard<T> for SimGuard<T> {
     fn with_mut<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        if self.lock.seen.get() {
+            self.lock.sim.touch(Footprint::VIEW);
+        }
         change(&mut self.lock.value.borrow_mut())
     }
 }
@@ -280,6 +292,10 @@ impl<T> Pending for Place<T> {
 
     fn deliver(&self) {
         self.delivered.set(true);
+    }
+
+    fn takes(&self) -> Option<(WaitKey, bool)> {
+        Some((self.lock.key, !self.write))
     }
 }
 
@@ -359,6 +375,8 @@ impl<T: 'static> Lock<T> for SimLock<T> {
     }
 
     fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+        self.0.sim.touch(Footprint::of_look(self.0.key));
+        self.0.seen.set(self.0.seen.get() || !self.0.sim.0.stepping.get());
         self.0.value.try_borrow().ok().map(|value| look(&value))
     }
 }
@@ -388,6 +406,7 @@ impl<T> Clone for SimSender<T> {
 impl<T> Drop for SimSender<T> {
     fn drop(&mut self) {
         self.0.senders.set(self.0.senders.get() - 1);
+        self.0.sim.touch(Footprint::of_key(self.0.item));
         if self.0.senders.get() == 0 {
             self.0.sim.notify(self.0.item);
         }
@@ -422,6 +441,7 @@ impl<T: 'static> Sender<T> for SimSender<T> {
     }
 
     fn try_send(&self, value: T) -> Result<(), T> {
+        self.0.sim.touch(Footprint::of_look(self.0.room));
         if self.0.receiver_gone.get() || !self.0.has_room() {
             return Err(value);
         }
@@ -459,6 +479,7 @@ impl Signal for SimSignal {
     }
 
     fn is_set(&self) -> bool {
+        self.sim.touch(Footprint::of_look(self.key));
         self.set.get()
     }
 
@@ -493,6 +514,7 @@ impl Runtime for SimRuntime {
             name: role_of(name.role, Symbol::of(name.subject)),
             key: self.sim.new_key(),
             value: RefCell::new(value),
+            seen: Cell::new(false),
             readers: Cell::new(0),
             writing: Cell::new(false),
             queue: RefCell::new(Vec::new()),

@@ -90,7 +90,7 @@ impl Clock for SimClock {
     }
 
     fn wall(&self) -> i64 {
-        self.sim.with_world(|world| world.wall())
+        self.sim.aside(|world| world.wall())
     }
 }
 

@@ -17,7 +17,7 @@ use shakedown_cri::store::LinuxResources;
 use super::clock::SimClock;
 use super::fs::{Fd, FifoId, FifoRead};
 use super::{WaitKey, World, task_service};
-use crate::turnstile::{Call, Flow, Op, Sim, SimRuntime, Symbol};
+use crate::turnstile::{Call, Flow, Footprint, Op, Sim, SimRuntime, Symbol};
 
 /// The number of the daemon's first start.
 pub const FIRST_BOOT: u32 = 1;
@@ -128,7 +128,7 @@ pub struct SimFile {
 impl Drop for SimFile {
     fn drop(&mut self) {
         let fd = self.fd;
-        self.sim.with_world(|world| drop(world.fs.close(fd)));
+        self.sim.touching(Footprint::of_file(self.subject), |world| drop(world.fs.close(fd)));
     }
 }
 
@@ -287,7 +287,7 @@ impl Fs for SimFs {
         let made = made.await.map_err(|mut error| {
             // The name is drawn before anything can fail.
             if error.path == wanted {
-                error.path = self.sim.with_world(|world| world.fs.temp_name(parent, prefix));
+                error.path = self.sim.aside(|world| world.fs.temp_name(parent, prefix));
             }
             error
         });
@@ -634,11 +634,11 @@ pub struct SimNri {
 
 impl Nri for SimNri {
     fn mode(&self) -> NriMode {
-        self.sim.with_world(|world| world.nri.mode)
+        self.sim.look(|world| world.nri.mode)
     }
 
     fn plugins(&self) -> Vec<Plugin> {
-        self.sim.with_world(|world| {
+        self.sim.look(|world| {
             let connected = world.nri.plugins.iter().filter(|p| p.connected);
             connected.map(|p| p.plugin.clone()).collect()
         })
@@ -706,7 +706,7 @@ impl EventSink for SimEvents {
     }
 
     fn release(&self, container_id: &str) {
-        self.sim.with_world(|world| world.release_events(container_id));
+        self.sim.touching(Footprint::OUTBOX, |world| world.release_events(container_id));
     }
 
     fn subscribe(&self) -> EventSource {
@@ -739,6 +739,6 @@ impl Metrics for SimMetrics {
     }
 
     fn add(&self, name: &'static str, count: u64) {
-        self.sim.with_world(|world| *world.metrics.entry(name).or_insert(0) += count);
+        self.sim.aside(|world| *world.metrics.entry(name).or_insert(0) += count);
     }
 }

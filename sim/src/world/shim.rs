@@ -16,7 +16,7 @@ use shakedown_cri::store::LinuxResources;
 use super::process::{ExitCause, ProcessState, SIGKILL};
 use super::task_service::Origin;
 use super::{Occurrence, WaitKey, World};
-use crate::turnstile::{Flow, Op, Sim, Symbol, end_for, role_of};
+use crate::turnstile::{Flow, Footprint, Op, Sim, Symbol, end_for, role_of};
 
 /// How long the copy of the output may wait for its pipes (spec section 2.8).
 const COPY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -168,14 +168,18 @@ impl World {
         self.shim_busy(pod).or_else(|| busy().map(|()| WaitKey::Shim(pod)))
     }
 
-    fn set_busy(&mut self, pod: u32, id: &str, busy: bool) {
+    /// True: an exit that came meanwhile is known now.
+    fn set_busy(&mut self, pod: u32, id: &str, busy: bool) -> bool {
         if let Ok(container) = self.shim_container_mut(pod, id) {
             container.busy = busy;
         }
         if !busy && let Some(shim) = self.shim_mut(pod) {
-            self.changed.runtime |= shim.record_exits();
+            let recorded = shim.record_exits();
+            self.changed.runtime |= recorded;
             self.wake(WaitKey::Shim(pod));
+            return recorded;
         }
+        false
     }
 
     /// The daemon closed the connection over which it asked for a creation, which ends with it.
@@ -450,10 +454,12 @@ pub(super) async fn locked<T>(
     id: String,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    sim.with_world(|world| world.set_busy(pod, &id, true));
+    sim.touching(Footprint::BUSY, |world| world.set_busy(pod, &id, true));
     let result = work.await;
-    sim.with_world(|world| world.set_busy(pod, &id, false));
-    match sim.with_world(|world| world.shim_is_dead(pod)) {
+    if sim.touching(Footprint::BUSY, |world| world.set_busy(pod, &id, false)) {
+        sim.touch(Footprint::RUNTIME);
+    }
+    match sim.look(|world| world.shim_is_dead(pod)) {
         true => Err(connection_closed()),
         false => result,
     }
@@ -515,7 +521,7 @@ pub(super) async fn create(
     record: Rc<Record>,
 ) -> Result<u32, Error> {
     call.check()?;
-    sim.with_world(|world| {
+    sim.touching(Footprint::RUNTIME, |world| {
         if let Some(shim) = world.shim_mut(pod) {
             shim.creating = Some(request.id.clone());
         }
@@ -526,7 +532,9 @@ pub(super) async fn create(
     // What was cut off has ended already.
     if call.check().is_ok() {
         call.0.set(Progress::Answered);
-        sim.with_world(|world| world.creation_ends(pod, &request.id, result.is_ok()));
+        sim.touching(Footprint::RUNTIME, |world| {
+            world.creation_ends(pod, &request.id, result.is_ok())
+        });
     }
     result
 }
@@ -587,10 +595,10 @@ async fn create_locked(
         code => Error { code, ..copy_failed("w/o fifo", &request.io.stdout, &error.message) },
     })?;
     call.check()?;
-    if sim.with_world(|world| world.shim_is_dead(pod)) {
+    if sim.look(|world| world.shim_is_dead(pod)) {
         return Err(connection_closed());
     }
-    sim.with_world(|world| {
+    sim.touching(Footprint::RUNTIME, |world| {
         // The daemon's cleanup may have been there first.
         let exit = world.exit_of(pid);
         let container = ShimContainer {
@@ -611,7 +619,7 @@ async fn create_locked(
 
 /// Start in the shim: `runc start`.
 pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Result<(), Error> {
-    let state = sim.with_world(|world| world.shim_container(pod, &id).map(|c| c.state))?;
+    let state = sim.look(|world| world.shim_container(pod, &id).map(|c| c.state))?;
     let word = match state {
         InitState::Created => None,
         InitState::Running => Some("running"),
@@ -644,7 +652,7 @@ pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Resul
     let started: Result<(), Error> = started.await;
     started
         .map_err(|error| Error::unknown(format!("OCI runtime start failed: {}", error.message)))?;
-    sim.with_world(|world| {
+    sim.touching(Footprint::RUNTIME, |world| {
         let mut pid = None;
         if let Ok(container) = world.shim_container_mut(pod, &id)
             && container.exit.is_none()
@@ -670,7 +678,7 @@ pub(super) async fn kill(
     signal: u32,
     all: bool,
 ) -> Result<(), Error> {
-    sim.with_world(|world| world.shim_container(pod, &id).map(|_| ()))?;
+    sim.look(|world| world.shim_container(pod, &id).map(|_| ()))?;
     let up = ctx.clone();
     let killed = sim.call(Op::RuntimeKill, Symbol::EMPTY, Some(&ctx), move |world| {
         if let Some(error) = world.unserved(pod, Op::RuntimeKill, &up) {
@@ -698,7 +706,7 @@ pub(super) async fn update(
     id: String,
     resources: LinuxResources,
 ) -> Result<(), Error> {
-    let state = sim.with_world(|world| world.shim_container(pod, &id).map(|c| c.state))?;
+    let state = sim.look(|world| world.shim_container(pod, &id).map(|c| c.state))?;
     if state == InitState::Stopped {
         return Err(Error::unknown("cannot update a stopped container"));
     }
@@ -720,7 +728,7 @@ pub(super) async fn update(
 
 /// Delete in the shim: waits for the copy of the output, `runc delete`, unmounts.
 pub(super) async fn delete(sim: Sim, ctx: Context, pod: u32, id: String) -> Result<Exit, Error> {
-    let known = sim.with_world(|world| world.shim_container(pod, &id).map(|c| c.state));
+    let known = sim.look(|world| world.shim_container(pod, &id).map(|c| c.state));
     match known {
         Ok(InitState::Running) => return Err(Error::unknown("cannot delete a running process")),
         Ok(InitState::Created | InitState::Stopped) => {}
@@ -743,13 +751,13 @@ pub(super) async fn delete(sim: Sim, ctx: Context, pod: u32, id: String) -> Resu
         Flow::Done(Ok(()))
     });
     let deleted: Result<(), Error> = deleted.await;
-    sim.with_world(|world| {
+    sim.touching(Footprint::RUNTIME, |world| {
         // Whatever came of the runtime's container.
         world.mounts.remove(&id);
         world.changed.runtime = true;
     });
     deleted.map_err(|error| Error::unknown(format!("failed to delete task: {}", error.message)))?;
-    sim.with_world(|world| {
+    sim.touching(Footprint::RUNTIME, |world| {
         let exit = world.shim_container(pod, &id).ok().and_then(|c| c.exit);
         world.forget_container(pod, &id);
         Ok(exit.unwrap_or(Exit { code: 128 + SIGKILL as i32, at: world.wall() }))

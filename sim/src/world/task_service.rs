@@ -10,7 +10,7 @@ use shakedown_cri::store::LinuxResources;
 
 use super::shim::{self, CreateCall};
 use super::{WaitKey, World};
-use crate::turnstile::{Call, Flow, Op, Sim, Symbol};
+use crate::turnstile::{Call, Flow, Footprint, Op, Sim, Symbol};
 
 /// `io.containerd.timeout.task.state`
 const STATE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -165,7 +165,7 @@ struct Peer {
 
 impl Peer {
     fn of(sim: &Sim, id: &str) -> Result<Peer, Error> {
-        let entry = sim.with_world(|world| world.tasks.get(id)).ok_or_else(|| no_task(id))?;
+        let entry = sim.look(|world| world.tasks.get(id)).ok_or_else(|| no_task(id))?;
         let Entry { pod, origin } = entry;
         Ok(Peer { sim: sim.clone(), pod, id: id.to_owned(), origin })
     }
@@ -211,9 +211,7 @@ impl Peer {
             None => Flow::Done(world.shim_state(pod, &id)),
         });
         self.checked(call.await).map_err(|error| match is_closed(&error) {
-            true if self.sim.with_world(|world| world.gives_up_shims()) => {
-                Error::bare(Code::NotFound)
-            }
+            true if self.sim.look(|world| world.gives_up_shims()) => Error::bare(Code::NotFound),
             true => Error::new(Code::Unavailable, "ttrpc: closed: unavailable"),
             false => error,
         })
@@ -258,7 +256,7 @@ impl Peer {
     /// something is left, to be deleted by whoever asks again.
     async fn connection_closed(&self) -> Result<(), Error> {
         let (sim, pod, id) = (&self.sim, self.pod, self.id.clone());
-        if !sim.with_world(|world| world.cleans_up_after(self.origin)) {
+        if !sim.look(|world| world.cleans_up_after(self.origin)) {
             return Ok(());
         }
         let ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
@@ -281,7 +279,7 @@ impl Peer {
     /// Whether the pod's controller decides when the shim is told to end, and the deletion of this container
     /// does not.
     fn is_sandboxed(&self) -> bool {
-        self.sim.with_world(|world| {
+        self.sim.look(|world| {
             let pause = world.shims.get(self.pod as usize).map(|shim| &*shim.sandbox);
             !world.quirks.has(Quirk::ShimLaunchedPerContainer) && pause != Some(&*self.id)
         })
@@ -302,7 +300,7 @@ impl Peer {
 
     /// The last step: a daemon that comes up finds by the bundle what is left of a container.
     fn remove_bundle(&self) {
-        self.sim.with_world(|world| world.remove_bundle(&self.id));
+        self.sim.touching(Footprint::RUNTIME, |world| world.remove_bundle(&self.id));
     }
 }
 
@@ -313,13 +311,13 @@ fn ended(ctx: &Context, now: u64) -> Option<Error> {
 
 pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Result<u32, Error> {
     let id = request.id.clone();
-    let pod = sim.with_world(|world| world.pod_of(&id))?;
-    let record = sim.with_world(|world| world.metadata.get(&id))?;
-    if sim.with_world(|world| world.tasks.pod(&id)).is_some() {
+    let pod = sim.look(|world| world.pod_of(&id))?;
+    let record = sim.look(|world| world.metadata.get(&id))?;
+    if sim.look(|world| world.tasks.pod(&id)).is_some() {
         return Err(Error::new(Code::AlreadyExists, format!("task {id}: already exists")));
     }
     let (bundle, up) = (id.clone(), ctx.clone());
-    let had_bundle = sim.with_world(|world| world.bundles.contains(&id));
+    let had_bundle = sim.look(|world| world.bundles.contains(&id));
     let made = sim.call(Op::BundleCreate, Symbol::EMPTY, Some(&ctx), move |world| {
         if !world.bundles.insert(bundle.clone()) {
             let root = "/run/containerd/io.containerd.runtime.v2.task/k8s.io";
@@ -329,7 +327,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
     });
     if let Err(error) = made.await {
         if !had_bundle {
-            sim.with_world(|world| world.remove_bundle(&id));
+            sim.touching(Footprint::RUNTIME, |world| world.remove_bundle(&id));
         }
         return Err(error);
     }
@@ -343,7 +341,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
             world.joining_failed(pod, error)
         }));
     }
-    sim.with_world(|world| {
+    sim.touching(Footprint::RUNTIME, |world| {
         world.tasks.insert(&id, pod, Origin::Joined);
         world.changed.runtime = true;
     });
@@ -360,7 +358,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
         })
     };
     if let Err(error) = created.await {
-        let gave_up = ended(&ctx, sim.with_world(|world| world.now)).is_some();
+        let gave_up = ended(&ctx, sim.look(|world| world.now)).is_some();
         clean_up_failed_create(&peer, &call, gave_up).await;
         return Err(error.wrap("failed to create shim task"));
     }
@@ -369,7 +367,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
         .call(Op::MetricsRegister, Symbol::EMPTY, Some(&ctx), |_| Flow::Done(Ok::<(), Error>(())));
     registered.await.map_err(|error| Error::unknown(error.wrap("monitor task").message))?;
     // Only the shim's answer is, within.
-    let quirks = sim.with_world(|world| world.quirks);
+    let quirks = sim.look(|world| world.quirks);
     peer.pid(&ctx).await.map_err(|error| {
         Error::unknown(error.across_rpc(quirks).wrap("failed to get task pid").message)
     })
@@ -380,7 +378,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
 /// for its answer any more.
 async fn clean_up_failed_create(peer: &Peer, call: &CreateCall, gave_up: bool) {
     let (sim, id) = (&peer.sim, &peer.id);
-    sim.with_world(|world| {
+    sim.touching(Footprint::RUNTIME, |world| {
         world.tasks.remove(id);
         world.changed.runtime = true;
     });
@@ -396,7 +394,7 @@ async fn clean_up_failed_create(peer: &Peer, call: &CreateCall, gave_up: bool) {
     if deleted.is_err() {
         sim.with_world(|world| world.creation_cut_off(peer.pod, id, call, gave_up));
         if peer.connection_closed().await.is_err() {
-            sim.with_world(|world| {
+            sim.touching(Footprint::RUNTIME, |world| {
                 world.tasks.insert(id, peer.pod, peer.origin);
                 world.changed.runtime = true;
             });
@@ -413,7 +411,7 @@ const LOAD_TRIES: u32 = 5;
 /// that does not answer, or that has no process for its bundle, is cleaned up as leaked (spec section
 /// 8.1).
 pub(crate) async fn reload(sim: &Sim) {
-    let bundles: Vec<String> = sim.with_world(|world| world.bundles.iter().cloned().collect());
+    let bundles: Vec<String> = sim.look(|world| world.bundles.iter().cloned().collect());
     for id in bundles {
         let name = Symbol::of(&id);
         let load = async || -> Result<Option<u32>, Error> {
@@ -429,7 +427,7 @@ pub(crate) async fn reload(sim: &Sim) {
             });
             call.await
         };
-        let tries = if sim.with_world(|world| world.gives_up_shims()) { 1 } else { LOAD_TRIES };
+        let tries = if sim.look(|world| world.gives_up_shims()) { 1 } else { LOAD_TRIES };
         let mut loaded = load().await;
         for _ in 1..tries {
             if loaded.is_err() {
@@ -437,7 +435,7 @@ pub(crate) async fn reload(sim: &Sim) {
             }
         }
         if let Ok(Some(pod)) = loaded {
-            sim.with_world(|world| {
+            sim.touching(Footprint::RUNTIME, |world| {
                 world.tasks.insert(&id, pod, Origin::Own);
                 world.changed.runtime = true;
             });
@@ -458,7 +456,7 @@ pub(crate) async fn reload(sim: &Sim) {
         };
         // What fails here is only logged by the real daemon. One that forgets nothing tries once more, and
         // keeps what is left as a task, to be deleted by whoever asks.
-        let remembers = !sim.with_world(|world| world.forgets_failed_cleanups());
+        let remembers = !sim.look(|world| world.forgets_failed_cleanups());
         if clean_up().await.is_err() && remembers && clean_up().await.is_err() {
             sim.with_world(|world| {
                 if let Ok(pod) = world.pod_of(&id) {
@@ -474,7 +472,7 @@ pub(crate) async fn reload(sim: &Sim) {
 /// does not know it, by the runtime, by force. When this fails in the shim, or in the runtime of a shim
 /// that does not answer, the bundle stays.
 async fn delete_leaked(sim: Sim, ctx: Context, id: String, answers: bool) -> Result<(), Error> {
-    let (pod, forgets) = sim.with_world(|world| {
+    let (pod, forgets) = sim.look(|world| {
         (world.shim_that_knows(&id).filter(|_| answers), world.forgets_failed_cleanups())
     });
     if let Some(pod) = pod {
@@ -491,7 +489,7 @@ async fn delete_leaked(sim: Sim, ctx: Context, id: String, answers: bool) -> Res
             deleted?;
         }
     }
-    sim.with_world(|world| world.remove_bundle(&id));
+    sim.touching(Footprint::RUNTIME, |world| world.remove_bundle(&id));
     Ok(())
 }
 
@@ -503,7 +501,7 @@ pub(super) async fn get(sim: Sim, ctx: Context, id: String) -> Result<TaskInfo, 
         Err(error) if error.code == Code::NotFound => Err(error),
         Err(error)
             if error.code == Code::Unavailable
-                && !sim.with_world(|w| w.quirks.has(Quirk::UnavailableStateUnknown)) =>
+                && !sim.look(|w| w.quirks.has(Quirk::UnavailableStateUnknown)) =>
         {
             Err(error)
         }
@@ -554,7 +552,7 @@ pub(super) async fn wait(sim: Sim, ctx: Context, id: String) -> Result<Exit, Err
 }
 
 pub(super) async fn delete(sim: Sim, ctx: Context, id: String) -> Result<Exit, Error> {
-    sim.with_world(|world| world.metadata.get(&id).map(|_| ()))?;
+    sim.look(|world| world.metadata.get(&id).map(|_| ()))?;
     let peer = Peer::of(&sim, &id)?;
     let deleted = peer.delete(&ctx).await;
     let goes_on = match &deleted {
@@ -567,7 +565,7 @@ pub(super) async fn delete(sim: Sim, ctx: Context, id: String) -> Result<Exit, E
     if deleted.is_err() {
         peer.connection_closed().await.map_err(|error| error.wrap("failed to delete task"))?;
     }
-    sim.with_world(|world| {
+    sim.touching(Footprint::RUNTIME, |world| {
         world.tasks.remove(&id);
         world.changed.runtime = true;
     });
