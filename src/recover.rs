@@ -90,25 +90,30 @@ impl<P: Ports> Service<P> {
         Ok(())
     }
 
-    /// Stops in the background what runs in a pod that came to its end while nobody looked.
     async fn stop_containers_of_dead_pods(&self) {
         for container in self.containers.list().await {
-            let Ok(sandbox) = self.sandboxes.get(&container.meta.sandbox_id).await else {
-                continue;
-            };
-            let runs = container.status.get().await.state() == ContainerState::Running;
-            if !runs || sandbox.status().await.state != SandboxState::NotReady {
-                continue;
-            }
-            let service = self.clone();
-            let id = container.id().to_owned();
-            self.ports.runtime().spawn(Name::new("cleanup", &id), async move {
-                let stopped = service.stop_known(&service.defer_context(), &container, 0).await;
-                if let Err(error) = stopped {
-                    error!(%error, "failed to stop a container of a pod that is not ready");
-                }
-            });
+            self.stop_if_pod_is_dead(&container).await;
         }
+    }
+
+    /// Stops in the background, until that succeeds, what runs in a pod that came to its end while nobody
+    /// looked.
+    async fn stop_if_pod_is_dead(&self, container: &Container<P>) {
+        let Ok(sandbox) = self.sandboxes.get(&container.meta.sandbox_id).await else { return };
+        let runs = container.status.get().await.state() == ContainerState::Running;
+        if !runs || sandbox.status().await.state != SandboxState::NotReady {
+            return;
+        }
+        let (service, container) = (self.clone(), container.clone());
+        let id = container.id().to_owned();
+        self.ports.runtime().spawn(Name::new("cleanup", &id), async move {
+            for pause in pauses() {
+                let ctx = service.defer_context();
+                let Err(error) = service.stop_known(&ctx, &container, 0).await else { return };
+                error!(%error, "failed to stop a container of a pod that is not ready");
+                service.ports.runtime().sleep(pause).await;
+            }
+        });
     }
 
     async fn records(&self, ctx: &Context, kind: &str) -> Result<Vec<Rc<ports::Record>>, Error> {
@@ -285,6 +290,9 @@ impl<P: Ports> Service<P> {
             service.take_up(&ctx, &container, found.watch).await;
             if over {
                 container.stopped.set();
+            }
+            if !service.quirks.has(Quirk::SandboxExitKeepsContainers) {
+                service.stop_if_pod_is_dead(&container).await;
             }
             true
         });
