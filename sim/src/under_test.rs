@@ -261,3 +261,65 @@ fn added_of(profile: &Profile) -> Option<&'static dyn UnderTest> {
         of.map(|of| of.runtime)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Named(&'static str);
+    struct OfAnotherType;
+
+    impl UnderTest for Named {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn what(&self) -> &'static str {
+            "a name"
+        }
+
+        fn boot(&self, boot: Boot) -> Rc<dyn RuntimeService> {
+            Containerd.boot(boot)
+        }
+    }
+
+    impl UnderTest for OfAnotherType {
+        fn name(&self) -> &'static str {
+            "known"
+        }
+
+        fn what(&self) -> &'static str {
+            "the same name"
+        }
+
+        fn boot(&self, boot: Boot) -> Rc<dyn RuntimeService> {
+            Containerd.boot(boot)
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_word_and_stands_for_one_runtime() {
+        for name in ["", "--all", "a b", "a,b", "a@2.1.9", "ä"] {
+            assert_eq!(add(Named(name)), Err(NameError::NoWord(name)));
+        }
+        for name in ["hardened", "1.7.24"] {
+            assert_eq!(add(Named(name)), Err(NameError::Taken(name)));
+        }
+        let known = add(Named("known")).expect("nobody has it");
+        assert_eq!(add(Named("known")), Ok(known));
+        assert_eq!(add(OfAnotherType), Err(NameError::Taken("known")));
+        assert!(is_foreign(known) && !is_foreign(default_profile()));
+    }
+
+    #[test]
+    fn a_runtime_has_a_profile_in_each_world() {
+        add(Named("worldly")).expect("nobody has it");
+        for version in Profile::ALL {
+            let profile = find(&format!("worldly@{}", version.name)).expect("it was added");
+            assert_eq!(profile.quirks, version.quirks.of_world());
+            assert_eq!(of(profile).name(), "worldly");
+        }
+        assert_eq!(find("worldly").expect("it was added").quirks, Quirks::NONE);
+        assert_eq!(of(&Profile::ALL[0]).name(), "containerd");
+    }
+}

@@ -27,21 +27,48 @@ pub fn start() {
 }
 
 fn watch() {
-    let mut seconds: BTreeMap<u64, u32> = BTreeMap::new();
+    let mut watch = Watch::default();
     loop {
         thread::sleep(Duration::from_secs(1));
-        let runs = runs_under_way();
-        seconds.retain(|number, _| runs.iter().any(|(run, _)| run == number));
-        for (number, case) in runs {
-            let lasted = seconds.entry(number).or_default();
-            *lasted += 1;
-            if *lasted > LIMIT_SECONDS {
-                eprintln!(
-                    "error: {case} has not come back for {LIMIT_SECONDS} s of real time: the code under \
-                     test loops without awaiting anything"
-                );
-                process::exit(ExitCode::Liveness as i32);
-            }
+        if let Some(case) = watch.second(runs_under_way()) {
+            eprintln!(
+                "error: {case} has not come back for {LIMIT_SECONDS} s of real time: the code under \
+                 test loops without awaiting anything"
+            );
+            process::exit(ExitCode::Liveness as i32);
         }
+    }
+}
+
+/// For how many seconds each run has been seen, by its number.
+#[derive(Default)]
+struct Watch(BTreeMap<u64, u32>);
+
+impl Watch {
+    /// Notes the runs that are under way after one more second. Returns the case of one that takes too long.
+    fn second(&mut self, runs: Vec<(u64, String)>) -> Option<String> {
+        self.0.retain(|number, _| runs.iter().any(|(run, _)| run == number));
+        runs.into_iter().find_map(|(number, case)| {
+            let lasted = self.0.entry(number).or_default();
+            *lasted += 1;
+            (*lasted > LIMIT_SECONDS).then_some(case)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_does_not_come_back_is_told_and_many_that_do_are_not() {
+        let mut watch = Watch::default();
+        let endless = || (1, "endless".to_owned());
+        for second in 0..u64::from(LIMIT_SECONDS) {
+            assert_eq!(watch.second(vec![endless(), (2 + second, "brief".to_owned())]), None);
+        }
+        assert_eq!(watch.second(vec![endless()]), Some("endless".to_owned()));
+        assert_eq!(watch.second(vec![]), None);
+        assert_eq!(watch.second(vec![endless()]), None, "it begins anew");
     }
 }
