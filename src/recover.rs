@@ -311,7 +311,8 @@ impl<P: Ports> Service<P> {
         }
     }
 
-    /// Deletes the task of a container whose end is on record, and says whether it was active till then.
+    /// Deletes the task of a container whose end is on record. One that stays and is active has the container
+    /// UNKNOWN, which a stop can end; one that is stopped is deleted later.
     async fn end_task(
         &self,
         ctx: &Context,
@@ -330,9 +331,34 @@ impl<P: Ports> Service<P> {
                 warn!(%error, "the task of container {} stays for now", quote(id));
                 if active {
                     self.mark_unknown(container).await;
+                } else if !self.quirks.has(Quirk::RecoveryGivesUpOnContainers) {
+                    self.finish_loading_later(container, false, true);
                 }
             }
         }
+    }
+
+    /// Does in the background, until that succeeds, what was left of loading a container: writes its status
+    /// where that is `unwritten`, then deletes the `task` of a process whose end that tells. Nobody else
+    /// would before the removal: no exit of it is to come, and a stop has nothing to do.
+    fn finish_loading_later(&self, container: &Container<P>, mut unwritten: bool, task: bool) {
+        let container = container.clone();
+        let id = container.id().to_owned();
+        self.until_done(&id, async move |service| {
+            if service.is_removed(&container).await {
+                return true;
+            }
+            unwritten = unwritten && container.status.update_sync(Ok).await.is_err();
+            if unwritten || !task {
+                return !unwritten;
+            }
+            let ctx = service.defer_context();
+            let deleted = service.delete_container_task(&ctx, &container).await;
+            if deleted.is_ok() && container.io().is_none() {
+                service.remove_old_pipes(container.id()).await;
+            }
+            deleted.is_ok()
+        });
     }
 
     async fn mark_unknown(&self, container: &Container<P>) {
@@ -660,10 +686,11 @@ impl<P: Ports> Service<P> {
             Err(error) => {
                 warn!(%error, "the status of container {} is not written back yet", quote(&id));
                 // As long as the exit is not on record the task keeps it.
-                if ended.is_some_and(|(_, active)| active) {
+                let active = ended.map(|(_, active)| active);
+                if active == Some(true) {
                     self.mark_unknown(&container).await;
                 }
-                self.write_status_later(&container);
+                self.finish_loading_later(&container, true, active == Some(false));
             }
         }
         Ok(Some((container, watch, unlearnt)))

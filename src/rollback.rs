@@ -242,13 +242,4 @@ impl<P: Ports> Service<P> {
             container.stopped.set();
         }
     }
-
-    /// Writes the status as it is, in the background, until that succeeds.
-    pub(crate) fn write_status_later(&self, container: &Container<P>) {
-        let container = container.clone();
-        let id = container.id().to_owned();
-        self.until_done(&id, async move |service| {
-            service.is_removed(&container).await || container.status.update_sync(Ok).await.is_ok()
-        });
-    }
 }
