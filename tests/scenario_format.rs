@@ -961,6 +961,8 @@ refused! {
     toml_with_a_leading_zero
     toml_with_half_a_header
     toml_with_yaml_keys
+    toml_with_ends_of_lines
+    table_in_another_place
     toml_without_quotes
     word_that_is_no_text
     two_of_which_one

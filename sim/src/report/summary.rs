@@ -67,8 +67,8 @@ fn failure(group: &[&Entry]) -> String {
     let most = if first.arguments.is_some() { PROBLEMS_MAX } else { usize::MAX };
     for problem in first.problems.iter().take(most) {
         let place = problem.place.as_ref().map(|place| (&place.file, &place.span));
-        // One look at a place is enough.
-        let shown = if place.is_some() && place == last {
+        // One look at a place is enough, but for a file that is to be mended place by place.
+        let shown = if place.is_some() && place == last && first.arguments.is_some() {
             told(problem)
         } else {
             rendered(problem, &first.text)

@@ -259,10 +259,13 @@ fn fault(entry: &file::Fault) -> Result<(Site, Fault), RunError> {
     };
     match fault.misfit(site.op) {
         // Where another code would do, it is the code that is wrong.
-        Some(why) if another_code_fits(&fault, site.op) => {
-            Err(RunError { span: entry.code_span.0.clone(), ..wrong(why) })
-        }
-        Some(why) => Err(RunError { help: Some(what_strikes(site.op)), ..wrong(why) }),
+        Some(why) => Err(match another_code(&fault, site.op) {
+            Some(code) => {
+                let help = Some(format!("write `code = \"{code}\"`, or another of them"));
+                RunError { span: entry.code_span.0.clone(), help, ..wrong(why) }
+            }
+            None => RunError { help: Some(what_strikes(site.op)), ..wrong(why) },
+        }),
         None => Ok((site, fault)),
     }
 }
@@ -282,14 +285,16 @@ fn what_strikes(op: Op) -> String {
     format!("what can strike `{name}`: `{}`", kinds.join("`, `"))
 }
 
-fn another_code_fits(fault: &Fault, op: Op) -> bool {
-    let Fault::Error { message, effect, .. } = fault else { return false };
-    let classes = Code::ALL.iter().map(|code| Cause::Class(*code));
-    let mut causes = classes.chain(Errno::ALL.iter().map(|errno| Cause::Errno(*errno)));
-    causes.any(|cause| {
-        let other = Fault::Error { cause, message: message.clone(), effect: *effect };
+/// The name of a code that the fault could have there.
+fn another_code(fault: &Fault, op: Op) -> Option<&'static str> {
+    let Fault::Error { message, effect, .. } = fault else { return None };
+    let classes = op.codes().iter().map(|code| Cause::Class(*code));
+    let mut causes = classes.chain(op.errnos().iter().map(|errno| Cause::Errno(*errno)));
+    let fits = causes.find(|cause| {
+        let other = Fault::Error { cause: *cause, message: message.clone(), effect: *effect };
         other.misfit(op).is_none()
-    })
+    });
+    fits.map(Cause::name)
 }
 
 fn crash(entry: &file::Crash) -> Result<ScriptedCrash, RunError> {

@@ -28,8 +28,14 @@ impl<'t> Sink<'t> {
         Sink { file, text, found: RefCell::default(), dropped: Cell::new(0) }
     }
 
-    pub(super) fn error(&self, span: Range<usize>, message: impl Into<String>) {
-        self.error_with(span, message, |diagnostic| diagnostic);
+    /// `help` says what to write instead.
+    pub(super) fn error(
+        &self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.error_with(span, message, |diagnostic| diagnostic.help(help));
     }
 
     pub(super) fn error_with(
@@ -56,9 +62,17 @@ impl<'t> Sink<'t> {
 
     /// A word that is none of the valid ones.
     pub(super) fn unknown(&self, span: Range<usize>, what: &str, word: &str, valid: &[&str]) {
-        self.error_with(span, format!("unknown {what} `{}`", shown(word)), |diagnostic| {
-            suggest(diagnostic, word, valid)
-        });
+        self.error_with(
+            span,
+            format!("unknown {what} `{}`", shown(word)),
+            |diagnostic| match what {
+                "container" | "image" | "plugin" | "sandbox" if valid.is_empty() => {
+                    let name = shown(word);
+                    diagnostic.help(format!("add `[[world.{what}]]` with `name = \"{name}\"`"))
+                }
+                _ => suggest(diagnostic, word, valid),
+            },
+        );
     }
 
     /// The bytes `part` of a string's content, or the whole string where escapes blur the place.
@@ -100,6 +114,9 @@ pub(super) fn suggest(diagnostic: Diagnostic, word: &str, valid: &[&str]) -> Dia
     let list: Vec<String> = valid.iter().map(|word| format!("`{word}`")).collect();
     diagnostic.note(format!("valid here: {}", list.join(", ")))
 }
+
+/// What to do about a file that says more than a file may say.
+pub(super) const MAKE_TWO: &str = "write fewer, or make several files of this one";
 
 /// A text of the file, cut to what fits in a message.
 pub(super) fn shown(text: &str) -> String {
@@ -146,6 +163,8 @@ fn whole_number(text: &str) -> Option<i64> {
         "k" => 1 << 10,
         "m" => 1 << 20,
         "g" => 1 << 30,
+        // Of what, is not known here.
+        "%" => return None,
         _ => 1,
     };
     digits.parse::<i64>().ok()?.checked_mul(scale)
@@ -189,7 +208,12 @@ impl<'t, 'i> Value<'t, 'i> {
                 let key = shown(self.key);
                 diagnostic.help(format!("write it as a table: `{key} = {{ KEY = VALUE }}`"))
             }
-            None => diagnostic,
+            None => diagnostic.help(match wanted {
+                "a string" => "write one text, in quotes",
+                "a list" => "write its entries in brackets, with commas between them",
+                "an integer" => "write a whole number, without quotes",
+                _ => "write `true` or `false`",
+            }),
         });
     }
 
@@ -250,7 +274,7 @@ impl<'t, 'i> Value<'t, 'i> {
         };
         if text.len() > bytes_max {
             let message = format!("`{}` is longer than {bytes_max} bytes", shown(self.key));
-            self.sink.error(self.span(), message);
+            self.sink.error(self.span(), message, "write a shorter one");
             return None;
         }
         Some(Str { text: text.to_owned(), span: self.span() })
@@ -269,12 +293,21 @@ impl<'t, 'i> Value<'t, 'i> {
             self.wrong_type("an integer");
             return None;
         };
-        let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
-        let number = number.filter(|number| range.contains(number));
+        let written = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let number = written.filter(|number| range.contains(number));
         if number.is_none() {
             let (least, most) = range.into_inner();
             let message = format!("`{}` must be from {least} to {most}", shown(self.key));
-            self.sink.error(self.span(), message);
+            // One that is too long for a number is on the side that its sign says.
+            let too_small = match written {
+                Some(number) => number < least,
+                None => integer.as_str().starts_with('-'),
+            };
+            let help = match too_small {
+                true => format!("write `{least}`, or more"),
+                false => format!("write `{most}`, or less"),
+            };
+            self.sink.error(self.span(), message, help);
         }
         number
     }
@@ -350,7 +383,7 @@ impl<'t, 'i> Value<'t, 'i> {
                 shown(self.key),
                 array.len()
             );
-            self.sink.error(self.span(), message);
+            self.sink.error(self.span(), message, MAKE_TWO);
             return None;
         }
         Some(array.iter().map(|value| Value { value, ..*self }).collect())
@@ -384,8 +417,8 @@ impl<'t, 'i> Value<'t, 'i> {
                 known: RefCell::default(),
             }),
             DeValue::Array(array) if array.iter().all(|value| value.get_ref().is_table()) => {
-                let message = format!("there is only one `{0}`: write `[{0}]`", shown(self.key));
-                self.sink.error(self.span(), message);
+                let message = format!("there is only one `{}`", shown(self.key));
+                self.sink.error(self.span(), message, format!("write `[{}]`", shown(self.key)));
                 None
             }
             _ => {
@@ -397,19 +430,34 @@ impl<'t, 'i> Value<'t, 'i> {
 
     fn tables(&self, length_max: usize, what: &'static str) -> Option<Vec<Table<'t, 'i>>> {
         if self.is_table() {
-            // The span of a table is its header, unless it is written inline.
-            let header = self.sink.text.get(self.span()).filter(|raw| raw.starts_with('['));
+            // The span of a table is its header, or the whole of an inline one, or its name where the
+            // header or key of another table names it.
+            let raw = self.sink.text.get(self.span()).unwrap_or_default();
             let message = format!("`{}` is a list of tables, not one table", shown(self.key));
-            self.sink.error_with(self.span(), message, |diagnostic| match header {
-                Some(header) => diagnostic.help(format!("write `[{}]`", shown(header))),
-                None => diagnostic.help("put brackets around it"),
-            });
+            let help = match raw.as_bytes().first() {
+                Some(b'[') => format!("write `[{}]`", shown(raw)),
+                Some(b'{') => format!("put brackets around it: `{} = [{{ … }}]`", shown(self.key)),
+                _ => format!("write `[[{}]]` on a line of its own before this", shown(raw)),
+            };
+            self.sink.error(self.span(), message, help);
             return None;
         }
         let list = self.list(length_max)?;
-        Some(list.iter().filter_map(|value| value.table(what)).collect())
+        let tables = list.iter().filter_map(|entry| match entry.value.get_ref() {
+            DeValue::Array(_) => {
+                let message =
+                    format!("an entry of `{}` must be a table, not an array", shown(self.key));
+                self.sink.error(entry.span(), message, "take one pair of brackets away");
+                None
+            }
+            _ => entry.table(what),
+        });
+        Some(tables.collect())
     }
 }
+
+/// What the file as a whole is called in errors.
+const ROOT: &str = "a scenario";
 
 /// A table whose keys are asked for one by one; what nobody asked for is unknown.
 pub(super) struct Table<'t, 'i> {
@@ -424,7 +472,7 @@ pub(super) struct Table<'t, 'i> {
 
 impl<'t, 'i> Table<'t, 'i> {
     pub(super) fn root(sink: &'t Sink<'t>, entries: &'t DeTable<'i>) -> Self {
-        Table { sink, entries, span: 0..0, what: "a scenario", known: RefCell::default() }
+        Table { sink, entries, span: 0..0, what: ROOT, known: RefCell::default() }
     }
 
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'t, 'i>> {
@@ -518,6 +566,10 @@ impl<'t, 'i> Table<'t, 'i> {
 
     /// Refuses the keys that nobody asked for.
     pub(super) fn finish(self) {
+        // TOML gives a key below a table to that table.
+        let belongs_to_the_head = |name: &str| {
+            self.what != ROOT && ["shakedown", "title", "description", "tags"].contains(&name)
+        };
         let mut known = self.known.into_inner();
         known.sort_unstable();
         known.dedup();
@@ -529,6 +581,9 @@ impl<'t, 'i> Table<'t, 'i> {
                 let place = place_of(name).filter(|_| is_header);
                 self.sink.error_with(key.span(), message, |diagnostic| match place {
                     Some(place) => diagnostic.help(format!("write `{place}`")),
+                    None if belongs_to_the_head(name) => {
+                        diagnostic.help(format!("write `{}` above the first table", shown(name)))
+                    }
                     None => suggest(diagnostic, name, &known),
                 });
             }
@@ -560,6 +615,9 @@ pub(super) fn check_name(sink: &Sink<'_>, string: &Str) {
         sink.error_with(string.span.clone(), message, |mut diagnostic| {
             if is_name(&meant) {
                 diagnostic = diagnostic.help(format!("write `{meant}`"));
+            }
+            if string.text.len() > limits::NAME_BYTES_MAX {
+                diagnostic = diagnostic.help("write a shorter one");
             }
             diagnostic.note(format!(
                 "a name has 1 to {} lower-case letters, digits and `-`, and does not begin with `-`",

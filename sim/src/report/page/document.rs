@@ -218,6 +218,7 @@ fn legend() -> Markup {
             span.k.k-held { "set aside" }
             span { b.fault { "▲" } " fault" }
             span { b.broke { "◆" } " an invariant broke" }
+            span { b.broke { "●" } " an error" }
             span { b { "✕" } " daemon ends, or caller goes on" }
             span { "a line: time moves on, idle stretches are folded" }
         }

@@ -50,7 +50,9 @@ impl<'t> Parser<'t, '_> {
                         if self.vocabulary.roles.contains(&name.text.as_str()) {
                             let message =
                                 format!("`{}` is the name of another actor", shown(&name.text));
-                            self.sink.error(name.span.clone(), message);
+                            let help =
+                                format!("write another name, as `client-{}`", shown(&name.text));
+                            self.sink.error(name.span.clone(), message, help);
                         }
                         names.add(&name.text, name.span);
                         name.text
@@ -111,7 +113,11 @@ impl<'t> Parser<'t, '_> {
     fn more_containers(&mut self, table: &Table<'t, '_>, name: String, what: &str) {
         if self.containers.contains(&name) {
             let message = format!("{what} would be named like `{}`, which is there", shown(&name));
-            self.sink.error(table.span.clone(), message);
+            self.sink.error(
+                table.span.clone(),
+                message,
+                "give the container of the world another name",
+            );
         }
         self.containers.push(name);
     }

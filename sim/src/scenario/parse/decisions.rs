@@ -192,7 +192,7 @@ impl<'t> Parser<'t, '_> {
         let restart = table.boolean("restart").unwrap_or(true);
         if let (false, Some(value)) = (restart, table.get("down")) {
             let message = "a daemon that is not started again has no `down`";
-            self.sink.error(value.span(), message);
+            self.sink.error(value.span(), message, "leave one of the two out");
         }
         let [lost, torn] = ["lost", "torn"].map(|key| {
             if kind != CrashKind::Power {

@@ -66,7 +66,8 @@ impl<'t> Parser<'t, '_> {
                 continue;
             };
             if !seen.insert(name) {
-                self.sink.error(span.clone(), format!("the axis `{name}` is there twice"));
+                let message = format!("the axis `{name}` is there twice");
+                self.sink.error(span.clone(), message, "keep one of the two");
             }
             let range = match values.split_once("..") {
                 Some((from, to)) => {
@@ -113,7 +114,11 @@ impl<'t> Parser<'t, '_> {
         if let Some(error) = problem {
             let problem = site_problem(error);
             let message = format!("`{}`: {}", shown(value), problem.message);
-            self.sink.error(span.clone(), message);
+            self.sink.error(
+                span.clone(),
+                message,
+                "write it as a report names it, as `start-1/task.create(web)#1`",
+            );
         }
         None
     }

@@ -97,7 +97,7 @@ fn read(sink: &Sink<'_>, file: &str, text: &str, vocabulary: Vocabulary<'_>) -> 
             text.len(),
             limits::FILE_BYTES_MAX
         );
-        sink.error(0..0, message);
+        sink.error(0..0, message, "make several files of this one");
         return None;
     }
     let name = name_of(file);
@@ -116,7 +116,11 @@ fn read(sink: &Sink<'_>, file: &str, text: &str, vocabulary: Vocabulary<'_>) -> 
     }
     if let Some(span) = too_deep(text) {
         let message = format!("more than {} levels inside one another", limits::NESTING_MAX);
-        sink.error(span, message);
+        sink.error(
+            span,
+            message,
+            "a scenario needs no more than `[[expect.status]]` and lists of texts",
+        );
         return None;
     }
     let (tree, errors) = DeTable::parse_recoverable(text);
@@ -129,13 +133,18 @@ fn read(sink: &Sink<'_>, file: &str, text: &str, vocabulary: Vocabulary<'_>) -> 
                     sink.error_with(span, message, |d| d.help("keep one of the two"));
                 }
                 _ => sink.error_with(span.clone(), error.message(), |diagnostic| {
-                    let diagnostic = match meant_by(text, span) {
-                        Some(meant) => diagnostic.help(format!("write `{}`", shown(&meant))),
-                        None => diagnostic,
-                    };
-                    diagnostic.note(
-                        "a scenario is written in TOML: `key = \"text\"`, `key = 1`, `key = [\"text\"]`, `[world]`, `[[call]]`",
-                    )
+                    const TOML: &str = "TOML: `key = \"text\"`, `key = 1`, `key = [\"text\"]`, `[world]`, `[[call]]`";
+                    match meant_by(text, span) {
+                        Some(meant) => diagnostic
+                            .help(format!("write `{}`", shown(&meant)))
+                            .note(format!("a scenario is written in {TOML}")),
+                        None if error.message().contains("expected newline") => {
+                            diagnostic.help("write one `key = value` a line")
+                        }
+                        None if error.message().contains("escaped value") => diagnostic
+                            .help("write `\\\\` for a backslash, or the text in single quotes"),
+                        None => diagnostic.help(format!("write {TOML}")),
+                    }
                 }),
             }
         }
@@ -160,16 +169,26 @@ fn meant_by(text: &str, span: Range<usize>) -> Option<String> {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b"-.".contains(&b));
         return is_name.then(|| if is_list { format!("[[{name}]]") } else { format!("[{name}]") });
     }
+    let is_key = |key: &str| {
+        !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    if is_key(line) {
+        return Some(format!("{line} = VALUE"));
+    }
     let (key, value) = line.split_once(['=', ':'])?;
     let (key, value) = (key.trim(), value.trim().replace(['“', '”', '„', '‟'], "\""));
-    let is_key =
-        !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    if !is_key || value.is_empty() {
+    // What other languages end a line with.
+    let (value, had_end) = match value.strip_suffix([',', ';']) {
+        Some(value) => (value.trim_end().to_owned(), true),
+        None => (value, false),
+    };
+    if !is_key(key) || value.is_empty() {
         return None;
     }
     if value.starts_with(['[', '{']) {
         let had_others = line.contains(['“', '”', '„', '‟']);
-        return had_others.then(|| format!("{key} = {value}"));
+        let is_whole = value.ends_with([']', '}']);
+        return (had_others || had_end && is_whole).then(|| format!("{key} = {value}"));
     }
     let is_number = value.bytes().all(|b| b.is_ascii_digit());
     if value.starts_with("0x") || value.starts_with("0o") || value.starts_with("0b") {
@@ -181,6 +200,9 @@ fn meant_by(text: &str, span: Range<usize>) -> Option<String> {
     if is_number || ["true", "false"].contains(&&*value) {
         let digits = value.trim_start_matches('0');
         return Some(format!("{key} = {}", if digits.is_empty() { "0" } else { digits }));
+    }
+    if ["True", "False", "TRUE", "FALSE"].contains(&&*value) {
+        return Some(format!("{key} = {}", value.to_lowercase()));
     }
     let bare = value.trim_matches(['"', '\'', '‘', '’']);
     let is_plain = !bare.contains(['"', '\\']) && !bare.contains(char::is_control);

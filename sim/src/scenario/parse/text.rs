@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use shakedown_cri::ports::{Code, Errno};
 
-use super::super::decode::{Names, Str, Table, Value, check_name, shown, suggest};
+use super::super::decode::{MAKE_TWO, Names, Str, Table, Value, check_name, shown, suggest};
 use super::super::matrix::{placeholders, substitute};
 use super::super::model::*;
 use super::super::site_name::{
@@ -83,7 +83,7 @@ impl<'t> Parser<'t, '_> {
         }
         if let Some((key, _)) = entries.get(limits::AXES_MAX) {
             let message = format!("a matrix has at most {} axes", limits::AXES_MAX);
-            self.sink.error(key.span.clone(), message);
+            self.sink.error(key.span.clone(), message, MAKE_TWO);
         }
         let axes: Vec<Axis> = entries
             .into_iter()
@@ -104,7 +104,7 @@ impl<'t> Parser<'t, '_> {
         if cases > limits::CASES_MAX {
             let message =
                 format!("the matrix has {cases} cases; at most {} are allowed", limits::CASES_MAX);
-            self.sink.error(table.span.clone(), message);
+            self.sink.error(table.span.clone(), message, MAKE_TWO);
         }
         axes
     }
@@ -221,7 +221,7 @@ impl<'t> Parser<'t, '_> {
         }
         if holes.len() > limits::PLACEHOLDERS_MAX {
             let message = format!("a text has at most {} placeholders", limits::PLACEHOLDERS_MAX);
-            self.sink.error(string.span.clone(), message);
+            self.sink.error(string.span.clone(), message, "write fewer");
             return string.text;
         }
         let mut axes: Vec<&Axis> = Vec::new();
@@ -270,7 +270,9 @@ impl<'t> Parser<'t, '_> {
         }
         let swept = axes.iter().any(|axis| !matches!(axis.values, AxisValues::List(_)));
         if swept && !matches!(wants, Wants::Moment | Wants::Site) {
-            self.sink.error(string.span.clone(), "the values of a sweep do not do here");
+            let help =
+                "a sweep is over sites or moments: write it where one stands, as `at` or `when`";
+            self.sink.error(string.span.clone(), "the values of a sweep do not do here", help);
             return;
         }
         // Sweeps are known at run time; a moment or site stands for all of theirs.
@@ -529,8 +531,8 @@ pub(super) fn site_problem(error: SiteNameError) -> Problem {
             problem.help = Some("write the name up to its number".to_owned())
         }
         _ => {
-            problem.note =
-                Some("a site is named like `start-1/task.create(web)#1`, a moment of it like `start-1/task.create(web)#1.reply`".to_owned());
+            problem.help =
+                Some("write a site as `start-1/task.create(web)#1`, a moment of it as `start-1/task.create(web)#1.reply`".to_owned());
         }
     }
     problem

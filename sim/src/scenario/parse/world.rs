@@ -106,8 +106,8 @@ impl<'t> Parser<'t, '_> {
         if let Some(index) = &index
             && !(index.text.len() == 2 && index.text.bytes().all(|b| b.is_ascii_digit()))
         {
-            let message = "`index` must be two digits, as in \"05\"";
-            self.sink.error(index.span.clone(), message);
+            let message = "`index` must be two digits";
+            self.sink.error(index.span.clone(), message, "write `index = \"05\"`");
         }
         let events = self.word_set(&table, "events", "event");
         let connected = table.boolean("connected").unwrap_or(true);
@@ -373,13 +373,13 @@ impl<'t> Parser<'t, '_> {
                     "this writes {bytes} bytes in one go; at most {} are allowed",
                     limits::OUTPUT_BYTES_MAX
                 );
-                self.sink.error(text.span.clone(), message);
+                self.sink.error(text.span.clone(), message, "write less, or a smaller `repeat`");
             } else if total > limits::OUTPUT_BYTES_TOTAL_MAX {
                 let message = format!(
                     "the processes of this file write more than {} bytes",
                     limits::OUTPUT_BYTES_TOTAL_MAX
                 );
-                self.sink.error(text.span.clone(), message);
+                self.sink.error(text.span.clone(), message, "write less, or a smaller `repeat`");
             }
         }
         table.finish();
