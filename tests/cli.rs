@@ -1122,6 +1122,12 @@ fn scenarios_are_formatted() {
     assert!(here.run(&["fmt", "--check"]).starts_with("exit code 0\n"));
     let wrong = Here::with(&[("wrong.toml", "shakedown = \n")]);
     assert!(wrong.run(&["fmt", "wrong.toml"]).starts_with("exit code 65\n"));
+    // Bytes that are no text are not written back as others.
+    let latin = [PLAIN.as_bytes(), b"# caf\xe9\n"].concat();
+    fs::write(wrong.path().join("latin.toml"), &latin).unwrap();
+    let refused = wrong.run(&["fmt", "latin.toml"]);
+    assert!(refused.contains("the file is not UTF-8"), "{refused}");
+    assert_eq!(fs::read(wrong.path().join("latin.toml")).unwrap(), latin);
 }
 
 #[test]
@@ -1141,23 +1147,48 @@ fn shells_and_manuals_are_served() {
     assert!(unknown.contains("did you mean `run`?"), "{unknown}");
 }
 
+/// What a command prints up to the next line that begins so.
+fn until(lines: &mut impl Iterator<Item = std::io::Result<String>>, what: &str) -> String {
+    let mut seen = String::new();
+    for line in lines {
+        let line = line.unwrap();
+        seen.push_str(&format!("{line}\n"));
+        if line.starts_with(what) {
+            return seen;
+        }
+    }
+    panic!("it ended: {seen}");
+}
+
+/// Many editors save to another file, and rename that one.
+#[test]
+fn a_file_that_is_replaced_is_watched_on() {
+    use std::io::{BufRead, BufReader};
+    let here = Here::with(&[("plain.toml", PLAIN), ("neighbour.toml", PLAIN)]);
+    let mut child = here.command(&["watch", "plain.toml"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = until(&mut lines, "watching");
+    assert!(first.contains("1 passed, 0 failed"), "{first}");
+    let broken = PLAIN.replace("code = \"ok\"", "code = \"unknown\"");
+    for (text, what) in [(&*broken, "0 passed, 1 failed"), (PLAIN, "1 passed, 0 failed")] {
+        // A neighbour is none of what was asked for.
+        fs::write(here.path().join("neighbour.toml"), &broken).unwrap();
+        fs::write(here.path().join("plain.toml~"), text).unwrap();
+        fs::rename(here.path().join("plain.toml~"), here.path().join("plain.toml")).unwrap();
+        let next = until(&mut lines, "watching");
+        assert!(next.contains(what) && !next.contains("neighbour"), "{next}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn what_is_edited_runs_again() {
     use std::io::{BufRead, BufReader};
     let here = Here::with(&[("scenarios/plain.toml", PLAIN), ("scenarios/other.toml", PLAIN)]);
     let mut child = here.command(&["watch"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut until = |what: &str| -> String {
-        let mut seen = String::new();
-        for line in lines.by_ref() {
-            let line = line.unwrap();
-            seen.push_str(&format!("{line}\n"));
-            if line.starts_with(what) {
-                return seen;
-            }
-        }
-        panic!("it ended: {seen}");
-    };
+    let mut until = |what: &str| until(&mut lines, what);
     let first = until("watching");
     assert!(first.contains("2 passed, 0 failed"), "{first}");
     let broken = PLAIN.replace("code = \"ok\"", "code = \"unknown\"");

@@ -38,7 +38,9 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         let bytes = read(file).map_err(|error| Failure::new(ExitCode::Io, error.to_string()))?;
         let shown = file.path.to_string_lossy();
         let text = String::from_utf8_lossy(&bytes);
-        let Ok(after) = format(&text) else {
+        // What is not UTF-8 would be written back as something else.
+        let formatted = str::from_utf8(&bytes).ok().and_then(|text| format(text).ok());
+        let Some(after) = formatted else {
             // The parser says it better.
             if let Err(LoadError::Wrong { text, diagnostics }) =
                 Source::parse(&shown, &file.label, &bytes)
@@ -79,8 +81,10 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         return Err(Failure::new(
             ExitCode::Data,
             match found.len() {
-                1 => "the file is not TOML".to_owned(),
-                files => format!("{wrong} of {files} files are not TOML"),
+                1 => "the file is not TOML; it is left as it is".to_owned(),
+                files => {
+                    format!("{wrong} of {files} files are not TOML; they are left as they are")
+                }
             },
         ));
     }

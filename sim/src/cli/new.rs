@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::files;
 use super::output::{Failure, Output};
-use crate::report::plain;
+use crate::report::{plain, quoted};
 use crate::suite::{ExitCode, Source};
 use crate::under_test::program;
 
@@ -38,7 +38,8 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         return Err(Failure::new(ExitCode::Usage, wrong.to_string()));
     }
     files::create(&file, &text).map_err(|error| cannot(&shown, &error))?;
-    output.line(format_args!("{shown} is written; to run it: {} run {shown}", program()))?;
+    let word = quoted(&shown);
+    output.line(format_args!("{shown} is written; to run it: {} run {word}", program()))?;
     Ok(ExitCode::Passed)
 }
 

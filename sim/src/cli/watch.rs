@@ -6,7 +6,7 @@
     reason = "real files are watched, and each run is a process of its own"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -69,8 +69,8 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         let _ = sender.send(event);
     })
     .map_err(wrong)?;
-    for path in args.corpus.paths.iter().chain(&code) {
-        watcher.watch(path, RecursiveMode::Recursive).map_err(wrong)?;
+    for (path, mode) in watched(args.corpus.paths.iter().chain(&code)) {
+        watcher.watch(&path, mode).map_err(wrong)?;
     }
     let mut failed = BTreeSet::new();
     let mut edits =
@@ -87,6 +87,22 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
         edits = next(&events, args, &code, output)?;
         files = files_of(args)?;
     }
+}
+
+/// The directories in which the paths change. An editor puts another file in the place of the one that it saves,
+/// which whoever watches the file itself does not see.
+fn watched<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> BTreeMap<PathBuf, RecursiveMode> {
+    let mut watched = BTreeMap::new();
+    for path in paths {
+        if path.is_dir() {
+            watched.insert(path.clone(), RecursiveMode::Recursive);
+        } else {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new(".")).to_owned();
+            watched.entry(parent).or_insert(RecursiveMode::NonRecursive);
+        }
+    }
+    watched
 }
 
 fn files_of(args: &Args) -> Result<BTreeSet<PathBuf>, Failure> {
@@ -180,6 +196,7 @@ fn next(
     output.flush()?;
     let mut edits = Edits::default();
     let here = env::current_dir().unwrap_or_default();
+    let roots: Vec<PathBuf> = args.corpus.paths.iter().map(|path| whole(path)).collect();
     loop {
         let event = if edits.is_empty() {
             events.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -187,7 +204,7 @@ fn next(
             events.recv_timeout(PAUSE)
         };
         match event {
-            Ok(Ok(event)) => note(&event, &here, code, &mut edits),
+            Ok(Ok(event)) => note(&event, &here, code, &roots, &mut edits),
             Ok(Err(error)) => {
                 return Err(Failure::new(ExitCode::Io, format!("cannot watch: {error}")));
             }
@@ -200,7 +217,7 @@ fn next(
 }
 
 /// Notes what an event says was edited. Reading a file is no edit.
-fn note(event: &Event, here: &Path, code: &[PathBuf], edits: &mut Edits) {
+fn note(event: &Event, here: &Path, code: &[PathBuf], roots: &[PathBuf], edits: &mut Edits) {
     if !matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_)) {
         return;
     }
@@ -215,7 +232,11 @@ fn note(event: &Event, here: &Path, code: &[PathBuf], edits: &mut Edits) {
         } else if path.extension().is_some_and(|extension| extension == "toml")
             && !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
         {
-            edits.scenarios.insert(whole(path));
+            // A file that is asked for has neighbours.
+            let path = whole(path);
+            if roots.iter().any(|root| here.join(&path).starts_with(root)) {
+                edits.scenarios.insert(path);
+            }
         }
     }
 }

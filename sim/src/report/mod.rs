@@ -29,4 +29,5 @@ pub use sarif::sarif;
 pub use survey::Survey;
 pub use text::{clock, plain, text};
 pub use trace::trace;
+pub(crate) use verdicts::quoted;
 pub use verdicts::{Counts, Entry, Place, Problem, Verdicts};

@@ -398,7 +398,7 @@ fn arguments(file: &str, case: &str, profile: &str) -> String {
 }
 
 /// A word for a shell.
-pub(super) fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(safe) {
         return word.to_owned();
