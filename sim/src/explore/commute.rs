@@ -40,6 +40,26 @@ pub fn set_aside(all: &Steps, from: usize, moment: Moment, keeps: u32) -> Order 
     Reordering { window, from, held, admitted: vec![false; here], low: 0, high: 0 }.run(keeps)
 }
 
+/// Whether step `which` comes within as many moments as `count` while `moment` is set aside.
+pub fn comes_within(all: &Steps, from: usize, moment: Moment, count: u32, which: usize) -> bool {
+    let Some(first) = all.steps.get(from) else { return false };
+    let here = all.steps[from..].iter().take_while(|step| step.at == first.at).count();
+    let window = &all.steps[from..from + here];
+    // What does not come at all is in nobody's way.
+    let held = window.iter().position(|step| step.moment == moment).unwrap_or(here);
+    let mut order = Reordering { window, from, held, admitted: vec![false; here], low: 0, high: 0 };
+    let mut kept = 0;
+    while kept < count {
+        let Some(next) = order.next(true) else { return false };
+        if from + next == which {
+            return true;
+        }
+        order.put(next);
+        kept += u32::from(window[next].happened);
+    }
+    false
+}
+
 struct Reordering<'a> {
     window: &'a [Step],
     from: usize,
@@ -97,11 +117,15 @@ impl Reordering<'_> {
         if passed.into_iter().any(|before| self.window[before].touched.conflicts(touched)) {
             return false;
         }
+        self.put(at);
+        true
+    }
+
+    fn put(&mut self, at: usize) {
         self.admitted[at] = true;
         self.high = self.high.max(at + 1);
         while self.admitted.get(self.low) == Some(&true) {
             self.low += 1;
         }
-        true
     }
 }

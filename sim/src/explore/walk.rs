@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::attempt::Attempts;
-use super::commute::{Order, set_aside};
+use super::commute::{Order, comes_within, set_aside};
 use super::exhaustive::{Exhaustive, Pick, Trail, Turn, faults_at};
 use super::strategy::Bound;
 use super::symptom::Symptom;
@@ -258,7 +258,11 @@ impl Growth<'_> {
     /// What was left out of the run with one decision less may make a difference with the last one, if that
     /// strikes while moments are out of order.
     fn look_again(&mut self) {
-        let Some(Pick::Fault { .. } | Pick::Crash { .. }) = self.node.picks.last() else { return };
+        let is_fault = match self.node.picks.last() {
+            Some(Pick::Fault { .. }) => true,
+            Some(Pick::Crash { .. }) => false,
+            _ => return,
+        };
         let Some(struck) = self.steps.struck.checked_sub(1) else { return };
         for mut left_out in self.node.left_out.iter().copied() {
             if left_out.base > 0 {
@@ -266,6 +270,12 @@ impl Growth<'_> {
                 left_out.from = from;
             }
             if left_out.from <= struck && struck < left_out.end {
+                let LeftOut { from, moment, most, .. } = left_out;
+                // Without the fault it was set aside for longer than that; but where the fault strikes
+                // meanwhile, that run goes on from one which this fault comes too early for.
+                if is_fault && comes_within(self.steps, from, moment, most, struck) {
+                    left_out.most = u32::MAX;
+                }
                 self.hold(left_out, false);
             }
         }
