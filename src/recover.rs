@@ -730,7 +730,7 @@ impl<P: Ports> Service<P> {
                     if !self.quirks.has(Quirk::RecoveryGivesUpOnContainers) {
                         self.delete_half_task(ctx, id).await?;
                     }
-                    *io = Some(self.new_io(meta).await?);
+                    self.renew_io(meta, io).await?;
                 }
                 ContainerState::Running => {
                     status.finished_at = self.ports.clock().wall();
@@ -785,7 +785,7 @@ impl<P: Ports> Service<P> {
                     return unexpected("created");
                 }
                 if !self.quirks.has(Quirk::AttachedPipesClosed) {
-                    *io = Some(self.new_io(meta).await?);
+                    self.renew_io(meta, io).await?;
                 }
             }
             TaskStatus::Running => {
@@ -841,13 +841,26 @@ impl<P: Ports> Service<P> {
         Ok(true)
     }
 
-    /// New pipes for a container that can be started.
-    async fn new_io(&self, meta: &Metadata) -> Result<Rc<ContainerIo<P>>, Error> {
+    /// New pipes for a container that can be started. Those of an attempt before are closed: nobody else
+    /// knows of them any more.
+    async fn renew_io(
+        &self,
+        meta: &Metadata,
+        io: &mut Option<Rc<ContainerIo<P>>>,
+    ) -> Result<(), Error> {
+        if let Some(old) = io.take()
+            && !old.is_closed()
+            && !self.quirks.has(Quirk::RecoveryGivesUpOnContainers)
+        {
+            old.cancel();
+            old.close().await;
+        }
         self.remove_old_pipes(&meta.id).await;
         let dir = self.config.volatile_container_root_dir(&meta.id);
         let (tty, stdin) = (meta.config.tty, meta.config.stdin);
         let made = ContainerIo::create(&self.ports, self.quirks, &meta.id, &dir, tty, stdin).await;
-        made.map(Rc::new).map_err(|e| e.wrap("failed to create container io"))
+        *io = Some(Rc::new(made.map_err(|e| e.wrap("failed to create container io"))?));
+        Ok(())
     }
 
     /// Removes the pipes that an earlier daemon made for a container that has no task. Each by its own
