@@ -190,6 +190,7 @@ impl<P: Ports> Service<P> {
         });
         planted!(self, StartedEventEarly => {
             self.send_container_event(ctx, id, sandbox_id, EventKind::Started).await;
+            self.release_events(id);
         });
         container
             .status
