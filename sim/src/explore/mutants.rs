@@ -6,7 +6,6 @@
     reason = "the driver spreads searches over threads and times them; no run sees either"
 )]
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
