@@ -106,6 +106,8 @@ pub struct Recording {
     pub marks: Option<Vec<u128>>,
     /// Calls are recorded when they are made, and locks when they are given back.
     pub spans: bool,
+    /// What happens enters the digest. Whoever does not need it saves that.
+    pub digested: bool,
     digest: Xxh3,
     /// What is still to enter the digest: many small pieces cost less together than each alone.
     pending: Vec<u8>,
@@ -122,6 +124,7 @@ impl Default for Recording {
             calls: None,
             marks: None,
             spans: false,
+            digested: true,
             digest: Xxh3::new(),
             pending: Vec::with_capacity(PENDING_MAX),
         }
@@ -138,6 +141,9 @@ impl Recording {
     pub const IN_TIME: &str = "its time came";
 
     fn mix_bytes(&mut self, bytes: &[u8]) {
+        if !self.digested {
+            return;
+        }
         if self.pending.len() + bytes.len() > PENDING_MAX {
             self.digest.update(&self.pending);
             self.pending.clear();
@@ -160,10 +166,13 @@ impl Recording {
 
     /// `world`: the digest of the file system after the moment.
     pub fn moment(&mut self, happened: &Happened, world: u64) {
-        let [actor, subject, op] = site_words(&happened.moment.site);
-        let stage = happened.moment.stage as u64;
-        let failed = u64::from(happened.error.is_some());
-        self.mix([happened.at, actor, subject, op, stage << 8 | failed, happened.payload, world]);
+        // Most of what is recorded: without a digest it costs nothing of one.
+        if self.digested {
+            let Happened { at, moment, payload, error } = happened;
+            let [actor, subject, op] = site_words(&moment.site);
+            let (stage, failed) = (moment.stage as u64, u64::from(error.is_some()));
+            self.mix([*at, actor, subject, op, stage << 8 | failed, *payload, world]);
+        }
         self.moments += 1;
         self.push(Entry::Moment(happened.clone()));
     }
