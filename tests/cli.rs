@@ -877,6 +877,9 @@ fn ledgers_add_up() {
     }
     let merged = here.run(&["merge", "ledger.json", "ledger.json"]);
     assert!(merged.contains("256 runs in ledgers"), "{merged}");
+    here.run(&["run", "plain.toml", "--ledger", "ledger.json"]);
+    assert_eq!(read()["runs"], 129);
+    assert!(read()["evaluated"]["I3"].as_u64() > twice["evaluated"]["I3"].as_u64());
     fs::write(here.path().join("ledger.json"), "[]").unwrap();
     let refused = here.run(&explore);
     assert!(refused.contains("ledger.json is no ledger"), "{refused}");

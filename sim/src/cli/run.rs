@@ -13,13 +13,14 @@ use std::time::Instant;
 use clap::ValueEnum;
 use shakedown_cri::quirks::Profile;
 
+use super::ledger::LedgerArgs;
 use super::output::{BAD, BOLD, Failure, Output, show_problems};
 use super::pages::Gallery;
 use super::reports;
 use super::select::{self, Corpus, Loaded, Picked, Selection};
 use crate::invariants::Id;
 use crate::report::{self, Counts, Detail, Entry, Problem, Report, Verdicts, json, summary};
-use crate::suite::{ExitCode, Reason, RunFailure, Runner};
+use crate::suite::{ExitCode, Ledger, Reason, RunFailure, Runner};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,7 +56,17 @@ pub struct Args {
     #[arg(long, value_name = "DIR", help_heading = "Reports")]
     html: Option<PathBuf>,
     #[command(flatten)]
+    ledger: LedgerArgs,
+    #[command(flatten)]
     reports: reports::Wanted,
+}
+
+/// What came of the cases that were run.
+#[derive(Default)]
+struct Done {
+    /// One for each case, and for each file that failed as a whole.
+    entries: Vec<Entry>,
+    covered: Ledger,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -66,10 +77,12 @@ pub enum Format {
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     let reports = args.reports.open()?;
-    let mut entries = Vec::new();
+    let mut done = Done::default();
     let is_document = args.format == Format::Json;
     let mut gallery = args.html.as_deref().map(Gallery::new);
-    let mut result = judge(args, output, &mut entries, gallery.as_mut());
+    let mut result = judge(args, output, &mut done, gallery.as_mut());
+    let Done { entries, covered } = done;
+    result = result.and(args.ledger.add(&covered));
     if let Some(gallery) = &gallery {
         let refused = result.as_ref().err().map(Failure::entries);
         let all: Vec<Entry> =
@@ -80,11 +93,11 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     reports.write(entries, result, output, is_document)
 }
 
-/// Runs what was asked for. An entry for each case, and for each file that failed as a whole.
+/// Runs what was asked for.
 fn judge(
     args: &Args,
     output: &mut Output,
-    entries: &mut Vec<Entry>,
+    done: &mut Done,
     gallery: Option<&mut Gallery>,
 ) -> Result<(), Failure> {
     let is_document = args.format == Format::Json;
@@ -98,16 +111,16 @@ fn judge(
     };
     let Loaded { sources, wrong } = match args.corpus.read() {
         Ok(loaded) => loaded,
-        Err(failure) => return refuse(failure, entries, output),
+        Err(failure) => return refuse(failure, &done.entries, output),
     };
-    entries.extend(wrong);
+    done.entries.extend(wrong);
     let runner = Runner::new().without(&args.without);
     let profiles = args.corpus.profiles();
     let picked = select::pick(&runner, &sources, &profiles, args.corpus.case.as_deref());
     let Picked { selected, wrong, unmatched } = picked;
-    entries.extend(wrong);
+    done.entries.extend(wrong);
     // A file that is wrong keeps no other from being run.
-    for entry in &*entries {
+    for entry in &done.entries {
         if is_document {
             show_problems(entry);
         } else {
@@ -115,14 +128,14 @@ fn judge(
         }
     }
     if let Some(failure) = unmatched {
-        return refuse(failure, entries, output);
+        return refuse(failure, &done.entries, output);
     }
     match args.format {
-        Format::Json => document(args, &selected, output, entries)?,
-        Format::Text if profiles.len() == 1 => text(args, &selected, output, entries)?,
-        Format::Text => side_by_side(args, &selected, &profiles, output, entries)?,
+        Format::Json => document(args, &selected, output, done)?,
+        Format::Text if profiles.len() == 1 => text(args, &selected, output, done)?,
+        Format::Text => side_by_side(args, &selected, &profiles, output, done)?,
     }
-    gallery.map_or(Ok(()), |gallery| gallery.fill(&selected, entries))
+    gallery.map_or(Ok(()), |gallery| gallery.fill(&selected, &done.entries))
 }
 
 /// Runs the cases of one file under one profile. `show` is given the report of each.
@@ -131,6 +144,7 @@ fn run_selection(
     selection: &Selection<'_>,
     mut show: impl FnMut(Report) -> Result<(), Failure>,
     wants_report: bool,
+    covered: &mut Ledger,
 ) -> Result<Vec<Entry>, Failure> {
     let Selection { cases, indices, .. } = selection;
     let (source, profile) = (cases.source, cases.profile.name);
@@ -149,6 +163,7 @@ fn run_selection(
         entry.took = began.elapsed();
         match ran {
             Ok(ran) => {
+                covered.add(&ran.plan, &ran.outcome);
                 if wants_report {
                     let detail = if args.timeline { Detail::Full } else { Detail::Brief };
                     show(Report::new(source, &ran, detail))?;
@@ -186,10 +201,10 @@ fn document(
     args: &Args,
     selected: &[Vec<Selection<'_>>],
     output: &mut Output,
-    entries: &mut Vec<Entry>,
+    done: &mut Done,
 ) -> Result<(), Failure> {
     output.write(format_args!("{}", json::HEAD))?;
-    let mut without_report = entries.clone();
+    let mut without_report = done.entries.clone();
     let mut separator = "\n";
     for selection in selected.iter().flatten() {
         let mut reported = std::collections::BTreeSet::new();
@@ -199,31 +214,31 @@ fn document(
             separator = ",\n";
             Ok(())
         };
-        let of_file = run_selection(args, selection, show, true)?;
+        let of_file = run_selection(args, selection, show, true, &mut done.covered)?;
         let is_stale = !stale(selection).is_empty();
         let others = of_file.iter().enumerate();
         let others = others.filter(|(i, e)| is_stale && *i == 0 || !reported.contains(&e.case));
         without_report.extend(others.map(|(_, entry)| entry.clone()));
-        entries.extend(of_file);
+        done.entries.extend(of_file);
     }
-    output.line(format_args!("{}", json::tail(entries, &without_report)))
+    output.line(format_args!("{}", json::tail(&done.entries, &without_report)))
 }
 
 fn text(
     args: &Args,
     selected: &[Vec<Selection<'_>>],
     output: &mut Output,
-    entries: &mut Vec<Entry>,
+    done: &mut Done,
 ) -> Result<(), Failure> {
     let count: usize = selected.iter().flatten().map(|s| s.indices.len()).sum();
-    let is_only = count == 1 && entries.is_empty();
+    let wants_report = args.timeline || count == 1 && done.entries.is_empty();
     for selection in selected.iter().flatten() {
         let show = |report| output.line(format_args!("{}", report::text(&report)));
-        let of_file = run_selection(args, selection, show, args.timeline || is_only)?;
+        let of_file = run_selection(args, selection, show, wants_report, &mut done.covered)?;
         output.write(format_args!("{}", summary::of_file(&of_file)))?;
-        entries.extend(of_file);
+        done.entries.extend(of_file);
     }
-    output.line(format_args!("\n{}", summary::total(entries)))
+    output.line(format_args!("\n{}", summary::total(&done.entries)))
 }
 
 /// A table of scenarios and profiles, and the failures below it.
@@ -232,10 +247,10 @@ fn side_by_side(
     selected: &[Vec<Selection<'_>>],
     profiles: &[&'static Profile],
     output: &mut Output,
-    entries: &mut Vec<Entry>,
+    done: &mut Done,
 ) -> Result<(), Failure> {
     if selected.is_empty() {
-        return output.line(format_args!("\n{}", summary::total(entries)));
+        return output.line(format_args!("\n{}", summary::total(&done.entries)));
     }
     let mut table: Vec<Vec<String>> = Vec::new();
     let mut head = vec!["scenario".to_owned()];
@@ -246,7 +261,7 @@ fn side_by_side(
         let mut line = vec![of_source[0].cases.source.label.clone()];
         for selection in of_source {
             let show = |report| output.line(format_args!("{}", report::text(&report)));
-            let of_file = run_selection(args, selection, show, args.timeline)?;
+            let of_file = run_selection(args, selection, show, args.timeline, &mut done.covered)?;
             let counts = Counts::of(&of_file);
             let verdict = match (counts.failed, of_file.len()) {
                 (0, 0) => "-".to_owned(),
@@ -260,7 +275,7 @@ fn side_by_side(
             for failure in summary::failures(&of_file) {
                 failures.push_str(&format!("\n{failure}"));
             }
-            entries.extend(of_file);
+            done.entries.extend(of_file);
         }
         table.push(line);
     }
@@ -282,5 +297,5 @@ fn side_by_side(
         output.line(format_args!("{}", line.trim_end()))?;
     }
     output.write(format_args!("{failures}"))?;
-    output.line(format_args!("\n{}", summary::total(entries)))
+    output.line(format_args!("\n{}", summary::total(&done.entries)))
 }
