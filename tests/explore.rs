@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use shakedown::engine::Engine;
 use shakedown::explore::{
-    Bound, Certificate, Checking, Entries, Findings, Kept, Kind, Progress, Search, Settings,
+    Bound, Cast, Certificate, Checking, Entries, Findings, Kept, Kind, Progress, Search, Settings,
     Symptom, can_strike, check, hunt, undecided,
 };
 use shakedown::invariants::Ids;
@@ -23,6 +23,7 @@ use shakedown::oracle::{Choice, Fault, Oracle};
 use shakedown::run::{Options, Outcome, Plan, run, run_under};
 use shakedown::scenario::{Case, Scenario, parse, print};
 use shakedown::suite::{Source, collect};
+use shakedown::turnstile::RecordingEntry;
 use shakedown_cri::quirks::Profile;
 
 const DRIVERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/drivers");
@@ -55,15 +56,18 @@ fn decisions_replay_from_their_file() {
     for (number, scenario) in drivers().iter().enumerate() {
         for profile in ["hardened", "1.7.24"].map(|name| Profile::find(name).expect("it is known"))
         {
+            let moments = happened_until_quiet(&run(&plan(scenario), &options(profile)));
             for seed in 0..60 {
                 let kind = Kind::ALL[seed % Kind::ALL.len()];
                 let bound = Bound { faults: 3, delays: 3 };
-                let search = Search::new(kind, bound, (number * 1000 + seed) as u64, &seen);
+                let seed = (number * 1000 + seed) as u64;
+                let scenario = Cast::draw(scenario, &moments, bound, seed).of(scenario);
+                let search = Search::new(kind, bound, seed, &seen);
                 let log = search.log();
-                let found = run_under(&plan(scenario), &options(profile), Box::new(search));
+                let found = run_under(&plan(&scenario), &options(profile), Box::new(search));
                 let decisions = Entries::of(&log.take().decisions.script(&found.recording, false));
                 decided += usize::from(decisions != Entries::default());
-                let text = print(&decisions.put_into(scenario));
+                let text = print(&decisions.put_into(&scenario));
                 let read = parse(&format!("{}.toml", scenario.name), &text)
                     .unwrap_or_else(|errors| panic!("{errors:?}\n{text}"));
                 let replayed = run(&plan(&read), &options(profile));
@@ -74,6 +78,49 @@ fn decisions_replay_from_their_file() {
         }
     }
     assert!(decided > 200, "only {decided} runs decided anything");
+}
+
+/// Whatever is in play, a file can say it, and at least one call is.
+#[test]
+fn a_part_of_a_scenario_is_one() {
+    let corpus = collect(&[PathBuf::from(DRIVERS).join("..")]).unwrap_or_else(|e| panic!("{e}"));
+    let (mut parts, mut clocks) = (0, 0);
+    for file in corpus {
+        let scenario = Source::read(&file).unwrap_or_else(|error| panic!("{error}")).scenario;
+        if !scenario.matrix.is_empty() {
+            continue;
+        }
+        let scenario = undecided(&scenario);
+        let moments = happened_until_quiet(&run(&plan(&scenario), &options(&Profile::ALL[0])));
+        for seed in 0..16 {
+            let cast = Cast::draw(&scenario, &moments, Bound { faults: 1, delays: 0 }, seed);
+            let part = cast.of(&scenario);
+            assert_eq!(part.calls.is_empty(), scenario.calls.is_empty());
+            parts += usize::from(part.calls.len() < scenario.calls.len());
+            clocks += usize::from(part.clocks.len() > scenario.clocks.len());
+            let text = print(&part);
+            let read = parse(&format!("{}.toml", part.name), &text);
+            let read = read.unwrap_or_else(|errors| panic!("{errors:?}\n{text}"));
+            assert_eq!(print(&read), text);
+            plan(&part);
+        }
+    }
+    assert!(parts > 100 && clocks > 50, "{parts} parts, {clocks} clocks that are set");
+}
+
+/// The names of what happened from the first call on.
+fn happened_until_quiet(outcome: &Outcome) -> Vec<String> {
+    let entries = outcome.recording.entries.iter();
+    let mut names = Vec::new();
+    for entry in entries {
+        match entry {
+            RecordingEntry::Phase { name: "disturb", .. } => names.clear(),
+            RecordingEntry::Phase { name: "reap", .. } => break,
+            RecordingEntry::Moment(happened) => names.push(happened.moment.to_string()),
+            _ => {}
+        }
+    }
+    names
 }
 
 /// The same seed finds the same, whatever the number of workers.

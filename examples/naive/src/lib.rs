@@ -7,7 +7,8 @@
 //! $ cargo run --release -p shakedown-naive -- survey
 //! ```
 //!
-//! The programs `empty` and `small` are those of `docs/runtimes.md`, which goes from an empty crate to a report.
+//! The programs `empty` and `small` are those of `docs/runtimes.md`, which goes from an empty crate to a report;
+//! `leaky` depends on more than its decisions, so that a test sees it caught.
 
 pub mod service;
 

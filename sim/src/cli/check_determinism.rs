@@ -1,15 +1,15 @@
 //! `shakedown check-determinism`
 
 #![expect(
-    clippy::disallowed_types,
     clippy::disallowed_methods,
     reason = "two processes are compared; a run takes part in neither"
 )]
 
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, ExitStatus};
 
+use super::elsewhere::{Where, program};
 use super::output::{BAD, Failure, GOOD, Output};
 use super::select::Corpus;
 use crate::determinism::{Comparison, compare, tell};
@@ -77,15 +77,8 @@ pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Passed)
 }
 
-#[derive(Clone, Copy)]
-enum Where {
-    Here,
-    There,
-}
-
 fn start(args: &Args, place: Where) -> Result<Child, Failure> {
-    let me = std::env::current_exe()?;
-    let mut command = Command::new(me);
+    let mut command = program(place)?;
     command.arg("check-determinism").arg("--tell");
     command.arg("--profile").arg(args.corpus.profile.join(","));
     if let Some(case) = &args.corpus.case {
@@ -97,20 +90,6 @@ fn start(args: &Args, place: Where) -> Result<Child, Failure> {
     command.arg("--");
     for path in &args.corpus.paths {
         command.arg(absolute(path)?);
-    }
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    if let Where::There = place {
-        command
-            .env_clear()
-            .current_dir("/")
-            .env("TZ", "Pacific/Chatham")
-            .env("LC_ALL", "tr_TR.UTF-8")
-            .env("RUST_LOG", "trace")
-            .env("RUST_BACKTRACE", "1")
-            .env("MADSIM_TEST_SEED", "7")
-            // Moves what comes after it in memory.
-            .env("PADDING", "x".repeat(5_000))
-            .stderr(Stdio::null());
     }
     Ok(command.spawn()?)
 }

@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use shakedown_cri::quirks::Profile;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::again::{self, Other};
 use super::output::{BAD, Failure as Ended, GOOD, Output};
 use super::search;
 use super::select::Drivers;
@@ -33,12 +34,15 @@ Examples:
   shakedown explore --seed 42 --shard 2/3    the second third of the runs of that seed
 
 What a scenario says of its own faults, holds and crashes is left out: those are what is searched
-for. Each run draws which operations and kinds of faults are in play, and decides by one of four
-strategies: uniform, PCT, delay-bounded, guided by coverage.
+for. Each run draws which operations, kinds of faults, calls and plugins are in play, and decides by
+one of four strategies: uniform, PCT, delay-bounded, guided by coverage.
 
 A run that breaks an invariant is made as small as it can be and written to failures/, as a
 scenario file with what happens without each of its lines. `shakedown run` replays it. Runs that
-break the same invariant, struck in the same phases, count as one: a signature.";
+break the same invariant, struck in the same phases, count as one: a signature.
+
+One run of twenty is made by a second process as well, which differs in environment, directory,
+time zone and log level. A digest that is not the same ends the search with exit code 4.";
 
 /// Runs when neither their number nor a time is given.
 const RUNS: u64 = 20_000;
@@ -64,7 +68,7 @@ pub struct Args {
     /// How many threads [default: as many as there are cores]. The result is the same for any number.
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// How many faults a run may have, crashes among them.
+    /// How many faults a run may have, crashes and a clock that is set among them.
     #[arg(long, value_name = "N", default_value_t = 2)]
     faults: u32,
     /// How many moments a run may set aside; for PCT, how often priorities change.
@@ -74,6 +78,9 @@ pub struct Args {
     #[arg(long, value_name = "I3,I9", value_delimiter = ',', hide_possible_values = true,
           value_parser = select::invariant_parser())]
     without: Vec<Id>,
+    /// Be the process that makes runs again.
+    #[arg(long, hide = true)]
+    again: bool,
     #[command(flatten)]
     shard: shard::ShardArgs,
     #[command(flatten)]
@@ -87,9 +94,15 @@ struct Found {
     profile: &'static Profile,
     progress: Progress,
     findings: Findings,
+    /// How many of the runs another process made as well.
+    compared: u64,
 }
 
 pub fn run(args: &Args, output: &mut Output) -> Result<ExitCode, Ended> {
+    if args.again {
+        let profile = select::profiles(&args.drivers.profile)[0];
+        return again::serve(&settings(args, profile, args.seed.unwrap_or_default(), (0, 1)));
+    }
     let reports = args.reports.open()?;
     let mut entries = Vec::new();
     let result = search_all(args, output, &mut entries);
@@ -105,24 +118,27 @@ fn search_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Res
         Some(seed) => seed,
         None => fresh_seed()?,
     };
-    let jobs = search::jobs(args.jobs);
-    let judge = select::all_but(&args.without);
-    let bound = Bound { faults: args.faults, delays: args.delays };
-    let runs = args.runs.map(NonZeroU64::get).or(args.time.is_none().then_some(RUNS));
     output.line(format_args!(
         "seed {seed}, at most {} and {} a run, {}",
-        counted(bound.faults, "fault"),
-        counted(bound.delays, "delay"),
-        counted(jobs, "job")
+        counted(args.faults, "fault"),
+        counted(args.delays, "delay"),
+        counted(search::jobs(args.jobs), "job")
     ))?;
     if shard.1 > 1 {
         let source = said_by.map_or_else(String::new, |source| format!(", as {source} says"));
         output.line(format_args!("part {} of {}{source}", shard.0 + 1, shard.1))?;
     }
-    let mut all = Vec::new();
+    let mut searches = Vec::new();
     for profile in select::profiles(&args.drivers.profile) {
         let scenarios = search::undecided_cases(&sources, profile)?;
-        let settings = Settings { profile, judge, seed, bound, runs, time: args.time, jobs, shard };
+        let settings = settings(args, profile, seed, shard);
+        // All of them now: while a search goes on this program may become another one.
+        let other = Other::start(&scenarios, &settings, &args.without)?;
+        searches.push((scenarios, settings, other));
+    }
+    let mut all = Vec::new();
+    for (scenarios, settings, mut other) in searches {
+        let Settings { profile, runs, .. } = settings;
         let bar = progress(runs, args.time);
         let tell = |news: News<'_>| -> Result<(), Ended> {
             match news {
@@ -130,16 +146,17 @@ fn search_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Res
                     let path = failures::write(failure)?;
                     bar.suspend(|| search::told(output, failure, &path))
                 }
-                News::Round(progress, signatures) => {
+                News::Round { progress, signatures, sample } => {
                     show(&bar, progress, signatures, runs);
-                    Ok(())
+                    other.round(sample)
                 }
             }
         };
         let (progress, findings) = explore::hunt(&scenarios, &settings, &stop, tell)?;
+        let compared = other.end()?;
         bar.finish_and_clear();
         let interrupted = progress.interrupted;
-        all.push(Found { profile, progress, findings });
+        all.push(Found { profile, progress, findings, compared });
         if interrupted {
             break;
         }
@@ -155,9 +172,23 @@ fn search_all(args: &Args, output: &mut Output, entries: &mut Vec<Entry>) -> Res
     Ok(())
 }
 
+/// How one version is searched.
+fn settings(args: &Args, profile: &'static Profile, seed: u64, shard: (usize, usize)) -> Settings {
+    Settings {
+        profile,
+        judge: select::all_but(&args.without),
+        seed,
+        bound: Bound { faults: args.faults, delays: args.delays },
+        runs: args.runs.map(NonZeroU64::get).or(args.time.is_none().then_some(RUNS)),
+        time: args.time,
+        jobs: search::jobs(args.jobs),
+        shard,
+    }
+}
+
 /// A search has passed if it found nothing.
 fn entry(found: &Found) -> Entry {
-    let Found { profile, progress, findings } = found;
+    let Found { profile, progress, findings, .. } = found;
     let mut entry = Entry::new("explore", "explore", profile.name);
     entry.took = progress.took;
     let failures = findings.failures.iter();
@@ -203,7 +234,7 @@ fn rate(progress: &Progress) -> u64 {
 }
 
 fn summary(output: &mut Output, all: &[Found]) -> Result<(), Ended> {
-    for Found { profile, progress, findings } in all {
+    for Found { profile, progress, findings, compared } in all {
         let style = if findings.failures.is_empty() { GOOD } else { BAD };
         let cut = if progress.interrupted { ", interrupted" } else { "" };
         output.line(format_args!(
@@ -216,6 +247,8 @@ fn summary(output: &mut Output, all: &[Found]) -> Result<(), Ended> {
             counted(progress.covered.turns.len(), "turn"),
             counted(findings.failures.len(), "signature")
         ))?;
+        let made = counted(*compared, "run");
+        output.line(format_args!("{made} made again in another process, the same"))?;
         ledger::show_goals(&progress.ledger, &[profile], output)?;
         let mut failures: Vec<_> = findings.failures.iter().collect();
         failures.sort_by_key(|(_, runs)| std::cmp::Reverse(*runs));

@@ -1,11 +1,13 @@
 //! The command line: one command a file.
 
+mod again;
 mod bisect;
 mod bless;
 mod check;
 mod check_determinism;
 mod completions;
 mod diff;
+mod elsewhere;
 mod explain;
 mod explore;
 mod failing;
@@ -49,7 +51,7 @@ Exit codes:
   1   an invariant or expectation was violated, or a fault or hold did not apply
   2   a call was stuck (I5), or a run went on beyond its budget
   3   the code under test panicked
-  4   two processes did not do the same (`check-determinism`)
+  4   two processes did not do the same (`check-determinism`, `explore`)
   64  the command line is wrong, or no scenario matched
   65  a scenario file is wrong
   70  the harness broke an assumption of its own

@@ -12,7 +12,6 @@
 )]
 
 use std::ops::Range;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -20,18 +19,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use shakedown_cri::quirks::Profile;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::attempt::{Attempts, plan};
+use super::again::{Sample, is_sampled};
+use super::attempt::Attempts;
 use super::coverage::{Covered, Seen};
-use super::decisions::Entries;
 use super::failure::Failure;
 use super::findings::{Collector, Findings};
-use super::search::{Log, Search};
-use super::strategy::{Bound, Kind};
-use super::symptom::Symptom;
+use super::maker::{Maker, Report, assignment};
+use super::strategy::Bound;
 use crate::invariants::Ids;
-use crate::run::Plan;
 use crate::scenario::Scenario;
 use crate::suite::Ledger;
 
@@ -70,23 +66,18 @@ pub struct Progress {
 /// Something to tell while a search goes on.
 pub enum News<'a> {
     Found(&'a Failure),
-    /// The end of a round, and how many signatures there are.
-    Round(&'a Progress, usize),
+    Round {
+        progress: &'a Progress,
+        signatures: usize,
+        /// Some of its runs, for somebody who makes them again.
+        sample: &'a Sample,
+    },
 }
 
 /// Numbers of runs, and what was covered before them.
 struct Round {
     runs: Range<u64>,
     seen: Arc<Seen>,
-}
-
-/// What one run brought.
-pub(super) struct Report {
-    run: u64,
-    moments: u64,
-    pub covered: Covered,
-    /// Each with the decisions, the tidy ones and the exact ones.
-    pub symptoms: Vec<(Symptom, [Entries; 2])>,
 }
 
 /// Searches scenarios without decisions.
@@ -142,22 +133,27 @@ pub fn hunt<E>(
                 progress.ledger.merge(&ledger);
             }
             of_round.sort_unstable_by_key(|report| report.run);
+            let mut sample = Sample::default();
             let covered = Arc::make_mut(&mut seen);
             for report in of_round {
+                if let Some(digest) = report.digest.filter(|_| is_sampled(report.run, settings)) {
+                    sample.made.push((report.run, digest));
+                }
+                let points = report.covered.strikes.iter().chain(&report.covered.turns);
+                sample.seen.extend(points.filter(|point| covered.insert(**point)));
                 progress.runs += 1;
                 progress.moments += report.moments;
-                covered.extend(report.covered.strikes.iter().chain(&report.covered.turns));
                 progress.covered.merge(report.covered);
                 let number = assignment(report.run, scenarios.len()).0;
-                for (symptom, entries) in &report.symptoms {
-                    let decided = entries.each_ref().map(|e| e.put_into(&scenarios[number]));
-                    if let Some(failure) = collector.take(number, symptom, &decided, 1) {
+                for (symptom, decided) in &report.symptoms {
+                    if let Some(failure) = collector.take(number, symptom, decided, 1) {
                         tell(News::Found(failure))?;
                     }
                 }
             }
             progress.took = began.elapsed();
-            tell(News::Round(&progress, collector.findings.failures.len()))?;
+            let signatures = collector.findings.failures.len();
+            tell(News::Round { progress: &progress, signatures, sample: &sample })?;
         }
         Ok((progress, collector.findings))
     })
@@ -171,64 +167,18 @@ fn work(
     rounds: &Receiver<Round>,
     reports: &Sender<(Vec<Report>, Ledger)>,
 ) {
-    let attempts = Attempts::new(settings.profile).asking(settings.judge);
-    // Names are interned by thread, and so belong plans to one.
-    let plans: Vec<Option<Rc<Plan>>> = scenarios.iter().map(plan).collect();
+    let mut maker = Maker::new(scenarios, settings);
     let jobs = settings.jobs.max(1) as u64;
     let (shard, shards) = (settings.shard.0 as u64, settings.shard.1 as u64);
     while let Ok(round) = rounds.recv() {
         let of_shard = (round.runs).filter(|run| run % shards == shard);
         let mine = of_shard.filter(|run| run / shards % jobs == worker);
         let mut ledger = Ledger::default();
-        let one = |run| {
-            let (target, kind) = assignment(run, scenarios.len());
-            let plan = plans[target].as_ref()?;
-            Some(make(run, plan, kind, &attempts, settings, &round.seen, &mut ledger))
-        };
+        let one = |run| maker.make(run, None, &round.seen, &mut ledger);
         let of_round = mine.filter_map(one).collect();
         // Nobody to report to: the search was ended.
         if reports.send((of_round, ledger)).is_err() {
             return;
         }
     }
-}
-
-/// Which scenario a run is of, and which strategy decides.
-pub(super) fn assignment(run: u64, scenarios: usize) -> (usize, Kind) {
-    let scenarios = scenarios as u64;
-    let kinds = Kind::ALL.len() as u64;
-    ((run % scenarios) as usize, Kind::ALL[(run / scenarios % kinds) as usize])
-}
-
-/// Makes one run. The strategy knows what was `seen` before it.
-pub(super) fn make(
-    run: u64,
-    plan: &Rc<Plan>,
-    kind: Kind,
-    attempts: &Attempts,
-    settings: &Settings,
-    seen: &Arc<Seen>,
-    ledger: &mut Ledger,
-) -> Report {
-    let seed = xxh3_64_with_seed(&run.to_le_bytes(), settings.seed);
-    let search = Search::new(kind, settings.bound, seed, seen);
-    let log = search.log();
-    let outcome = attempts.make(plan, search);
-    let Log { decisions, mut covered } = log.take();
-    covered.strikes.retain(|point| !seen.contains(point));
-    covered.turns.retain(|point| !seen.contains(point));
-    if let Ok(outcome) = &outcome {
-        ledger.add(plan, outcome);
-    }
-    let (moments, symptoms, recording) = match outcome {
-        Ok(outcome) => (outcome.recording.moments, Symptom::all(&outcome), Some(outcome.recording)),
-        Err(broken) => (0, vec![broken], None),
-    };
-    let recording = recording.unwrap_or_default();
-    let with_decisions = |symptom| {
-        let tidy = [true, false];
-        (symptom, tidy.map(|tidy| Entries::of(&decisions.script(&recording, tidy))))
-    };
-    let symptoms = symptoms.into_iter().map(with_decisions).collect();
-    Report { run, moments, covered, symptoms }
 }

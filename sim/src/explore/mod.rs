@@ -3,7 +3,9 @@
 //! A search takes scenarios without decisions of their own, lets an oracle decide, and keeps by name what
 //! it decided. That is a scenario file again: it is made as small as it can be, and replays bit for bit.
 
+mod again;
 mod attempt;
+mod cast;
 mod check;
 mod commute;
 mod coverage;
@@ -17,6 +19,7 @@ mod guided;
 mod hunt;
 mod inevitable;
 mod kept;
+mod maker;
 #[cfg(feature = "planted")]
 mod mutants;
 mod pct;
@@ -28,7 +31,9 @@ mod symptom;
 mod uniform;
 mod walk;
 
+pub use again::{Again, Sample};
 pub use attempt::{Attempts, plan};
+pub use cast::Cast;
 pub use check::{Certificate, CheckError, Checking, check};
 pub use decisions::{Decisions, Entries, undecided};
 pub use exhaustive::{can_strike, universe};

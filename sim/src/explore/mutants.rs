@@ -18,7 +18,8 @@ use shakedown_cri::planted::Planted;
 
 use super::attempt::{Attempts, plan};
 use super::coverage::Seen;
-use super::hunt::{ROUND, Settings, assignment, make};
+use super::hunt::{ROUND, Settings};
+use super::maker::Maker;
 use super::strategy::{Bound, Kind};
 use super::symptom::{Broken, Symptom};
 use super::walk::{Node, Tree};
@@ -130,7 +131,8 @@ pub fn look<E>(
                         return;
                     }
                     let (defect, task) = (number / of_one.len(), of_one[number % of_one.len()]);
-                    let worker = Worker { planted: defects[defect], plans: &plans, looking, stop };
+                    let planted = defects[defect];
+                    let worker = Worker { planted, scenarios, plans: &plans, looking, stop };
                     let found = worker.work(task);
                     // Nobody to report to: the search was ended.
                     if stop.load(Ordering::Relaxed) || reports.send((defect, found)).is_err() {
@@ -166,6 +168,7 @@ pub fn look<E>(
 
 struct Worker<'a> {
     planted: Planted,
+    scenarios: &'a [Scenario],
     plans: &'a [Rc<Plan>],
     looking: &'a Looking,
     stop: &'a AtomicBool,
@@ -243,7 +246,7 @@ impl Worker<'_> {
             jobs: 1,
             shard: (0, 1),
         };
-        let attempts = self.attempts();
+        let mut maker = Maker::new(self.scenarios, &settings);
         let began = Instant::now();
         let mut seen = Arc::new(Seen::default());
         let mut new = Seen::default();
@@ -256,10 +259,7 @@ impl Worker<'_> {
             if run % ROUND == 0 {
                 Arc::make_mut(&mut seen).extend(new.drain());
             }
-            let (target, of_run) = assignment(run, self.plans.len());
-            let kind = kind.unwrap_or(of_run);
-            let plan = &self.plans[target];
-            let report = make(run, plan, kind, &attempts, &settings, &seen, &mut ledger);
+            let report = maker.make(run, kind, &seen, &mut ledger)?;
             if !report.symptoms.is_empty() {
                 let by = report.symptoms.iter().map(|(symptom, _)| symptom.broken).collect();
                 return Some(Kill { runs: run + 1, took: began.elapsed(), by });

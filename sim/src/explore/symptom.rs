@@ -158,7 +158,13 @@ pub struct Signature {
 
 impl Signature {
     pub fn new(broken: Broken, scenario: &Scenario) -> Self {
-        let struck = phases(&scenario.faults, &scenario.holds, &scenario.crashes);
+        let mut struck = phases(&scenario.faults, &scenario.holds, &scenario.crashes);
+        struck.extend(scenario.clocks.iter().filter_map(|clock| match &clock.when {
+            When::Moment(text) => Some(self::struck(Moment::parse(text)?.site, "clock set")),
+            When::At(_) => None,
+        }));
+        struck.sort();
+        struck.dedup();
         Signature { broken, struck }
     }
 

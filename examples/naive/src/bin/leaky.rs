@@ -1,52 +1,25 @@
-//! Code under test that depends on more than its decisions is caught by comparing two processes, with
-//! the event in which it shows first.
-#![expect(
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
-    reason = "the fixtures leak on purpose, and tests are no part of a run"
-)]
+//! Code under test that depends on more than its decisions, on purpose: a service whose starts leak first. Which
+//! leak it is, the profile says: `leaky explore --profile real-time`.
+
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "it leaks on purpose")]
 
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::fs;
-use std::io::BufWriter;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use shakedown::determinism::{Comparison, compare, tell};
-use shakedown::engine::Engine;
-use shakedown::run::{Options, Plan, run};
-use shakedown::under_test::{Boot, UnderTest};
-use shakedown::world::SimPorts;
-use shakedown_cri::Service;
-use shakedown_cri::cri::{
+use shakedown::cri::{
     ContainerConfig, ContainerFilter, ContainerStatus, ContainerSummary, EventStream, LocalFuture,
     Peek, RuntimeService, Sandbox,
 };
-use shakedown_cri::ports::{Context, Error, Fs, NriUpdate, Ports, Runtime};
+use shakedown::ports::{Context, Error, Fs, NriUpdate, Ports, Runtime};
+use shakedown::under_test::{Boot, UnderTest};
+use shakedown::world::SimPorts;
+use shakedown_cri::Service;
 use shakedown_cri::store::LinuxResources;
-
-const SCENARIO: &str = r#"
-shakedown = 1
-title = "a plain start"
-
-[[world.container]]
-name = "web"
-
-[[call]]
-do = "start"
-container = "web"
-"#;
-
-/// Tells a process that it is one of the two that a test compares: where its events go, and that it is
-/// the second one.
-const EVENTS: &str = "SHAKEDOWN_TEST_EVENTS";
-const SECOND: &str = "SHAKEDOWN_TEST_SECOND";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leak {
@@ -59,6 +32,18 @@ enum Leak {
     OtherData,
 }
 
+impl Leak {
+    const ALL: [Leak; 7] = [
+        Leak::None,
+        Leak::HashMapOrder,
+        Leak::RealTime,
+        Leak::Address,
+        Leak::Thread,
+        Leak::LongerSecondRun,
+        Leak::OtherData,
+    ];
+}
+
 /// The service, whose starts leak first.
 struct Leaky {
     service: Rc<dyn RuntimeService>,
@@ -68,7 +53,15 @@ struct Leaky {
 
 impl UnderTest for Leak {
     fn name(&self) -> &'static str {
-        "leaky"
+        match self {
+            Leak::None => "no-leak",
+            Leak::HashMapOrder => "hash-map-order",
+            Leak::RealTime => "real-time",
+            Leak::Address => "address",
+            Leak::Thread => "thread",
+            Leak::LongerSecondRun => "longer-second-run",
+            Leak::OtherData => "other-data",
+        }
     }
 
     fn what(&self) -> &'static str {
@@ -81,12 +74,17 @@ impl UnderTest for Leak {
     }
 }
 
-async fn leak(ports: SimPorts, leak: Leak) -> Result<(), Error> {
+fn main() -> ExitCode {
+    let named = |leak: &Leak| std::env::args().any(|argument| argument == leak.name());
+    shakedown::cli::main_for(Leak::ALL.into_iter().find(named).unwrap_or(Leak::None))
+}
+
+async fn leak(ports: SimPorts, which: Leak) -> Result<(), Error> {
     let read = async |name: &str| {
         // There is no such file: only that it was looked for counts.
         let _ = ports.fs().read_file(&format!("/{name}")).await;
     };
-    match leak {
+    match which {
         Leak::None => {}
         Leak::HashMapOrder => {
             let names: HashMap<u32, u32> = (0..64).map(|n| (n, n)).collect();
@@ -107,7 +105,7 @@ async fn leak(ports: SimPorts, leak: Leak) -> Result<(), Error> {
             let set = ready.clone();
             let thread = thread::spawn(move || {
                 // Long enough that no two runs read as often by chance.
-                thread::sleep(Duration::from_millis(5));
+                thread::sleep(Duration::from_millis(1));
                 set.store(true, Ordering::SeqCst);
             });
             while !ready.load(Ordering::SeqCst) {
@@ -116,7 +114,7 @@ async fn leak(ports: SimPorts, leak: Leak) -> Result<(), Error> {
             thread.join().expect("the thread ends");
         }
         Leak::LongerSecondRun => {
-            if std::env::var_os(SECOND).is_some() {
+            if std::env::var_os("TZ").is_some() {
                 read("one-more").await;
             }
         }
@@ -141,9 +139,9 @@ macro_rules! passed_on {
 
 impl RuntimeService for Leaky {
     fn start_container(&self, ctx: Context, id: String) -> LocalFuture<Result<(), Error>> {
-        let (service, ports, what) = (self.service.clone(), self.ports.clone(), self.leak);
+        let (service, ports, which) = (self.service.clone(), self.ports.clone(), self.leak);
         Box::pin(async move {
-            leak(ports, what).await?;
+            leak(ports, which).await?;
             service.start_container(ctx, id).await
         })
     }
@@ -174,97 +172,4 @@ impl RuntimeService for Leaky {
     fn peek(&self, id: &str) -> Option<Peek> {
         self.service.peek(id)
     }
-}
-
-/// Runs the plain start, and tells its events to a file.
-fn tell_events(leak: Leak, events: OsString) {
-    let scenario = shakedown::scenario::parse("plain.toml", SCENARIO).expect("it parses");
-    let cases = shakedown::scenario::expand(&scenario, &|_| Vec::new(), &|_| true)
-        .expect("it has one case");
-    let plan = Rc::new(Plan::new(&cases.case(0)).expect("its names are right"));
-    let options = Options {
-        // madsim keeps most leaks from showing, the bare loop none.
-        engine: Engine::Bare,
-        marks: true,
-        runtime: Box::leak(Box::new(leak)),
-        ..Options::default()
-    };
-    let outcome = run(&plan, &options);
-    let mut out = BufWriter::new(fs::File::create(events).expect("it can be made"));
-    let answers = format!("{:?}", outcome.answers);
-    tell(&mut out, "plain", &outcome, answers.as_bytes()).expect("it can be written");
-}
-
-/// What two processes of the test that asks make of the leak; `None` in these themselves.
-fn compared(leak: Leak) -> Option<Comparison> {
-    if let Some(events) = std::env::var_os(EVENTS) {
-        tell_events(leak, events);
-        return None;
-    }
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let me = thread::current();
-    let test = me.name().expect("a test has its name");
-    let told = |name: &str| {
-        let events = directory.path().join(name);
-        let mut command = Command::new(std::env::current_exe().expect("the test is a file"));
-        command.args([test, "--exact"]).env(EVENTS, &events).stdout(Stdio::null());
-        if name == "there" {
-            command.env(SECOND, "yes");
-        }
-        assert!(command.status().expect("it runs").success(), "{leak:?}");
-        read(&events)
-    };
-    let (here, there) = (told("here"), told("there"));
-    Some(compare(&*here, &*there).expect("memory can be read"))
-}
-
-fn read(path: &Path) -> Vec<u8> {
-    fs::read(path).expect("the events were told")
-}
-
-#[test]
-fn no_leak_is_no_difference() {
-    let Some(comparison) = compared(Leak::None) else { return };
-    assert_eq!(comparison.difference, None);
-    assert_eq!(comparison.runs, 1);
-    assert!(comparison.events > 100, "{comparison:?}");
-}
-
-/// The first event that differs is the one in which the leak shows.
-#[track_caller]
-fn caught(leak: Leak, site: &str) {
-    let Some(comparison) = compared(leak) else { return };
-    let difference = comparison.difference.unwrap_or_else(|| panic!("{leak:?} is not caught"));
-    let shown = [&difference.here, &difference.there];
-    assert!(shown.into_iter().flatten().any(|event| event.contains(site)), "{difference}");
-}
-
-#[test]
-fn the_order_of_a_hash_map() {
-    caught(Leak::HashMapOrder, "start-1/fs.read(/file-");
-}
-
-#[test]
-fn real_time() {
-    caught(Leak::RealTime, "start-1/sleep#1");
-}
-
-#[test]
-fn an_address_in_a_message() {
-    caught(Leak::Address, "start-1.done");
-}
-
-#[test]
-fn a_thread() {
-    caught(Leak::Thread, "start-1/fs.read(/while-the-thread-sleeps)");
-}
-
-#[test]
-fn a_second_run_that_does_more() {
-    caught(Leak::LongerSecondRun, "start-1/fs.read(/one-more)#1.effect");
-}
-
-#[test]
-fn other_data_on_the_same_schedule() {
-    caught(Leak::OtherData, "start-1/fs.write(");
 }

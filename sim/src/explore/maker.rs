@@ -1,0 +1,158 @@
+//! Makes the runs of a seeded search, each from its number.
+//!
+//! Names are interned by thread, and so belong plans to one: each worker has a maker of its own.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::attempt::{Attempts, plan};
+use super::cast::{Cast, Parts};
+use super::coverage::{Covered, Seen};
+use super::decisions::Entries;
+use super::hunt::Settings;
+use super::search::{Log, Search};
+use super::strategy::{Bound, Kind};
+use super::symptom::Symptom;
+use crate::run::{Outcome, Plan};
+use crate::scenario::Scenario;
+use crate::suite::Ledger;
+use crate::turnstile::{Recording, RecordingEntry};
+
+/// What one run brought.
+pub(super) struct Report {
+    pub run: u64,
+    pub moments: u64,
+    /// `None`: the harness broke.
+    pub digest: Option<u128>,
+    /// What was not seen before it.
+    pub covered: Covered,
+    /// Each with the scenario and its decisions, the tidy ones and the exact ones.
+    pub symptoms: Vec<(Symptom, [Scenario; 2])>,
+}
+
+/// Plans that are kept.
+const PLANS_MAX: usize = 1_024;
+
+pub(super) struct Maker<'a> {
+    scenarios: &'a [Scenario],
+    settings: &'a Settings,
+    attempts: Attempts,
+    /// For each scenario the moments of its undisturbed run; `None`: not asked for yet.
+    moments: Vec<Option<Rc<[String]>>>,
+    plans: FxHashMap<(usize, Parts), Option<Rc<Plan>>>,
+}
+
+/// Which scenario a run is of, and which strategy decides.
+pub(super) fn assignment(run: u64, scenarios: usize) -> (usize, Kind) {
+    let scenarios = scenarios as u64;
+    let kinds = Kind::ALL.len() as u64;
+    ((run % scenarios) as usize, Kind::ALL[(run / scenarios % kinds) as usize])
+}
+
+/// A run, and what it was made from.
+struct Made {
+    /// Without decisions.
+    scenario: Scenario,
+    plan: Rc<Plan>,
+    log: Log,
+    outcome: Result<Outcome, Symptom>,
+}
+
+impl<'a> Maker<'a> {
+    pub fn new(scenarios: &'a [Scenario], settings: &'a Settings) -> Self {
+        Maker {
+            scenarios,
+            settings,
+            attempts: Attempts::new(settings.profile).asking(settings.judge),
+            moments: vec![None; scenarios.len()],
+            plans: FxHashMap::default(),
+        }
+    }
+
+    /// Makes the run of this number, decided by `kind` or, if nobody says, by the strategy whose turn it is, which
+    /// knows what was `seen` before. `None`: its scenario cannot be run.
+    pub fn make(
+        &mut self,
+        run: u64,
+        kind: Option<Kind>,
+        seen: &Arc<Seen>,
+        ledger: &mut Ledger,
+    ) -> Option<Report> {
+        let Made { scenario, plan, log, outcome } = self.made(run, kind, seen)?;
+        let Log { decisions, mut covered } = log;
+        covered.strikes.retain(|point| !seen.contains(point));
+        covered.turns.retain(|point| !seen.contains(point));
+        let (digest, symptoms, recording) = match outcome {
+            Ok(outcome) => {
+                ledger.add(&plan, &outcome);
+                (Some(outcome.digest), Symptom::all(&outcome), outcome.recording)
+            }
+            Err(broken) => (None, vec![broken], Recording::default()),
+        };
+        let with_decisions = |symptom| {
+            let tidy = [true, false];
+            let entries = tidy.map(|tidy| Entries::of(&decisions.script(&recording, tidy)));
+            (symptom, entries.map(|entries| entries.put_into(&scenario)))
+        };
+        let moments = recording.moments;
+        let symptoms = symptoms.into_iter().map(with_decisions).collect();
+        Some(Report { run, moments, digest, covered, symptoms })
+    }
+
+    /// Makes it with a record of the digest after each event; with its scenario.
+    pub fn mark(&mut self, run: u64, seen: &Arc<Seen>) -> Option<(Scenario, Outcome)> {
+        self.attempts = self.attempts.clone().marking();
+        let made = self.made(run, None, seen)?;
+        Some((made.scenario, made.outcome.ok()?))
+    }
+
+    fn made(&mut self, run: u64, kind: Option<Kind>, seen: &Arc<Seen>) -> Option<Made> {
+        let (target, of_run) = assignment(run, self.scenarios.len());
+        let seed = xxh3_64_with_seed(&run.to_le_bytes(), self.settings.seed);
+        let bound = self.settings.bound;
+        let moments = self.moments(target);
+        let cast = Cast::draw(&self.scenarios[target], &moments, bound, seed);
+        let plan = self.plan(target, &cast)?;
+        let faults = bound.faults - u32::from(cast.jump.is_some());
+        let search = Search::new(kind.unwrap_or(of_run), Bound { faults, ..bound }, seed, seen);
+        let log = search.log();
+        let outcome = self.attempts.make(&plan, search);
+        Some(Made { scenario: cast.of(&self.scenarios[target]), plan, log: log.take(), outcome })
+    }
+
+    fn plan(&mut self, target: usize, cast: &Cast) -> Option<Rc<Plan>> {
+        let scenario = &self.scenarios[target];
+        if cast.jump.is_some() {
+            return plan(&cast.of(scenario));
+        }
+        if self.plans.len() >= PLANS_MAX {
+            self.plans.clear();
+        }
+        let known = self.plans.entry((target, cast.parts().clone()));
+        known.or_insert_with(|| plan(&cast.of(scenario))).clone()
+    }
+
+    /// The names of what happens in the undisturbed run until it is quiet.
+    fn moments(&mut self, target: usize) -> Rc<[String]> {
+        let (scenarios, attempts) = (self.scenarios, &self.attempts);
+        let made = self.moments[target].get_or_insert_with(|| {
+            let outcome = plan(&scenarios[target]).and_then(|plan| attempts.replay(&plan).ok());
+            outcome.map_or_else(|| Rc::from([]), |outcome| disturbable(&outcome.recording))
+        });
+        made.clone()
+    }
+}
+
+fn disturbable(recording: &Recording) -> Rc<[String]> {
+    let begins = |entry: &RecordingEntry, of: &str| matches!(entry, RecordingEntry::Phase { name, .. } if *name == of);
+    let entries = recording.entries.iter().skip_while(|entry| !begins(entry, "disturb"));
+    let names =
+        entries.take_while(|entry| !begins(entry, "reap")).filter_map(|entry| match entry {
+            RecordingEntry::Moment(happened) => Some(happened.moment.to_string()),
+            _ => None,
+        });
+    names.collect()
+}
