@@ -257,7 +257,14 @@ impl<P: Ports> Service<P> {
     }
 
     async fn record_exit(&self, exit: &TaskExit, container: &Container<P>) -> Result<(), Error> {
-        let exited = |status: Status| status.exited(exit.exit);
+        let exited = |status: Status| {
+            planted!(self, ExitTakesReason => {
+                if status.finished_at == 0 {
+                    return Status { reason: String::new(), ..status }.exited(exit.exit);
+                }
+            });
+            status.exited(exit.exit)
+        };
         let written = if self.quirks.has(Quirk::UnwrittenExitForgotten) {
             container.status.update_sync(|status| Ok(exited(status))).await
         } else {

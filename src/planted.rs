@@ -10,7 +10,8 @@ use crate::quirks::{Profile, Quirk, Quirks};
 macro_rules! defects {
     ($($variant:ident {
         id: $id:literal, $(quirk: $quirk:ident,)?
-        by: [$($by:literal),+], driver: $driver:literal, faults: $faults:literal, delays: $delays:literal,
+        by: [$($by:literal),+], $(alone: $alone:literal,)?
+        driver: $driver:literal, faults: $faults:literal, delays: $delays:literal,
         what: $what:literal $(,)?
     },)*) => {
         /// One planted defect.
@@ -29,6 +30,11 @@ macro_rules! defects {
             /// first says it best.
             pub const fn by(self) -> &'static [&'static str] {
                 match self { $(Planted::$variant => &[$($by),+],)* }
+            }
+
+            /// Whether nothing is ever found of it without the one invariant that it is found by.
+            pub const fn is_alone(self) -> bool {
+                match self { $(Planted::$variant => false $(|| $alone)?,)* }
             }
 
             /// The driver that shows it with the fewest faults and delays.
@@ -72,7 +78,8 @@ macro_rules! defects {
 defects! {
     PipesKept {
         id: "pipes-kept", quirk: PipesKeptOnEarlyFailure,
-        by: ["I1"], driver: "a-start-alone", faults: 1, delays: 0,
+        by: ["I1"], alone: true,
+        driver: "a-start-alone", faults: 1, delays: 0,
         what: "a start that fails before its task was asked for keeps the container's pipes",
     },
     RollbackTaskKept {
@@ -82,7 +89,8 @@ defects! {
     },
     RecoveryTaskKept {
         id: "recovery-task-kept",
-        by: ["I2"], driver: "a-start-alone", faults: 1, delays: 0,
+        by: ["I2"], alone: true,
+        driver: "a-start-alone", faults: 1, delays: 0,
         what: "a recovery says of a start that was cut off that it ended, and leaves its task",
     },
     RollbackFailureIgnored {
@@ -102,13 +110,20 @@ defects! {
     },
     TaskNotKilled {
         id: "task-not-killed",
-        by: ["I3"], driver: "a-start-alone", faults: 1, delays: 0,
+        by: ["I3"], alone: true,
+        driver: "a-start-alone", faults: 1, delays: 0,
         what: "a task is deleted without being killed first",
     },
     RollbackStatusForgotten {
         id: "rollback-status-forgotten",
         by: ["I4"], driver: "a-start-alone", faults: 1, delays: 0,
         what: "the rollback does not say in the status that the start failed",
+    },
+    FailureUnexplained {
+        id: "failure-unexplained",
+        by: ["I4"], alone: true,
+        driver: "a-start-alone", faults: 1, delays: 0,
+        what: "the status does not say why a start failed",
     },
     StartingClearedEarly {
         id: "starting-cleared-early",
@@ -117,7 +132,8 @@ defects! {
     },
     EventStreamUnwatched {
         id: "event-stream-unwatched", quirk: EventStreamUnwatched,
-        by: ["I5"], driver: "a-client-that-listens-and-leaves", faults: 0, delays: 0,
+        by: ["I5"], alone: true,
+        driver: "a-client-that-listens-and-leaves", faults: 0, delays: 0,
         what: "a stream of events does not end when its client has gone",
     },
     StartingKept {
@@ -127,7 +143,8 @@ defects! {
     },
     RollbackEndUnsaid {
         id: "rollback-end-unsaid",
-        by: ["I6"], driver: "a-start-alone", faults: 1, delays: 0,
+        by: ["I6"], alone: true,
+        driver: "a-start-alone", faults: 1, delays: 0,
         what: "whoever waits for the end of a container whose start failed waits for ever",
     },
     MonitorOnRequestContext {
@@ -147,7 +164,8 @@ defects! {
     },
     RecoveryCodeGuessed {
         id: "recovery-code-guessed",
-        by: ["I7"], driver: "a-start-and-an-exit", faults: 1, delays: 0,
+        by: ["I7"], alone: true,
+        driver: "a-start-and-an-exit", faults: 1, delays: 0,
         what: "a recovery does not ask an ended task for its exit",
     },
     RecoveryUnwatched {
@@ -159,6 +177,12 @@ defects! {
         id: "recovery-ended-taken-for-running",
         by: ["I8"], driver: "a-start-and-an-exit", faults: 1, delays: 0,
         what: "a recovery takes a start that was cut off for a container that runs, though its process ended",
+    },
+    RecoveryCutStartUnwatched {
+        id: "recovery-cut-start-unwatched",
+        by: ["I8"], alone: true,
+        driver: "a-start-while-a-plugin-listens", faults: 1, delays: 0,
+        what: "a recovery does not wait for the exit of a container whose start was cut off",
     },
     MonitorBeforeCheckpoint {
         id: "monitor-before-checkpoint",
@@ -172,7 +196,8 @@ defects! {
     },
     StartedEventTwice {
         id: "started-event-twice",
-        by: ["I9"], driver: "a-start-alone", faults: 0, delays: 0,
+        by: ["I9"], alone: true,
+        driver: "a-start-alone", faults: 0, delays: 0,
         what: "STARTED is sent twice",
     },
     StoppedEventForgotten {
@@ -197,13 +222,20 @@ defects! {
     },
     PodEndKeepsContainers {
         id: "pod-end-keeps-containers", quirk: SandboxExitKeepsContainers,
-        by: ["I10"], driver: "a-pod-that-dies", faults: 0, delays: 0,
+        by: ["I10"], alone: true,
+        driver: "a-pod-that-dies", faults: 0, delays: 0,
         what: "the containers of a pod whose pause process ended run on",
     },
     RecoveryNotAwaited {
         id: "recovery-not-awaited",
         by: ["I11"], driver: "a-recovery", faults: 0, delays: 0,
         what: "the daemon serves before its recovery is through",
+    },
+    RecoveryEndedLate {
+        id: "recovery-ended-late",
+        by: ["I11"], alone: true,
+        driver: "a-recovery", faults: 0, delays: 0,
+        what: "a recovery takes up containers that have ended once the daemon serves",
     },
     RollbackNriForgotten {
         id: "rollback-nri-forgotten",
@@ -212,7 +244,8 @@ defects! {
     },
     RollbackNriFirst {
         id: "rollback-nri-first",
-        by: ["I12"], driver: "a-start-while-a-plugin-listens", faults: 1, delays: 0,
+        by: ["I12"], alone: true,
+        driver: "a-start-while-a-plugin-listens", faults: 1, delays: 0,
         what: "the rollback tells plugins to stop before it deletes the task",
     },
     NriStopForgotten {
@@ -230,10 +263,22 @@ defects! {
         by: ["I13"], driver: "a-start-and-a-status", faults: 1, delays: 0,
         what: "who reads a status waits while it is written to the disk",
     },
+    ClientWaitsForDisk {
+        id: "client-waits-for-disk",
+        by: ["I13"], alone: true,
+        driver: "a-start-and-a-status", faults: 1, delays: 0,
+        what: "a client that asks for a status waits for whoever writes it to the disk",
+    },
     StopIgnoresStart {
         id: "stop-ignores-start", quirk: StopIgnoresStarting,
         by: ["I14"], driver: "a-start-and-a-stop", faults: 0, delays: 1,
         what: "a stop takes no notice of a start that is under way",
+    },
+    StopOfCreatedDoesNothing {
+        id: "stop-of-created-does-nothing",
+        by: ["I14"], alone: true,
+        driver: "a-start-and-a-stop", faults: 0, delays: 1,
+        what: "a stop takes a container whose start is under way for one that nobody started",
     },
     RemoveUnchecked {
         id: "remove-unchecked",
@@ -250,6 +295,12 @@ defects! {
         by: ["I15"], driver: "a-start-and-want-of-memory", faults: 1, delays: 0,
         what: "the rollback takes the reason OOMKilled away",
     },
+    ExitTakesReason {
+        id: "exit-takes-reason",
+        by: ["I15"], alone: true,
+        driver: "a-start-and-want-of-memory", faults: 0, delays: 0,
+        what: "an exit takes the reason OOMKilled away",
+    },
     FailedWaitIsExit {
         id: "failed-wait-is-exit", quirk: FailedWaitIsExit,
         by: ["I15", "I7"], driver: "a-start-alone", faults: 1, delays: 0,
@@ -262,7 +313,8 @@ defects! {
     },
     NameKept {
         id: "name-kept",
-        by: ["I16"], driver: "a-creation", faults: 0, delays: 0,
+        by: ["I16"], alone: true,
+        driver: "a-creation", faults: 0, delays: 0,
         what: "the name of a removed container stays reserved",
     },
     StateDirectoryKept {
@@ -277,7 +329,8 @@ defects! {
     },
     RollbackNeedsTask {
         id: "rollback-needs-task",
-        by: ["I17"], driver: "a-start-alone", faults: 1, delays: 0,
+        by: ["I17"], alone: true,
+        driver: "a-start-alone", faults: 1, delays: 0,
         what: "the rollback takes for granted that there is a task",
     },
 }

@@ -379,7 +379,28 @@ impl<P: Ports> Service<P> {
             }
         };
         debug!("Loaded container {}", quote(&id));
-        let name = container.meta.name.clone();
+        planted!(self, RecoveryEndedLate => {
+            if container.status.get().await.state() == ContainerState::Exited {
+                let (service, ctx) = (self.clone(), Context::background());
+                self.ports.runtime().spawn(Name::new("late", &id), async move {
+                    service.ports.runtime().sleep(std::time::Duration::from_secs(1)).await;
+                    let _ = service.enter(&ctx, container, watch, unlearnt).await;
+                });
+                return Ok(());
+            }
+        });
+        self.enter(ctx, container, watch, unlearnt).await
+    }
+
+    /// Lets clients have a container that was loaded.
+    async fn enter(
+        &self,
+        ctx: &Context,
+        container: Container<P>,
+        watch: Option<Watch<P>>,
+        unlearnt: Option<Status>,
+    ) -> Result<(), Error> {
+        let (id, name) = (container.id().to_owned(), container.meta.name.clone());
         self.containers
             .add(container.clone())
             .await
@@ -797,6 +818,11 @@ impl<P: Ports> Service<P> {
                         let late = self.quirks.has(Quirk::StartedAtReadLate);
                         status.started_at = if late { self.ports.clock().wall() } else { asked_at };
                         status.pid = task.pid();
+                        planted!(self, RecoveryCutStartUnwatched => {
+                            if state == ContainerState::Created {
+                                return Ok(true);
+                            }
+                        });
                     }
                 }
                 let exit = task.wait(&Context::background());

@@ -150,7 +150,8 @@ impl<P: Ports> Service<P> {
         let failed = |status: Status| {
             let killed = keeps_oom && status.reason == OOM_REASON;
             let reason = if killed { OOM_REASON } else { START_FAILURE_REASON };
-            Status { unknown, ..status.start_failed(reason, &failure.message, failure.at) }
+            let message = if planted!(self, FailureUnexplained) { "" } else { &*failure.message };
+            Status { unknown, ..status.start_failed(reason, message, failure.at) }
         };
         let storage = &container.status;
         let retried = !self.quirks.has(Quirk::FailureStatusNotRetried);

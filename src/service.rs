@@ -260,7 +260,10 @@ impl<P: Ports> RuntimeService for Service<P> {
         self.serve(
             Loudness::Trace,
             move || format!("ContainerStatus for {}", quote(&named)),
-            async move |service| service.status(&service.call_context(&ctx, 0), &id, verbose).await,
+            async move |service| {
+                planted!(service, ClientWaitsForDisk => { service.wait_for_writers().await; });
+                service.status(&service.call_context(&ctx, 0), &id, verbose).await
+            },
         )
     }
 
@@ -294,7 +297,10 @@ impl<P: Ports> RuntimeService for Service<P> {
         self.serve(
             Loudness::Trace,
             move || format!("ListContainers with filter {named:?}"),
-            async move |service| Ok(service.list(filter).await),
+            async move |service| {
+                planted!(service, ClientWaitsForDisk => { service.wait_for_writers().await; });
+                Ok(service.list(filter).await)
+            },
         )
     }
 

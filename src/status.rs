@@ -93,6 +93,13 @@ impl<P: Ports> Service<P> {
         })
     }
 
+    #[cfg(feature = "planted")]
+    pub(crate) async fn wait_for_writers(&self) {
+        for container in self.containers.list().await {
+            container.status.wait_for_turn().await;
+        }
+    }
+
     /// The containers that meet all criteria of the filter, ordered by id.
     pub(crate) async fn list(&self, filter: ContainerFilter) -> Vec<ContainerSummary> {
         let began = self.ports.clock().now();

@@ -45,6 +45,11 @@ impl<P: Ports> Service<P> {
                 )));
             }
         };
+        planted!(self, StopOfCreatedDoesNothing => {
+            if container.status.get().await.state() == ContainerState::Created {
+                return Ok(());
+            }
+        });
         let _sync_block = self.nri_block_sync().await;
         self.stop_known(ctx, &container, timeout).await?;
         if self.nri_enabled() {

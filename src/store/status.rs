@@ -516,6 +516,12 @@ impl<P: Ports> StatusStorage<P> {
             .map_err(|error| error.wrap(format_args!("failed to decode status {}", quote(raw))))
     }
 
+    /// Waits until nobody writes.
+    #[cfg(feature = "planted")]
+    pub async fn wait_for_turn(&self) {
+        drop(self.turn.write().await);
+    }
+
     pub async fn get(&self) -> Status {
         self.lock.read().await.with(Status::copy_out)
     }
