@@ -148,7 +148,7 @@ impl Watch {
     }
 
     pub const fn and_if(self, other: Watch, holds: bool) -> Watch {
-        if holds { self.and(other) } else { self }
+        Watch(self.0 | (other.0 * holds as u8))
     }
 
     pub const fn meets(self, other: Watch) -> bool {

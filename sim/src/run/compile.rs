@@ -24,6 +24,7 @@ use crate::scenario::{
     self as file, Case, FaultKind, Happening, HostNamespace, PidMode, Span, Victim, When,
 };
 use crate::turnstile::{Moment, Op, Site, Symbol, role_of};
+use crate::world::fs::{FileSystem, Limits};
 use crate::world::{
     ClockChange, Placed, PluginState, ProcessOutput, ProcessPlan, Roots, Shim, World,
 };
@@ -183,6 +184,9 @@ pub struct Plan {
     pub config: Config,
     images: Vec<Image>,
     world: file::World,
+    /// What is on the disk before the daemon comes up, of which each run gets a copy, and what of the file's paths
+    /// cannot be made.
+    disk: (FileSystem, Vec<RunError>),
 }
 
 /// The id that a container or sandbox of this name gets: 64 hexadecimal digits, beginning with
@@ -453,6 +457,7 @@ impl Plan {
             occurrences,
             runtimes: world.runtimes.clone(),
             config: config(world, &roots),
+            disk: disk(world, &roots),
             roots,
             images,
             world: world.clone(),
@@ -506,22 +511,9 @@ impl Plan {
     /// The node before the daemon comes up, in a version that has these quirks, and what of the file's paths
     /// cannot be made.
     pub fn world(&self, quirks: Quirks) -> (World, Vec<RunError>) {
-        let mut world = World::new(quirks);
-        let mut wrong = Vec::new();
+        let (fs, wrong) = self.disk.clone();
+        let mut world = World::on(fs, quirks);
         world.roots = Rc::new(self.roots.clone());
-        let made = |result: Result<(), shakedown_cri::ports::FsError>| {
-            result.expect("the directories of an empty node can be made");
-        };
-        made(world.fs.make_dir("/run", 0o755));
-        made(world.fs.set_volatile("/run"));
-        for dir in [&self.roots.root, &self.roots.state, &self.roots.logs] {
-            made(world.fs.make_dir_all(dir, 0o755));
-        }
-        for path in &self.world.paths {
-            if let Err(error) = make_path(&mut world, path) {
-                wrong.push(path_error(path, &error));
-            }
-        }
         world.wall_clock.changes = self.clocks.iter().map(|clock| (clock.change, false)).collect();
         world.metadata.images.clone_from(&self.images);
         world.nri.mode = match self.world.nri {
@@ -653,18 +645,38 @@ impl Plan {
     }
 }
 
+/// The disk before the daemon comes up, and what of the file's paths cannot be made.
+fn disk(world: &file::World, roots: &Roots) -> (FileSystem, Vec<RunError>) {
+    let mut fs = FileSystem::new(Limits::default());
+    let mut wrong = Vec::new();
+    let made = |result: Result<(), FsError>| {
+        result.expect("the directories of an empty node can be made");
+    };
+    made(fs.make_dir("/run", 0o755));
+    made(fs.set_volatile("/run"));
+    for dir in [&roots.root, &roots.state, &roots.logs] {
+        made(fs.make_dir_all(dir, 0o755));
+    }
+    for path in &world.paths {
+        if let Err(error) = make_path(&mut fs, path) {
+            wrong.push(path_error(path, &error));
+        }
+    }
+    (fs, wrong)
+}
+
 /// Makes what is there before the run.
-fn make_path(world: &mut World, path: &file::PathEntry) -> Result<(), FsError> {
+fn make_path(fs: &mut FileSystem, path: &file::PathEntry) -> Result<(), FsError> {
     if matches!(path.kind, file::PathKind::Removed | file::PathKind::ReadOnly) {
         return Ok(());
     }
     let parent = path.path.rsplit_once('/').map_or("", |(parent, _)| parent);
-    world.fs.make_dir_all(if parent.is_empty() { "/" } else { parent }, 0o755)?;
+    fs.make_dir_all(if parent.is_empty() { "/" } else { parent }, 0o755)?;
     match path.kind {
-        file::PathKind::File => world.fs.write_file(&path.path, b"", path.mode),
-        file::PathKind::Fifo => world.fs.make_fifo(&path.path, path.mode),
-        file::PathKind::Symlink => world.fs.make_symlink(&path.target, &path.path),
-        _ => world.fs.make_dir(&path.path, path.mode),
+        file::PathKind::File => fs.write_file(&path.path, b"", path.mode),
+        file::PathKind::Fifo => fs.make_fifo(&path.path, path.mode),
+        file::PathKind::Symlink => fs.make_symlink(&path.target, &path.path),
+        _ => fs.make_dir(&path.path, path.mode),
     }
 }
 

@@ -13,7 +13,7 @@ use shakedown_cri::ports::{Code, Context, Error, FsCause, FsError, NriError};
 
 use super::names::Symbol;
 use super::site::{Op, Site};
-use super::{EntryId, Sim};
+use super::{EntryId, NEVER, Sim};
 use crate::oracle::Cause;
 use crate::world::{WaitKey, World};
 
@@ -344,9 +344,8 @@ impl<T: Payload> Future for Call<T> {
             }
             let cell: Rc<dyn Pending> = self.cell.clone();
             let ctx = self.ctx.take();
-            let entry = self.sim.park_call(self.op, self.subject, ctx, cell);
-            self.entry = Some(entry);
-            if !self.sim.goes_on(entry) {
+            if let Some(entry) = self.sim.make(self.op, self.subject, ctx, cell, NEVER) {
+                self.entry = Some(entry);
                 return Poll::Pending;
             }
         } else if let Some(entry) = self.entry {

@@ -1,5 +1,6 @@
 //! What is parked, and which of its moments comes next.
 
+use std::cmp::Ordering;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
@@ -180,6 +181,13 @@ impl Parked {
             && (self.due != NEVER || waits)
     }
 
+    /// The order of what is due at the same time and of the same rank.
+    fn by_name(&self, other: &Parked) -> Ordering {
+        let by_actor = || self.site.actor.cmp_text(other.site.actor);
+        let by_id = || self.id.cmp(&other.id);
+        other.urgent.cmp(&self.urgent).then_with(by_actor).then_with(by_id)
+    }
+
     fn key(&self) -> Key {
         Key { due: self.main_due(), ends: self.abandons() || self.retries() }
     }
@@ -314,15 +322,14 @@ impl Line {
     pub fn next(&self) -> Option<(usize, Stage, u64)> {
         let mut first = Candidate { due: NEVER, rank: Rank::Main, at: 0 };
         for (at, key) in self.keys.iter().enumerate() {
-            self.prefer(&mut first, Candidate { due: key.due, rank: Rank::Main, at });
+            // Most wait for what may never happen.
+            if key.due != NEVER {
+                self.prefer(&mut first, Candidate { due: key.due, rank: Rank::Main, at });
+            }
             if key.ends {
-                let parked = &self.parked[at];
-                if !parked.holds_abandon() {
-                    let rank = if parked.prompt { Rank::PromptAbandon } else { Rank::Abandon };
-                    self.prefer(&mut first, Candidate { due: parked.abandon_due(), rank, at });
+                for end in self.ends(at).into_iter().flatten() {
+                    self.prefer(&mut first, end);
                 }
-                let due = parked.retry_due();
-                self.prefer(&mut first, Candidate { due, rank: Rank::Main, at });
             }
         }
         let Candidate { due, rank, at } = first;
@@ -330,12 +337,34 @@ impl Line {
         (due != NEVER).then_some((at, stage, due))
     }
 
-    /// Puts the new candidate in the place of the first one if it comes before that, and ever.
+    /// The moments that an entry has because its context ends.
+    fn ends(&self, at: usize) -> [Option<Candidate>; 2] {
+        let parked = &self.parked[at];
+        let rank = if parked.prompt { Rank::PromptAbandon } else { Rank::Abandon };
+        let abandon = if parked.holds_abandon() { NEVER } else { parked.abandon_due() };
+        let retry = parked.retry_due();
+        [(abandon, rank), (retry, Rank::Main)]
+            .map(|(due, rank)| (due != NEVER).then_some(Candidate { due, rank, at }))
+    }
+
+    /// Whether the one moment of a call that is not parked, which is due, would come before all others.
+    pub fn goes_first(&self, call: &Parked, now: u64) -> bool {
+        let goes_before = |other: Candidate| {
+            let by_rank = || other.rank.cmp(&Rank::Main);
+            let by_name = || self.parked[other.at].by_name(call);
+            other.due.cmp(&call.due).then_with(by_rank).then_with(by_name).is_lt()
+        };
+        !self.keys.iter().enumerate().any(|(at, key)| {
+            key.due <= now && goes_before(Candidate { due: key.due, rank: Rank::Main, at })
+                || key.ends
+                    && self.ends(at).into_iter().flatten().any(|e| e.due <= now && goes_before(e))
+        })
+    }
+
+    /// Puts the new candidate, which comes some time, in the place of the first one if it comes before that.
     #[inline]
     fn prefer(&self, first: &mut Candidate, new: Candidate) {
-        if new.due < first.due
-            || new.due == first.due && new.due != NEVER && self.goes_before(new, *first)
-        {
+        if new.due < first.due || new.due == first.due && self.goes_before(new, *first) {
             *first = new;
         }
     }
@@ -343,12 +372,6 @@ impl Line {
     /// The order of what is due at the same time.
     fn goes_before(&self, new: Candidate, old: Candidate) -> bool {
         let by_rank = new.rank.cmp(&old.rank);
-        let by_name = by_rank.then_with(|| {
-            let (new, old) = (&self.parked[new.at], &self.parked[old.at]);
-            let by_urgency = old.urgent.cmp(&new.urgent);
-            let by_actor = || new.site.actor.cmp_text(old.site.actor);
-            by_urgency.then_with(by_actor).then(new.id.cmp(&old.id))
-        });
-        by_name.is_lt()
+        by_rank.then_with(|| self.parked[new.at].by_name(&self.parked[old.at])).is_lt()
     }
 }

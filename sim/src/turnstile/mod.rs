@@ -4,6 +4,7 @@
 mod call;
 mod line;
 mod names;
+mod pass;
 mod recording;
 mod site;
 mod steps;
@@ -197,6 +198,8 @@ struct Core {
     /// Only when asked for.
     steps: Option<Box<Steps>>,
     current: Option<TaskId>,
+    /// Whose call is on its way to its reply without being parked.
+    passing: Option<Symbol>,
     /// The moment whose poll is under way or just ended, to be judged when it did.
     unfinished: Option<Happened>,
     horizon: u64,
@@ -301,6 +304,7 @@ impl Sim {
             recording: Recording::default(),
             steps: None,
             current: None,
+            passing: None,
             unfinished: None,
             horizon: NEVER,
             budget: limits.moments,
@@ -357,7 +361,7 @@ impl Sim {
 
     /// Reads what the task service, the metadata or the plugins' list have.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&World) -> R) -> R {
-        self.touch(Footprint::LOOK);
+        self.touch(|| Footprint::LOOK);
         look(&self.world())
     }
 
@@ -367,7 +371,7 @@ impl Sim {
         footprint: Footprint,
         use_it: impl FnOnce(&mut World) -> R,
     ) -> R {
-        self.touch(footprint);
+        self.touch(|| footprint);
         let mut world = self.world();
         let out = use_it(&mut world);
         let mut core = self.0.core.borrow_mut();
@@ -386,9 +390,16 @@ impl Sim {
     }
 
     /// The poll that is under way touches something.
-    pub(crate) fn touch(&self, footprint: Footprint) {
-        if self.0.stepping.get()
-            && let Ok(mut core) = self.0.core.try_borrow_mut()
+    #[inline]
+    pub(crate) fn touch(&self, footprint: impl FnOnce() -> Footprint) {
+        if self.0.stepping.get() {
+            self.note_touched(footprint());
+        }
+    }
+
+    #[cold]
+    fn note_touched(&self, footprint: Footprint) {
+        if let Ok(mut core) = self.0.core.try_borrow_mut()
             && core.current.is_some()
             && let Some(steps) = &mut core.steps
         {
@@ -589,32 +600,6 @@ impl Sim {
         core.park(site, Stage::Only, now, now, What::Spawn { task });
     }
 
-    /// Parks a call of the current task.
-    fn park_call(
-        &self,
-        op: Op,
-        subject: Symbol,
-        ctx: Option<Context>,
-        pending: Rc<dyn Pending>,
-    ) -> EntryId {
-        let now = self.0.now.get();
-        let mut core = self.0.core.borrow_mut();
-        if core.closed {
-            return EntryId::NONE;
-        }
-        core.park_call(op, subject, ctx, pending, now, NEVER)
-    }
-
-    /// Parks a sleep of the current task.
-    fn park_until(&self, due: u64, pending: Rc<dyn Pending>) -> EntryId {
-        let now = self.0.now.get();
-        let mut core = self.0.core.borrow_mut();
-        if core.closed {
-            return EntryId::NONE;
-        }
-        core.park_call(Op::Sleep, Symbol::EMPTY, None, pending, now, due)
-    }
-
     /// The current task polls a call that is parked already: it is the one to wake, should another have
     /// handed the call on to it.
     fn awaited_here(&self, id: EntryId) {
@@ -721,13 +706,16 @@ impl Sim {
     /// happen, or that hangs. Waiting for what may never happen is not.
     pub fn is_busy(&self, mut of: impl FnMut(Symbol) -> bool) -> bool {
         let core = self.0.core.borrow();
-        core.parked.iter().any(|p| (p.hangs || p.earliest() != NEVER) && of(p.site.actor))
+        core.passing.is_some_and(&mut of)
+            || core.parked.iter().any(|p| (p.hangs || p.earliest() != NEVER) && of(p.site.actor))
     }
 
-    /// What is parked where, for reports of a run that got stuck: site and stage.
+    /// What is parked where, in the order in which it was made, for reports of a run that got stuck.
     pub fn waiting(&self) -> Vec<Moment> {
         let core = self.0.core.borrow();
-        core.parked.iter().map(|p| Moment { site: p.site, stage: p.stage }).collect()
+        let mut parked: Vec<&Parked> = core.parked.iter().collect();
+        parked.sort_unstable_by_key(|p| p.id);
+        parked.into_iter().map(|p| Moment { site: p.site, stage: p.stage }).collect()
     }
 
     /// Names of the service's tasks that have not ended.
@@ -991,10 +979,8 @@ impl Sim {
                         parked.stage = Stage::Reply;
                         parked.due = NEVER;
                         drop(parked);
-                        let actor = handler_actor(site);
-                        let task = core.new_task(actor, core.client_of(at), core.boot, handler);
-                        core.happened(moment, 0, None, now, digest);
-                        Some(task)
+                        let client = core.client_of(at);
+                        Some(core.handler(moment, client, handler, now, digest))
                     }
                 }
             }
@@ -1304,11 +1290,35 @@ impl Core {
         self.parked[at].task.and_then(|task| self.tasks[task.0].client)
     }
 
+    /// A call is taken up, and its handler begins.
+    fn handler(
+        &mut self,
+        moment: Moment,
+        client: Option<usize>,
+        handler: LocalFuture<()>,
+        now: u64,
+        world: u64,
+    ) -> TaskId {
+        let task = self.new_task(handler_actor(moment.site), client, self.boot, handler);
+        self.happened(moment, 0, None, now, world);
+        task
+    }
+
     fn park(&mut self, site: Site, stage: Stage, due: u64, now: u64, what: What) -> Change<'_> {
+        let parked = self.entry(site, stage, due, now, what);
+        self.park_entry(parked)
+    }
+
+    fn park_entry(&mut self, parked: Parked) -> Change<'_> {
+        self.stirred = true;
+        self.parked.push(parked)
+    }
+
+    #[inline]
+    fn entry(&mut self, site: Site, stage: Stage, due: u64, now: u64, what: What) -> Parked {
         let id = EntryId(self.next_entry);
         self.next_entry += 1;
-        self.stirred = true;
-        self.parked.push(Parked {
+        Parked {
             id,
             site,
             stage,
@@ -1327,11 +1337,13 @@ impl Core {
             prompt: false,
             hangs: false,
             ready: self.parked.steps,
-        })
+        }
     }
 
-    /// `due`: for a sleep, when it ends; NEVER for everything else.
-    fn park_call(
+    /// A call that the current task makes, and the faults that it is to meet. `due`: for a sleep, when it ends;
+    /// NEVER for everything else.
+    #[inline]
+    fn new_call(
         &mut self,
         op: Op,
         subject: Symbol,
@@ -1339,21 +1351,21 @@ impl Core {
         pending: Rc<dyn Pending>,
         now: u64,
         due: u64,
-    ) -> EntryId {
+    ) -> (Parked, Vec<Fault>) {
         let actor = self.current_actor();
         let site = self.count(actor, op, subject);
         self.recording.made(now, site);
         if op.is_single() {
             let due = if op == Op::Sleep { due } else { now };
             let fault = if op == Op::Lock { self.decide(site, None, now).pop() } else { None };
-            let mut parked = self.park(site, Stage::Only, due, now, What::Single { pending });
+            let mut parked = self.entry(site, Stage::Only, due, now, What::Single { pending });
             parked.ctx = ctx.filter(Context::can_end);
             if fault.is_some() {
                 parked.due = NEVER;
                 parked.hangs = true;
                 parked.fault = fault.map(Box::new);
             }
-            return parked.id;
+            return (parked, Vec::new());
         }
         if self.recording.calls.is_some() && self.faults_allowed {
             let awaited = self.awaited(op, ctx.as_ref());
@@ -1365,21 +1377,19 @@ impl Core {
         let dead = op.asks_shim()
             && ctx.as_ref().and_then(Context::end).is_some_and(|(at, _)| at.0 <= now);
         let what = What::Call { pending, abandons: op.can_abandon() };
-        let mut parked = self.park(site, Stage::Effect, now, now, what);
+        let mut parked = self.entry(site, Stage::Effect, now, now, what);
         parked.ctx = ctx.filter(Context::can_end);
-        let id = parked.id;
         if dead {
             parked.fault = Some(Box::new(Fault::Hang { effect: Effect::Done }));
         }
-        drop(parked);
-        if !faults.is_empty() {
-            self.strike(id, faults, now);
-        }
-        id
+        (parked, faults)
     }
 
     /// Lets a call that was just made meet its faults: delays, and one of another kind.
     fn strike(&mut self, id: EntryId, faults: Vec<Fault>, now: u64) {
+        if faults.is_empty() {
+            return;
+        }
         let Some(at) = self.parked.find(id) else { return };
         let mut parked = self.parked.change(at);
         let site = parked.site;
@@ -1653,10 +1663,14 @@ impl Core {
         }
         parked.held = Some((stage, option == 2));
         drop(parked);
+        self.note_held(moment, now);
+        true
+    }
+
+    fn note_held(&mut self, moment: Moment, now: u64) {
         self.any_held = true;
         self.recording.held(now, moment);
         self.steps.iter_mut().for_each(|steps| steps.set_aside(moment));
-        true
     }
 
     /// Lets held moments go because nothing else can happen, or time would pass.

@@ -15,7 +15,7 @@ use shakedown_cri::ports::{
 use super::call::{Failure, Pending, Ran};
 use super::names::Symbol;
 use super::site::{Op, Site};
-use super::{EntryId, Footprint, Sim, nanos, role_of, task_of};
+use super::{EntryId, Footprint, NEVER, Sim, nanos, role_of, task_of};
 use crate::world::{WaitKey, World};
 
 /// The runtime port of the simulator.
@@ -84,12 +84,9 @@ impl<F: FnMut() -> bool + 'static> Future for Single<F> {
                 return Poll::Ready(Ok(()));
             }
             let pending: Rc<dyn Pending> = self.cell.clone();
-            let entry = match self.due {
-                Some(due) => self.sim.park_until(due, pending),
-                None => self.sim.park_call(self.op, self.subject, self.ctx.clone(), pending),
-            };
-            self.entry = Some(entry);
-            if !self.sim.goes_on(entry) {
+            let (ctx, due) = (self.ctx.take(), self.due.unwrap_or(NEVER));
+            if let Some(entry) = self.sim.make(self.op, self.subject, ctx, pending, due) {
+                self.entry = Some(entry);
                 return Poll::Pending;
             }
         }
@@ -139,7 +136,7 @@ impl Sim {
 
     /// Whoever waits for `key` may try again.
     fn notify(&self, key: WaitKey) {
-        self.touch(Footprint::of_key(key));
+        self.touch(|| Footprint::of_key(key));
         let now = self.0.now.get();
         let Ok(mut core) = self.0.core.try_borrow_mut() else { return };
         core.parked.wake(key, now);
@@ -205,7 +202,7 @@ impl<T> LockState<T> {
 
     fn release(&self, write: bool) {
         let footprint = if write { Footprint::of_key } else { Footprint::of_look };
-        self.sim.touch(footprint(self.key));
+        self.sim.touch(|| footprint(self.key));
         if write {
             self.writing.set(false);
         } else {
@@ -253,7 +250,7 @@ impl<T> ReadGuard<T> for SimGuard<T> {
 impl<T> WriteGuard<T> for SimGuard<T> {
     fn with_mut<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         if self.lock.seen.get() {
-            self.lock.sim.touch(Footprint::VIEW);
+            self.lock.sim.touch(|| Footprint::VIEW);
         }
         change(&mut self.lock.value.borrow_mut())
     }
@@ -314,9 +311,9 @@ impl<T: 'static> Future for Taking<T> {
         let at_once = self.entry.is_none() && sim.is_direct() && place.try_take();
         if !at_once {
             if self.entry.is_none() {
-                let entry = sim.park_call(Op::Lock, place.lock.name, None, place.clone());
-                self.entry = Some(entry);
-                if !sim.goes_on(entry) {
+                let name = place.lock.name;
+                if let Some(entry) = sim.make(Op::Lock, name, None, place.clone(), NEVER) {
+                    self.entry = Some(entry);
                     return Poll::Pending;
                 }
             }
@@ -375,7 +372,7 @@ impl<T: 'static> Lock<T> for SimLock<T> {
     }
 
     fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
-        self.0.sim.touch(Footprint::of_look(self.0.key));
+        self.0.sim.touch(|| Footprint::of_look(self.0.key));
         self.0.seen.set(self.0.seen.get() || !self.0.sim.0.stepping.get());
         self.0.value.try_borrow().ok().map(|value| look(&value))
     }
@@ -406,7 +403,7 @@ impl<T> Clone for SimSender<T> {
 impl<T> Drop for SimSender<T> {
     fn drop(&mut self) {
         self.0.senders.set(self.0.senders.get() - 1);
-        self.0.sim.touch(Footprint::of_key(self.0.item));
+        self.0.sim.touch(|| Footprint::of_key(self.0.item));
         if self.0.senders.get() == 0 {
             self.0.sim.notify(self.0.item);
         }
@@ -441,7 +438,7 @@ impl<T: 'static> Sender<T> for SimSender<T> {
     }
 
     fn try_send(&self, value: T) -> Result<(), T> {
-        self.0.sim.touch(Footprint::of_look(self.0.room));
+        self.0.sim.touch(|| Footprint::of_look(self.0.room));
         if self.0.receiver_gone.get() || !self.0.has_room() {
             return Err(value);
         }
@@ -479,7 +476,7 @@ impl Signal for SimSignal {
     }
 
     fn is_set(&self) -> bool {
-        self.sim.touch(Footprint::of_look(self.key));
+        self.sim.touch(|| Footprint::of_look(self.key));
         self.set.get()
     }
 

@@ -139,7 +139,7 @@ fn left_in_files(
     if expected {
         return;
     }
-    let short = short_path(&plan.roots, path);
+    let short = Symbol::of_or(path, |path| short_path(&plan.roots, path)).text();
     left.push(match kind {
         FileKind::Fifo => format!("pipe {}", short.rsplit('/').next().unwrap_or(&short)),
         FileKind::Directory => format!("directory {short}"),

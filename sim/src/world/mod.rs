@@ -177,8 +177,13 @@ pub struct World {
 }
 
 impl World {
+    /// A node with an empty disk.
     pub fn new(quirks: Quirks) -> Self {
-        let mut fs = FileSystem::new(fs::Limits::default());
+        World::on(FileSystem::new(fs::Limits::default()), quirks)
+    }
+
+    /// A node with this disk.
+    pub fn on(mut fs: FileSystem, quirks: Quirks) -> Self {
         fs.set_unlimited(shim::SHIM_OWNER);
         World {
             roots: Rc::default(),

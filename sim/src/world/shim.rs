@@ -457,7 +457,7 @@ pub(super) async fn locked<T>(
     sim.touching(Footprint::BUSY, |world| world.set_busy(pod, &id, true));
     let result = work.await;
     if sim.touching(Footprint::BUSY, |world| world.set_busy(pod, &id, false)) {
-        sim.touch(Footprint::RUNTIME);
+        sim.touch(|| Footprint::RUNTIME);
     }
     match sim.look(|world| world.shim_is_dead(pod)) {
         true => Err(connection_closed()),

@@ -13,7 +13,7 @@ pub(super) const READ: u32 = 0o400;
 pub(super) const WRITE: u32 = 0o200;
 const SEARCH: u32 = 0o100;
 /// Directories whose paths are remembered.
-const RESOLVED_MAX: usize = 8;
+const RESOLVED_MAX: usize = 16;
 
 /// The last component of a path.
 #[derive(Clone, Copy, PartialEq, Eq)]

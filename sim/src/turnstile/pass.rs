@@ -1,0 +1,167 @@
+//! Calls whose moments are the next ones: they pass, without ever standing in the line.
+//!
+//! Most calls are such. What happens is the same as if each were parked, and a call that others go before, that has
+//! to wait, meets a fault or is set aside is parked where it stands.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use shakedown_cri::ports::Context;
+
+use super::call::{Pending, Ran};
+use super::line::{EntryId, Parked, What};
+use super::names::Symbol;
+use super::site::{Moment, Op, Stage};
+use super::{Core, Due, NEVER, Sim, bit};
+use crate::oracle::Choice;
+
+impl Sim {
+    /// Makes a call of the current task, which goes on without leaving its poll as long as the next moments are
+    /// those of the call. `None`: its reply was admitted. `due`: for a sleep, when it ends.
+    pub(super) fn make(
+        &self,
+        op: Op,
+        subject: Symbol,
+        ctx: Option<Context>,
+        pending: Rc<dyn Pending>,
+        due: u64,
+    ) -> Option<EntryId> {
+        let now = self.0.now.get();
+        let mut core = self.0.core.borrow_mut();
+        if core.closed {
+            return Some(EntryId::NONE);
+        }
+        let (mut call, faults) = core.new_call(op, subject, ctx, pending, now, due);
+        if !faults.is_empty() || !core.may_pass(&call, now) {
+            let entry = core.park_entry(call).id;
+            core.strike(entry, faults, now);
+            drop(core);
+            return self.await_in_line(entry);
+        }
+        core.passing = Some(call.site.actor);
+        drop(core);
+        let mut is_first = false;
+        loop {
+            self.finish_moment();
+            let mut core = self.0.core.borrow_mut();
+            let over = core.stop.is_some()
+                || core.recording.moments >= core.budget
+                || core.crash_due.is_some()
+                || core.closed
+                || self.0.foreign.any.load(Ordering::Acquire);
+            is_first = !over && (is_first && !core.stirred || core.parked.goes_first(&call, now));
+            if !is_first || core.set_passing_aside(&mut call, now) {
+                break;
+            }
+            core.stirred = false;
+            if core.faults_allowed {
+                core.step_of(&call, now);
+            }
+            let moment = Moment { site: call.site, stage: call.stage };
+            let (What::Call { pending, .. } | What::Single { pending }) = &call.what else {
+                unreachable!("only calls pass")
+            };
+            let mut world = self.0.world.borrow_mut();
+            if call.stage == Stage::Reply {
+                core.passing = None;
+                pending.deliver();
+                let (payload, error) = pending.brought();
+                core.happened(moment, payload, error, now, world.digest());
+                core.poll_goes_on();
+                return None;
+            }
+            world.short_write = false;
+            world.sync_lost = false;
+            match pending.run(&mut world, call.id, call.site) {
+                Ran::Wait(key) => {
+                    core.step_waits();
+                    call.due = NEVER;
+                    call.wait = Some(key);
+                    let entry = core.park_passing(call);
+                    core.take_from(&mut world, now);
+                    drop((core, world));
+                    return self.await_in_line(entry);
+                }
+                Ran::Done if call.stage == Stage::Only => {
+                    core.take_from(&mut world, now);
+                    core.passing = None;
+                    pending.deliver();
+                    core.happened(moment, 0, None, now, world.digest());
+                    core.poll_goes_on();
+                    return None;
+                }
+                Ran::Done => {
+                    call.stage = Stage::Reply;
+                    call.ready = core.parked.steps;
+                    core.take_from(&mut world, now);
+                    let (payload, error) = pending.brought();
+                    core.happened(moment, payload, error, now, world.digest());
+                }
+                Ran::Serve(handler) => {
+                    let digest = world.digest();
+                    drop(world);
+                    call.stage = Stage::Reply;
+                    call.due = NEVER;
+                    let entry = core.park_passing(call);
+                    let client = core.current.and_then(|task| core.tasks[task.0].client);
+                    let handler = core.handler(moment, client, handler, now, digest);
+                    drop(core);
+                    self.poll(handler);
+                    return self.await_in_line(entry);
+                }
+            }
+        }
+        let entry = self.0.core.borrow_mut().park_passing(call);
+        self.await_in_line(entry)
+    }
+
+    fn await_in_line(&self, entry: EntryId) -> Option<EntryId> {
+        (!self.goes_on(entry)).then_some(entry)
+    }
+}
+
+impl Core {
+    /// Which moments are set aside, and until when, is asked with all that is parked: then a call is, too.
+    fn may_pass(&self, call: &Parked, now: u64) -> bool {
+        self.current.is_some() && !self.any_held && call.due == now && call.fault.is_none()
+    }
+
+    fn park_passing(&mut self, call: Parked) -> EntryId {
+        self.passing = None;
+        self.park_entry(call).id
+    }
+
+    /// As [`Core::set_aside`].
+    fn set_passing_aside(&mut self, call: &mut Parked, now: u64) -> bool {
+        if !self.faults_allowed {
+            return false;
+        }
+        let moment = Moment { site: call.site, stage: call.stage };
+        let due = Due { parked: &self.parked, at: usize::MAX, now };
+        let option = self.oracle.choose(&Choice::Hold { moment, due });
+        call.asked |= bit(call.stage);
+        if option == 0 {
+            return false;
+        }
+        call.held = Some((call.stage, option == 2));
+        self.note_held(moment, now);
+        true
+    }
+
+    fn step_of(&mut self, call: &Parked, now: u64) {
+        let Some(steps) = &mut self.steps else { return };
+        let takes = match &call.what {
+            What::Single { pending } => pending.takes(),
+            _ => None,
+        };
+        steps.begin(call, call.stage, now, takes);
+        self.parked.steps = steps.steps.len();
+    }
+
+    /// The call passed, and the poll that made it is under way.
+    fn poll_goes_on(&mut self) {
+        if let Some(task) = self.current {
+            self.poll_begins(task);
+        }
+    }
+}
