@@ -327,9 +327,7 @@ impl Line {
                 self.prefer(&mut first, Candidate { due: key.due, rank: Rank::Main, at });
             }
             if key.ends {
-                for end in self.ends(at).into_iter().flatten() {
-                    self.prefer(&mut first, end);
-                }
+                self.ends(at).for_each(|end| self.prefer(&mut first, end));
             }
         }
         let Candidate { due, rank, at } = first;
@@ -338,13 +336,13 @@ impl Line {
     }
 
     /// The moments that an entry has because its context ends.
-    fn ends(&self, at: usize) -> [Option<Candidate>; 2] {
+    fn ends(&self, at: usize) -> impl Iterator<Item = Candidate> {
         let parked = &self.parked[at];
         let rank = if parked.prompt { Rank::PromptAbandon } else { Rank::Abandon };
         let abandon = if parked.holds_abandon() { NEVER } else { parked.abandon_due() };
         let retry = parked.retry_due();
-        [(abandon, rank), (retry, Rank::Main)]
-            .map(|(due, rank)| (due != NEVER).then_some(Candidate { due, rank, at }))
+        let ends = [(abandon, rank), (retry, Rank::Main)].into_iter();
+        ends.filter(|(due, _)| *due != NEVER).map(move |(due, rank)| Candidate { due, rank, at })
     }
 
     /// Whether the one moment of a call that is not parked, which is due, would come before all others.
@@ -356,8 +354,7 @@ impl Line {
         };
         !self.keys.iter().enumerate().any(|(at, key)| {
             key.due <= now && goes_before(Candidate { due: key.due, rank: Rank::Main, at })
-                || key.ends
-                    && self.ends(at).into_iter().flatten().any(|e| e.due <= now && goes_before(e))
+                || key.ends && self.ends(at).any(|end| end.due <= now && goes_before(end))
         })
     }
 

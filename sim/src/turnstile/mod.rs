@@ -1314,7 +1314,6 @@ impl Core {
         self.parked.push(parked)
     }
 
-    #[inline]
     fn entry(&mut self, site: Site, stage: Stage, due: u64, now: u64, what: What) -> Parked {
         let id = EntryId(self.next_entry);
         self.next_entry += 1;
@@ -1338,51 +1337,6 @@ impl Core {
             hangs: false,
             ready: self.parked.steps,
         }
-    }
-
-    /// A call that the current task makes, and the faults that it is to meet. `due`: for a sleep, when it ends;
-    /// NEVER for everything else.
-    #[inline]
-    fn new_call(
-        &mut self,
-        op: Op,
-        subject: Symbol,
-        ctx: Option<Context>,
-        pending: Rc<dyn Pending>,
-        now: u64,
-        due: u64,
-    ) -> (Parked, Vec<Fault>) {
-        let actor = self.current_actor();
-        let site = self.count(actor, op, subject);
-        self.recording.made(now, site);
-        if op.is_single() {
-            let due = if op == Op::Sleep { due } else { now };
-            let fault = if op == Op::Lock { self.decide(site, None, now).pop() } else { None };
-            let mut parked = self.entry(site, Stage::Only, due, now, What::Single { pending });
-            parked.ctx = ctx.filter(Context::can_end);
-            if fault.is_some() {
-                parked.due = NEVER;
-                parked.hangs = true;
-                parked.fault = fault.map(Box::new);
-            }
-            return (parked, Vec::new());
-        }
-        if self.recording.calls.is_some() && self.faults_allowed {
-            let awaited = self.awaited(op, ctx.as_ref());
-            self.recording.calls.iter_mut().for_each(|calls| calls.push((site, awaited)));
-        }
-        let faults = self.decide(site, ctx.as_ref(), now);
-        // A request under a context that is over is written to the shim all the same, but its
-        // answer is not waited for (spec section 1.4, step 14).
-        let dead = op.asks_shim()
-            && ctx.as_ref().and_then(Context::end).is_some_and(|(at, _)| at.0 <= now);
-        let what = What::Call { pending, abandons: op.can_abandon() };
-        let mut parked = self.entry(site, Stage::Effect, now, now, what);
-        parked.ctx = ctx.filter(Context::can_end);
-        if dead {
-            parked.fault = Some(Box::new(Fault::Hang { effect: Effect::Done }));
-        }
-        (parked, faults)
     }
 
     /// Lets a call that was just made meet its faults: delays, and one of another kind.

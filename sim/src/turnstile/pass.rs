@@ -11,9 +11,9 @@ use shakedown_cri::ports::Context;
 use super::call::{Pending, Ran};
 use super::line::{EntryId, Parked, What};
 use super::names::Symbol;
-use super::site::{Moment, Op, Stage};
+use super::site::{Moment, Op, Site, Stage};
 use super::{Core, Due, NEVER, Sim, bit};
-use crate::oracle::Choice;
+use crate::oracle::{Choice, Effect, Fault};
 
 impl Sim {
     /// Makes a call of the current task, which goes on without leaving its poll as long as the next moments are
@@ -31,7 +31,25 @@ impl Sim {
         if core.closed {
             return Some(EntryId::NONE);
         }
-        let (mut call, faults) = core.new_call(op, subject, ctx, pending, now, due);
+        let (site, mut faults) = core.name_call(op, subject, ctx.as_ref(), now);
+        let (stage, due, what) = match op {
+            Op::Sleep => (Stage::Only, due, What::Single { pending }),
+            _ if op.is_single() => (Stage::Only, now, What::Single { pending }),
+            _ => (Stage::Effect, now, What::Call { pending, abandons: op.can_abandon() }),
+        };
+        let mut call = core.entry(site, stage, due, now, what);
+        if stage == Stage::Only {
+            if let Some(fault) = faults.drain(..).next_back() {
+                call.due = NEVER;
+                call.hangs = true;
+                call.fault = Some(Box::new(fault));
+            }
+        } else if op.asks_shim() && ctx.as_ref().is_some_and(|ctx| is_over(ctx, now)) {
+            // A request under a context that is over is written to the shim all the same, but its
+            // answer is not waited for (spec section 1.4, step 14).
+            call.fault = Some(Box::new(Fault::Hang { effect: Effect::Done }));
+        }
+        call.ctx = ctx.filter(Context::can_end);
         if !faults.is_empty() || !core.may_pass(&call, now) {
             let entry = core.park_entry(call).id;
             core.strike(entry, faults, now);
@@ -120,7 +138,32 @@ impl Sim {
     }
 }
 
+fn is_over(ctx: &Context, now: u64) -> bool {
+    ctx.end().is_some_and(|(at, _)| at.0 <= now)
+}
+
 impl Core {
+    /// The name of a call that the current task makes, and the faults that it is to meet.
+    fn name_call(
+        &mut self,
+        op: Op,
+        subject: Symbol,
+        ctx: Option<&Context>,
+        now: u64,
+    ) -> (Site, Vec<Fault>) {
+        let actor = self.current_actor();
+        let site = self.count(actor, op, subject);
+        self.recording.made(now, site);
+        if op.is_single() && op != Op::Lock {
+            return (site, Vec::new());
+        }
+        if self.recording.calls.is_some() && self.faults_allowed && !op.is_single() {
+            let awaited = self.awaited(op, ctx);
+            self.recording.calls.iter_mut().for_each(|calls| calls.push((site, awaited)));
+        }
+        (site, self.decide(site, ctx, now))
+    }
+
     /// Which moments are set aside, and until when, is asked with all that is parked: then a call is, too.
     fn may_pass(&self, call: &Parked, now: u64) -> bool {
         self.current.is_some() && !self.any_held && call.due == now && call.fault.is_none()
