@@ -23,11 +23,12 @@ use shown::fits;
 use tempfile::TempDir;
 
 /// Commands that no test can run, by how they begin, and why.
-const NOT_RUN: [(&str, &str); 11] = [
+const NOT_RUN: [(&str, &str); 12] = [
     ("cargo test", "the tests themselves"),
     ("INSTA_UPDATE=always cargo test", "the tests themselves"),
     ("cargo bench", "the benchmarks"),
     (".ci/budget", "counts what the program takes that is released; .ci/run does"),
+    ("cargo mutants", "hours, and a tool of its own"),
     ("PROPTEST_CASES=100000", "the tests themselves"),
     (
         "cargo run --release --features planted",
