@@ -205,8 +205,8 @@ fn tree<'a>(plan: &'a Rc<Plan>, checking: &Checking, attempts: &'a Attempts) -> 
 fn branches(tree: &Tree<'_>) -> Vec<Node> {
     let mut further = Vec::new();
     // What breaks in it, the branch of the undisturbed run tells.
-    let _ = tree.make(&Node::default(), &mut further);
-    std::iter::once(Node::default()).chain(further).collect()
+    let _ = tree.make(Node::default(), &mut further);
+    std::iter::once(Node::default()).chain(further.iter().map(Node::again)).collect()
 }
 
 /// Makes every run of a branch. True: it was cut short.
@@ -214,13 +214,13 @@ fn walk(root: &Node, scenario: &Scenario, tree: &Tree<'_>, stop: &AtomicBool) ->
     let mut branch = Branch::default();
     // For each signature the first run that showed it, and how many did.
     let mut found: BTreeMap<Signature, Found> = BTreeMap::new();
-    let mut ahead = vec![root.clone()];
+    let mut ahead = vec![root.again()];
     let mut further = Vec::new();
     while let Some(node) = ahead.pop() {
         if stop.load(Ordering::Relaxed) {
             return (branch, true);
         }
-        let made = tree.make(&node, &mut further);
+        let made = tree.make(node, &mut further);
         // What comes of the undisturbed run are branches of their own.
         if root.is_undisturbed() {
             further.clear();

@@ -220,7 +220,7 @@ impl Worker<'_> {
             && !self.stop.load(Ordering::Relaxed)
         {
             *runs += 1;
-            let symptoms = match tree.make(&node, &mut further).outcome {
+            let symptoms = match tree.make(node, &mut further).outcome {
                 Ok(outcome) => Symptom::all(&outcome),
                 Err(broken) => vec![broken],
             };

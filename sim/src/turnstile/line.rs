@@ -91,15 +91,19 @@ pub(super) struct Parked {
     pub hangs: bool,
     /// The number of steps when it came to be due, as it is now.
     pub ready: usize,
+    /// The tokens that can end its context, where steps are counted.
+    pub tokens: u64,
+    /// The number of steps when its context had ended.
+    pub ended: usize,
 }
 
 /// When the context ends for a call, as far as is known now. A shim is told the deadline of a request,
 /// but not that it was cancelled (spec section 1.4).
 pub(crate) fn end_for(op: Op, ctx: &Context) -> Option<(Instant, Code)> {
     if op.layer() != Layer::Shim {
-        return ctx.end();
+        return ctx.peek_end();
     }
-    let struck = ctx.cancel_token().and_then(CancelToken::ended);
+    let struck = ctx.cancel_token().and_then(CancelToken::peek);
     let struck = struck.filter(|(_, code)| *code == Code::DeadlineExceeded);
     let known = ctx.deadline().map(|at| (at, Code::DeadlineExceeded));
     [struck, known].into_iter().flatten().min_by_key(|(at, _)| *at)
@@ -168,7 +172,7 @@ impl Parked {
         if !self.retries() {
             return NEVER;
         }
-        let end = self.ctx.as_ref().and_then(Context::end);
+        let end = self.ctx.as_ref().and_then(Context::peek_end);
         end.map_or(NEVER, |(at, _)| at.0.max(self.since))
     }
 
@@ -226,6 +230,9 @@ pub(super) struct Line {
     keys: Vec<Key>,
     /// How many steps there were so far, where they are counted.
     pub steps: usize,
+    /// The tokens of entries that came to be due, or were parked, since this was looked at last: whether that was
+    /// before or after their ends decides what comes of them.
+    pub tokens: u64,
 }
 
 /// A change of an entry, which takes effect on the order when it is dropped.
@@ -233,6 +240,7 @@ pub(super) struct Change<'a> {
     parked: &'a mut Parked,
     key: &'a mut Key,
     steps: usize,
+    tokens: &'a mut u64,
 }
 
 impl Deref for Change<'_> {
@@ -254,6 +262,7 @@ impl Drop for Change<'_> {
         let key = self.parked.key();
         if key.due != self.key.due {
             self.parked.ready = self.steps;
+            *self.tokens |= self.parked.tokens;
         }
         *self.key = key;
     }
@@ -270,7 +279,7 @@ impl Deref for Line {
 impl Line {
     pub fn with_capacity(capacity: usize) -> Self {
         let (parked, keys) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
-        Line { parked, keys, steps: 0 }
+        Line { parked, keys, steps: 0, tokens: 0 }
     }
 
     #[inline]
@@ -298,7 +307,8 @@ impl Line {
     }
 
     pub fn change(&mut self, at: usize) -> Change<'_> {
-        Change { parked: &mut self.parked[at], key: &mut self.keys[at], steps: self.steps }
+        let Line { parked, keys, steps, tokens } = self;
+        Change { parked: &mut parked[at], key: &mut keys[at], steps: *steps, tokens }
     }
 
     pub fn find(&self, id: EntryId) -> Option<usize> {
@@ -312,6 +322,7 @@ impl Line {
                 parked.wait = None;
                 parked.due = now;
                 parked.ready = self.steps;
+                self.tokens |= parked.tokens;
                 *cached = parked.key();
             }
         }

@@ -20,12 +20,13 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use shakedown_cri::cri::LocalFuture;
-use shakedown_cri::ports::{CancelToken, Code, Context, Error, Instant};
+use shakedown_cri::ports::{CancelToken, Code, Context, ContextUses, Error, Instant};
 
 pub use call::{Call, Failure, Flow, Payload, PortError};
 pub use names::Symbol;
 pub use recording::{Awaited, Entry as RecordingEntry, Happened, Recording, only};
 pub use site::{Layer, Moment, Op, Site, Stage};
+pub(crate) use steps::Part;
 pub use steps::{Footprint, Kept, Step, Steps};
 pub use sync::{SimRuntime, SimSignal};
 
@@ -344,7 +345,13 @@ impl Sim {
     /// Reads or changes the world at once: for clocks, counters and building it. What can block
     /// goes through [`Sim::call`].
     pub fn with_world<R>(&self, use_it: impl FnOnce(&mut World) -> R) -> R {
-        self.touching(Footprint::NODE, use_it)
+        let mut world = self.world();
+        world.take_touched();
+        let out = use_it(&mut world);
+        self.touch(|| world.take_touched().unwrap_or(Footprint::NODE));
+        let mut core = self.0.core.borrow_mut();
+        core.take_from(&mut world, self.0.now.get());
+        out
     }
 
     fn world(&self) -> RefMut<'_, World> {
@@ -361,27 +368,17 @@ impl Sim {
 
     /// Reads what the task service, the metadata or the plugins' list have.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&World) -> R) -> R {
-        self.touch(|| Footprint::LOOK);
-        look(&self.world())
-    }
-
-    /// As [`Sim::with_world`], where it is known what is touched.
-    pub(crate) fn touching<R>(
-        &self,
-        footprint: Footprint,
-        use_it: impl FnOnce(&mut World) -> R,
-    ) -> R {
-        self.touch(|| footprint);
-        let mut world = self.world();
-        let out = use_it(&mut world);
-        let mut core = self.0.core.borrow_mut();
-        core.take_from(&mut world, self.0.now.get());
+        let world = self.world();
+        world.take_touched();
+        let out = look(&world);
+        self.touch(|| world.take_touched().unwrap_or(Footprint::LOOK));
         out
     }
 
     /// The admissions of the phase in which faults can strike are recorded, with what they touch.
     pub fn record_steps(&self) {
         self.0.core.borrow_mut().steps = Some(Box::new(Steps::new()));
+        self.world().notes = true;
     }
 
     pub fn take_steps(&self) -> Option<Steps> {
@@ -619,6 +616,7 @@ impl Sim {
             return;
         }
         if let Some(at) = core.parked.find(id) {
+            core.step_answers(at);
             if core.parked[at].is_on_its_way() {
                 core.parked.change(at).orphan = true;
             } else {
@@ -633,6 +631,7 @@ impl Sim {
         let now = self.0.now.get();
         let mut core = self.0.core.borrow_mut();
         let Some(at) = core.parked.find(id) else { return false };
+        core.step_answers(at);
         if core.parked[at].orphan {
             core.drop_parked(at);
             return false;
@@ -952,7 +951,10 @@ impl Sim {
                 let fault = core.parked[at].fault.as_deref();
                 world.short_write = fault == Some(&Fault::ShortWrite);
                 world.sync_lost = fault == Some(&Fault::Lost);
-                match pending.run(&mut world, id, site) {
+                world.take_touched();
+                let ran = pending.run(&mut world, id, site);
+                core.step_told(&world);
+                match ran {
                     Ran::Wait(key) => {
                         core.step_waits();
                         let mut parked = core.parked.change(at);
@@ -1068,8 +1070,10 @@ impl Sim {
                 core.tasks[task.0].future.is_some().then_some(task)
             }
             What::Occurrence(occurrence) => {
+                world.take_touched();
                 let occurred =
                     world.occur(occurrence, parked.fault.as_deref() == Some(&Fault::Lost));
+                core.step_told(&world);
                 core.take_from(&mut world, now);
                 if let Occurrence::Placed(number) = occurrence {
                     core.fault_until(now);
@@ -1191,6 +1195,7 @@ fn code_of(fault: &Fault) -> Code {
 impl Core {
     /// An admission begins, for whoever records them.
     fn step_begins(&mut self, at: usize, stage: Stage, now: u64) {
+        self.note_contexts();
         let Core { steps: Some(steps), parked, .. } = self else { return };
         let takes = match &parked[at].what {
             What::Single { pending } => pending.takes(),
@@ -1198,6 +1203,23 @@ impl Core {
         };
         steps.begin(&parked[at], stage, now, takes);
         parked.steps = steps.steps.len();
+    }
+
+    fn step_told(&mut self, world: &World) {
+        if self.faults_allowed
+            && let Some(steps) = &mut self.steps
+        {
+            steps.told(world.take_touched());
+        }
+    }
+
+    /// A call is served, or its future is dropped.
+    fn step_answers(&mut self, at: usize) {
+        if self.faults_allowed
+            && let Core { steps: Some(steps), parked, .. } = self
+        {
+            steps.touch(Footprint::of_answer(&parked[at]));
+        }
     }
 
     fn step_waits(&mut self) {
@@ -1211,6 +1233,9 @@ impl Core {
     /// A poll begins with the last step, or goes on with it. Returns the step of the poll around it.
     fn poll_begins(&mut self, task: TaskId) -> Option<usize> {
         let boot = self.tasks[task.0].boot;
+        if self.faults_allowed {
+            self.note_contexts();
+        }
         let steps = self.steps.as_mut().filter(|_| self.faults_allowed)?;
         let outer = steps.poll_begins(task);
         // The harness's own tasks share what nobody looks after.
@@ -1222,6 +1247,9 @@ impl Core {
 
     /// The end of a poll that began inside of the one with the step `outer`.
     fn poll_ends(&mut self, outer: Option<usize>) {
+        if outer.is_some() {
+            self.note_contexts();
+        }
         if let (Some(steps), Some(outer)) = (&mut self.steps, outer) {
             steps.poll_ends(outer);
         }
@@ -1336,6 +1364,33 @@ impl Core {
             prompt: false,
             hangs: false,
             ready: self.parked.steps,
+            tokens: 0,
+            ended: 0,
+        }
+    }
+
+    /// The tokens that can end a context, where steps are recorded.
+    fn tokens(&self, ctx: Option<&Context>) -> u64 {
+        let ctx = ctx.filter(|_| self.steps.is_some());
+        ctx.and_then(Context::cancel_token).map_or(0, CancelToken::marks)
+    }
+
+    /// Notes what the poll that is under way, or the admission before it, had to do with contexts.
+    fn note_contexts(&mut self) {
+        let Core { steps: Some(steps), parked, .. } = self else { return };
+        let ContextUses { looked, ended } = ContextUses::take();
+        let looked = looked | std::mem::take(&mut parked.tokens);
+        if looked | ended == 0 {
+            return;
+        }
+        steps.touch(Footprint::of_tokens(looked, ended));
+        // From now on calls can be given up whose contexts have ended.
+        let steps = parked.steps;
+        for at in 0..parked.len() {
+            let call = &parked[at];
+            if call.tokens & ended != 0 && call.ended == 0 {
+                parked.change(at).ended = steps;
+            }
         }
     }
 
@@ -1610,6 +1665,7 @@ impl Core {
         let moment = Moment { site: self.parked[at].site, stage };
         let due = Due { parked: &self.parked, at, now };
         let option = self.oracle.choose(&Choice::Hold { moment, due });
+        let ready = self.parked[at].ready;
         let mut parked = self.parked.change(at);
         parked.asked |= bit(stage);
         if option == 0 {
@@ -1617,14 +1673,14 @@ impl Core {
         }
         parked.held = Some((stage, option == 2));
         drop(parked);
-        self.note_held(moment, now);
+        self.note_held(moment, ready, now);
         true
     }
 
-    fn note_held(&mut self, moment: Moment, now: u64) {
+    fn note_held(&mut self, moment: Moment, ready: usize, now: u64) {
         self.any_held = true;
         self.recording.held(now, moment);
-        self.steps.iter_mut().for_each(|steps| steps.set_aside(moment));
+        self.steps.iter_mut().for_each(|steps| steps.set_aside(moment, ready));
     }
 
     /// Lets held moments go because nothing else can happen, or time would pass.
@@ -1638,7 +1694,7 @@ impl Core {
                 self.parked.change(i).held = None;
                 self.stirred = true;
                 self.recording.let_go(now, moment, why);
-                self.steps.iter_mut().for_each(|steps| steps.let_go(moment));
+                self.steps.iter_mut().for_each(|steps| steps.let_go(moment, true));
                 self.set_hold_fate(moment, Fate::Refused(format!("it was let go early: {why}")));
                 released = true;
             }
@@ -1694,11 +1750,12 @@ impl Core {
             let Some((stage, _)) = self.parked[i].held else { continue };
             let moment = Moment { site: self.parked[i].site, stage };
             let due = Due { parked: &self.parked, at: i, now };
+            let is_last = due.others().next().is_none();
             if self.oracle.choose(&Choice::Keep { moment, after, due }) == 0 {
                 self.parked.change(i).held = None;
                 self.stirred = true;
                 self.recording.let_go(now, moment, Recording::IN_TIME);
-                self.steps.iter_mut().for_each(|steps| steps.let_go(moment));
+                self.steps.iter_mut().for_each(|steps| steps.let_go(moment, is_last));
                 self.set_hold_fate(moment, Fate::Applied);
             }
         }
@@ -1950,12 +2007,20 @@ impl Core {
 
     fn cancel(&mut self, index: usize, code: Code, now: u64) {
         self.stirred = true;
-        self.steps.iter_mut().for_each(|steps| steps.touch(Footprint::EVERYTHING));
+        if self.faults_allowed {
+            self.note_contexts();
+        }
         let call = &mut self.calls[index];
         if call.answered.is_none() && call.cancelled.is_none() {
             call.cancelled = Some((now, code));
         }
         call.token.end(Instant(now), code);
+        if self.faults_allowed
+            && let Some(steps) = &mut self.steps
+        {
+            steps.touch(Footprint::GIVES_UP);
+            self.note_contexts();
+        }
         for at in 0..self.parked.len() {
             let mut parked = self.parked.change(at);
             if parked.main_due() > now && parked.abandon_due() <= now {

@@ -49,6 +49,8 @@ impl Sim {
             // answer is not waited for (spec section 1.4, step 14).
             call.fault = Some(Box::new(Fault::Hang { effect: Effect::Done }));
         }
+        call.tokens = core.tokens(ctx.as_ref());
+        core.parked.tokens |= call.tokens;
         call.ctx = ctx.filter(Context::can_end);
         if !faults.is_empty() || !core.may_pass(&call, now) {
             let entry = core.park_entry(call).id;
@@ -90,7 +92,10 @@ impl Sim {
             }
             world.short_write = false;
             world.sync_lost = false;
-            match pending.run(&mut world, call.id, call.site) {
+            world.take_touched();
+            let ran = pending.run(&mut world, call.id, call.site);
+            core.step_told(&world);
+            match ran {
                 Ran::Wait(key) => {
                     core.step_waits();
                     call.due = NEVER;
@@ -139,7 +144,7 @@ impl Sim {
 }
 
 fn is_over(ctx: &Context, now: u64) -> bool {
-    ctx.end().is_some_and(|(at, _)| at.0 <= now)
+    ctx.peek_end().is_some_and(|(at, _)| at.0 <= now)
 }
 
 impl Core {
@@ -187,11 +192,12 @@ impl Core {
             return false;
         }
         call.held = Some((call.stage, option == 2));
-        self.note_held(moment, now);
+        self.note_held(moment, call.ready, now);
         true
     }
 
     fn step_of(&mut self, call: &Parked, now: u64) {
+        self.note_contexts();
         let Some(steps) = &mut self.steps else { return };
         let takes = match &call.what {
             What::Single { pending } => pending.takes(),

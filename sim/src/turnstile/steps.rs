@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxHasher;
+use shakedown_cri::ports::ContextUses;
 
 use super::TaskId;
 use super::line::{EntryId, Parked, Rank};
@@ -21,14 +22,14 @@ use crate::world::WaitKey;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Things([u64; WORDS]);
 
-const WORDS: usize = 6;
+const WORDS: usize = 11;
+/// As many locks, channels and signals have a bit of their own.
+const KEYS: u64 = 256;
 
 /// What the judge looks at after every moment: tasks, processes, answers, events, statuses.
 const SEEN: Things = Things::NOTHING.and(0, 1);
-/// The task service, shims and the runtime.
-const CONTAINERD: Things = Things::NOTHING.and(0, 1 << 1);
-/// Which requests a shim is serving.
-const BUSY: Things = Things::NOTHING.and(0, 1 << 5);
+/// The task service, shims and the runtime: each [`Part`] by container or pod.
+const CONTAINERD: Things = Things::NOTHING.and(4, u64::MAX).and(5, u64::MAX);
 /// Container records, snapshots, images.
 const METADATA: Things = Things::NOTHING.and(0, 1 << 2);
 const NRI: Things = Things::NOTHING.and(0, 1 << 3);
@@ -38,8 +39,43 @@ const PIPES: Things = Things::NOTHING.and(1, u64::MAX);
 /// All files, by the first part of their paths.
 const FILES: Things = Things::NOTHING.and(2, u64::MAX);
 /// All that is outside the daemon's memory.
-const WORLD: Things = Things::NOTHING.and(0, u64::MAX).with(PIPES).with(FILES);
+const WORLD: Things = Things::NOTHING.and(0, u64::MAX).with(PIPES).with(FILES).with(CONTAINERD);
 const EVERYTHING: Things = Things([u64::MAX; WORDS]);
+
+/// What the task service, the shims and the runtime know of a container or a pod, apart as far as different
+/// requests use it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    /// The daemon's entry, the bundle, and the mount of the root file system.
+    Task,
+    /// Of a pod: its shim lives, and which creation it serves.
+    Shim,
+    /// The shim knows the container, by its process, and the daemon has a connection for it.
+    Known,
+    State,
+    /// How the container ended; of a pod: the exits that its shim has reaped and not recorded.
+    Exit,
+    /// A request holds the lock of the init.
+    Busy,
+    /// The runtime's container, and its process.
+    Process,
+}
+
+impl Part {
+    /// Of this container or pod.
+    fn of(self, whose: impl Hash) -> Things {
+        self.slots(1 << (short(whose) >> 2))
+    }
+
+    fn of_all(self) -> Things {
+        self.slots(0xffff)
+    }
+
+    fn slots(self, slots: u64) -> Things {
+        let part = self as usize;
+        Things::NOTHING.and(4 + part / 4, slots << (part % 4 * 16))
+    }
+}
 
 impl Things {
     const NOTHING: Things = Things([0; WORDS]);
@@ -56,6 +92,19 @@ impl Things {
             word += 1;
         }
         self
+    }
+
+    fn without(mut self, other: Things) -> Things {
+        for (word, bits) in self.0.iter_mut().zip(other.0) {
+            *word &= !bits;
+        }
+        self
+    }
+
+    /// Words are turned before they are put on top of one another: low bits are used most.
+    fn folded(&self) -> u64 {
+        let turned = |(word, bits): (u32, &u64)| bits.rotate_left(word * 8);
+        (0..).zip(&self.0).map(turned).fold(0, |all, bits| all | bits)
     }
 
     fn meets(&self, other: &Things) -> bool {
@@ -79,11 +128,17 @@ impl Things {
 
     /// A lock, channel or signal of the daemon; they are numbered.
     fn key(number: u64) -> Things {
-        Things::NOTHING.and(3 + (number / 64) as usize % 2, 1 << (number % 64))
+        let (word, bit) = (number / 64, number % 64);
+        if number < KEYS { Things::NOTHING.and(6 + word as usize, 1 << bit) } else { EVERYTHING }
+    }
+
+    /// Whether these tokens have ended.
+    const fn tokens(tokens: u64) -> Things {
+        Things::NOTHING.and(10, tokens)
     }
 
     fn task(task: TaskId) -> Things {
-        Things::NOTHING.and(5, 1 << (task.index() % 64))
+        Things::NOTHING.and(3, 1 << (task.index() % 64))
     }
 }
 
@@ -99,6 +154,8 @@ fn short(of: impl Hash) -> u64 {
 pub struct Footprint {
     reads: Things,
     writes: Things,
+    /// Of what was read, that which had to be so for it to come, comes to be so once, and stays so.
+    awaits: Things,
 }
 
 impl Footprint {
@@ -107,24 +164,72 @@ impl Footprint {
     /// Of a daemon that is killed, what it did matters, and not what it knew.
     pub(super) const CRASH: Footprint = Footprint::writing(WORLD);
     /// The node is changed, somehow.
-    pub(super) const NODE: Footprint = Footprint::writing(WORLD);
+    pub(crate) const NODE: Footprint = Footprint::writing(WORLD);
     /// So are tasks, shims, bundles or mounts, and nothing else.
-    pub(crate) const RUNTIME: Footprint = Footprint::writing(CONTAINERD.with(SEEN));
-    /// A shim begins to serve a request, or ends: then exits that came meanwhile are taken in.
-    pub(crate) const BUSY: Footprint = Footprint { reads: CONTAINERD, writes: BUSY };
+    pub(crate) const CONTAINERD: Footprint = Footprint::writing(CONTAINERD.with(SEEN));
+    /// What the process of a container writes to, or closes.
+    pub(crate) const PIPES: Footprint = Footprint::writing(PIPES);
+    /// Any files are looked at.
+    pub(crate) const FILES: Footprint = Footprint::reading(FILES);
+    /// Records, snapshots or images are looked at.
+    pub(crate) const RECORDS: Footprint = Footprint::reading(METADATA);
+    pub(crate) const OOM_EVENTS: Footprint = Footprint::writing(EVENTS);
     /// Events are given to subscribers.
     pub(crate) const OUTBOX: Footprint = Footprint::writing(EVENTS.with(SEEN));
-    /// What the judge looks at is changed in the daemon's memory.
-    pub(super) const VIEW: Footprint = Footprint::writing(SEEN);
+    /// What the judge looks at is changed, in the daemon's memory if not elsewhere, too.
+    pub(crate) const VIEW: Footprint = Footprint::writing(SEEN);
     /// What the task service knows is looked at.
     pub(super) const LOOK: Footprint = Footprint::reading(CONTAINERD.with(METADATA).with(NRI));
 
+    const NOTHING: Footprint =
+        Footprint { reads: Things::NOTHING, writes: Things::NOTHING, awaits: Things::NOTHING };
+
     const fn writing(writes: Things) -> Self {
-        Footprint { reads: Things::NOTHING, writes }
+        Footprint { writes, ..Footprint::NOTHING }
     }
 
     const fn reading(reads: Things) -> Self {
-        Footprint { reads, writes: Things::NOTHING }
+        Footprint { reads, ..Footprint::NOTHING }
+    }
+
+    /// All words of what is read, and of what is changed, on top of one another.
+    pub fn folded(&self) -> (u64, u64) {
+        (self.reads.folded(), self.writes.folded())
+    }
+
+    pub(crate) fn looks(part: Part, whose: impl Hash) -> Self {
+        Footprint::reading(part.of(whose))
+    }
+
+    pub(crate) fn awaits(part: Part, whose: impl Hash) -> Self {
+        let reads = part.of(whose);
+        Footprint { reads, awaits: reads, ..Footprint::NOTHING }
+    }
+
+    pub(crate) fn looks_at_all(part: Part) -> Self {
+        Footprint::reading(part.of_all())
+    }
+
+    pub(crate) fn changes(part: Part, whose: impl Hash) -> Self {
+        Footprint::writing(part.of(whose))
+    }
+
+    pub(crate) fn changes_all(part: Part) -> Self {
+        Footprint::writing(part.of_all())
+    }
+
+    pub(crate) const fn and(self, other: Footprint) -> Self {
+        Footprint {
+            reads: self.reads.with(other.reads),
+            writes: self.writes.with(other.writes),
+            awaits: self.awaits.with(other.awaits),
+        }
+    }
+
+    /// What this one waits for is all that it has in common with what the other one does.
+    pub fn only_awaits(&self, other: &Footprint) -> bool {
+        let reads = self.reads.without(self.awaits);
+        !other.conflicts(&Footprint { reads, ..*self })
     }
 
     pub fn conflicts(&self, other: &Footprint) -> bool {
@@ -139,8 +244,7 @@ impl Footprint {
     }
 
     fn add(&mut self, other: Footprint) {
-        self.reads = self.reads.with(other.reads);
-        self.writes = self.writes.with(other.writes);
+        *self = self.and(other);
     }
 
     /// A lock, a channel or a signal that is taken, given or changed.
@@ -152,6 +256,29 @@ impl Footprint {
         }
     }
 
+    /// A client gives up.
+    pub(super) const GIVES_UP: Footprint = Footprint::writing(SEEN);
+
+    pub(super) const fn of_tokens(looked: u64, ended: u64) -> Footprint {
+        Footprint {
+            reads: Things::tokens(looked),
+            writes: Things::tokens(ended),
+            awaits: Things::NOTHING,
+        }
+    }
+
+    /// It came as these tokens had ended.
+    pub(crate) fn awaits_end(tokens: u64) -> Footprint {
+        let awaits = if tokens == u64::MAX { Things::NOTHING } else { Things::tokens(tokens) };
+        Footprint { awaits, ..Footprint::of_tokens(tokens, 0) }
+    }
+
+    /// The call is served, or forgotten: before or after its task gives up.
+    pub(super) fn of_answer(parked: &Parked) -> Footprint {
+        let task = parked.task.map_or(Things::NOTHING, Things::task);
+        Footprint::writing(task).and(Footprint::of_tokens(parked.tokens, 0))
+    }
+
     /// It is taken as others can take it too, or looked at.
     pub(super) fn of_look(key: WaitKey) -> Footprint {
         Footprint::reading(Footprint::of_key(key).writes)
@@ -161,15 +288,23 @@ impl Footprint {
         Footprint::writing(Things::file(subject))
     }
 
-    /// What an admission touches by itself, whatever its task does next.
-    fn of(moment: Moment, takes: Option<(WaitKey, bool)>) -> Footprint {
+    /// What an admission touches by itself, whatever its task does next. `None`: the world says that.
+    fn of(moment: Moment, takes: Option<(WaitKey, bool)>) -> Option<Footprint> {
         let Site { op, subject, .. } = moment.site;
-        match moment.stage {
+        let touched = match moment.stage {
             // Who goes on does what it does in its poll.
             Stage::Reply => Footprint::default(),
-            Stage::Abandon => Footprint::EVERYTHING,
-            Stage::Effect => Footprint::of_effect(op, subject),
+            // So does who gives up.
+            Stage::Abandon => Footprint::default(),
+            Stage::Effect => return Footprint::of_effect(op, subject),
             Stage::Only => match op.layer() {
+                // It is set once.
+                Layer::Runtime if op == Op::Signal => {
+                    let set = takes.map(|(key, _)| Footprint::of_look(key)).unwrap_or_default();
+                    let is_its_own = set.reads != EVERYTHING;
+                    let awaits = if is_its_own { set.reads } else { Things::NOTHING };
+                    Footprint { awaits, ..set }
+                }
                 Layer::Runtime => match takes {
                     Some((key, false)) => Footprint::of_key(key),
                     Some((key, true)) => Footprint::of_look(key),
@@ -179,55 +314,31 @@ impl Footprint {
                 Layer::Client => Footprint::VIEW,
                 _ => match op {
                     Op::Up => Footprint::VIEW,
-                    Op::Exit | Op::Print | Op::Oom | Op::Publish | Op::Rotate => Footprint::NODE,
+                    Op::Exit | Op::Print | Op::Oom | Op::Publish | Op::Rotate => return None,
                     _ => Footprint::EVERYTHING,
                 },
             },
-        }
+        };
+        Some(touched)
     }
 
-    fn of_effect(op: Op, subject: Symbol) -> Footprint {
+    fn of_effect(op: Op, subject: Symbol) -> Option<Footprint> {
         use Footprint as F;
         let file = || Things::file(subject);
-        match op {
+        Some(match op {
             Op::FsRead | Op::FsReadDir => F::reading(file()),
-            Op::FsUnmount => F::writing(file().with(CONTAINERD)),
-            Op::PipeRead => F::writing(Things::pipe(subject)),
-            Op::PipeOpen | Op::PipeClose => F::writing(Things::pipe(subject).with(file())),
-            Op::RecordInfo | Op::RecordList | Op::SnapshotMounts | Op::ImageGet => {
-                F::reading(METADATA)
-            }
-            // A handler is begun, if nothing keeps it.
-            Op::TaskCreate
-            | Op::TaskGet
-            | Op::TaskStart
-            | Op::TaskKill
-            | Op::TaskUpdate
-            | Op::TaskWait
-            | Op::TaskDelete
-            | Op::ShimCreate
-            | Op::ShimStart
-            | Op::ShimKill
-            | Op::ShimUpdate
-            | Op::ShimDelete
-            | Op::ShimState => F::reading(CONTAINERD.with(BUSY)),
-            Op::ShimLoad | Op::ShimPid | Op::ShimWait | Op::ShimShutdown => F::reading(CONTAINERD),
+            Op::PipeRead | Op::PipeClose => F::writing(Things::pipe(subject)),
+            Op::PipeOpen => F::writing(Things::pipe(subject).with(file())),
+            Op::RecordInfo | Op::RecordList | Op::SnapshotMounts | Op::ImageGet => F::RECORDS,
             Op::MetricsRegister | Op::IoDrain => F::default(),
-            Op::TaskOom => F::writing(CONTAINERD),
-            Op::BundleCreate | Op::ShimConnect | Op::RuntimeCreate | Op::RuntimeUpdate => {
-                F::RUNTIME
-            }
             _ => match op.layer() {
                 Layer::File => F::writing(file()),
                 Layer::Metadata => F::writing(METADATA),
-                Layer::Task | Layer::Daemon | Layer::Shim => {
-                    F::writing(CONTAINERD.with(SEEN).with(PIPES))
-                }
                 Layer::Nri => F::writing(NRI.with(SEEN)),
                 Layer::Event => F::OUTBOX,
-                _ => F::EVERYTHING,
+                _ => return None,
             },
-        }
+        })
     }
 }
 
@@ -242,10 +353,31 @@ pub struct Step {
     /// It could come from this number of steps on.
     pub ready: usize,
     pub touched: Footprint,
+    /// The world is to say what it touched.
+    is_open: bool,
     order: Order,
 }
 
 impl Step {
+    /// It found that it has to wait, and has only looked.
+    pub fn is_vain(&self) -> bool {
+        !self.happened && self.touched.writes == Things::NOTHING
+    }
+
+    pub fn is_of_call_of(&self, other: &Step) -> bool {
+        self.order.entry == other.order.entry
+    }
+
+    /// The call, or the task, of which it is a moment.
+    pub fn call(&self) -> EntryId {
+        self.order.entry
+    }
+
+    /// Moments of one call never change places.
+    pub fn conflicts(&self, other: &Step) -> bool {
+        self.is_of_call_of(other) || self.touched.conflicts(&other.touched)
+    }
+
     /// What comes first of two that are due at the same time, in the natural order.
     pub fn natural(&self, other: &Step) -> Ordering {
         let (a, b) = (&self.order, &other.order);
@@ -269,6 +401,10 @@ pub struct Kept {
     /// The number of steps before it was set aside, and before it was let go.
     pub from: usize,
     pub to: usize,
+    /// From which number of steps on it could have come.
+    pub ready: usize,
+    /// It was let go for want of anything else that could come then.
+    pub to_the_end: bool,
 }
 
 /// All admissions of the phase in which decisions are taken.
@@ -284,6 +420,7 @@ pub struct Steps {
 
 impl Steps {
     pub(super) fn new() -> Steps {
+        ContextUses::restart();
         Steps { steps: Vec::with_capacity(256), ..Steps::default() }
     }
 
@@ -303,11 +440,21 @@ impl Steps {
         let Parked { urgent, id: entry, ready, site: Site { actor, .. }, .. } = *parked;
         let order = Order { rank, urgent, actor, entry };
         let touched = match stage {
-            // Its context ended.
-            Stage::Effect if parked.retry_due() <= at => Footprint::EVERYTHING,
+            Stage::Abandon => Footprint::of(moment, takes),
+            // Had it come any later, it would have been given up.
+            _ if parked.abandon_due() <= at => Some(Footprint::EVERYTHING),
             _ => Footprint::of(moment, takes),
         };
-        self.steps.push(Step { moment, at, happened: false, ready, touched, order });
+        let is_open = touched.is_none();
+        // Whether a context ended before or after each of its call's moments matters, and whether the task
+        // that called still waits.
+        let context = Things::tokens(parked.tokens);
+        let waits = parked.task.filter(|_| stage != Stage::Only).map(Things::task);
+        let own = Footprint::reading(context.with(waits.unwrap_or(Things::NOTHING)));
+        let touched = touched.unwrap_or_default().and(own);
+        let for_its_end = stage == Stage::Abandon || parked.retry_due() <= at;
+        let ready = if for_its_end { ready.max(parked.ended) } else { ready };
+        self.steps.push(Step { moment, at, happened: false, ready, touched, is_open, order });
     }
 
     /// The daemon ends after the last step.
@@ -320,7 +467,18 @@ impl Steps {
         };
         let (ready, touched) = (self.steps.len(), Footprint::CRASH);
         self.struck = ready;
-        self.steps.push(Step { moment, at, happened: true, ready, touched, order });
+        let is_open = false;
+        self.steps.push(Step { moment, at, happened: true, ready, touched, is_open, order });
+    }
+
+    /// The world says what the last step touched, if it does.
+    pub(super) fn told(&mut self, by_world: Option<Footprint>) {
+        let Some(step) = self.steps.last_mut() else { return };
+        match by_world {
+            Some(told) => step.touched.add(told),
+            None if step.is_open => step.touched.add(Footprint::EVERYTHING),
+            None => {}
+        }
     }
 
     pub(super) fn touch(&mut self, footprint: Footprint) {
@@ -345,14 +503,16 @@ impl Steps {
         self.poll = outer;
     }
 
-    /// The last step found that it has to wait: an effect has looked, and a lock has a queue.
+    /// The last step found that it has to wait.
     pub(super) fn waits(&mut self) {
         let Some(step) = self.steps.last_mut() else { return };
-        let Footprint { reads, writes } = step.touched;
-        step.touched = match step.moment.stage {
-            Stage::Effect => Footprint::reading(reads.with(writes)),
-            _ => Footprint::writing(reads.with(writes)),
-        };
+        let Footprint { reads, writes, .. } = step.touched;
+        match step.moment.site.op {
+            // It stands in the queue.
+            Op::Lock => step.touched = Footprint::writing(reads.with(writes)),
+            _ if step.is_open => {}
+            _ => step.touched = Footprint::reading(reads.with(writes)),
+        }
     }
 
     pub(super) fn happened(&mut self) {
@@ -361,16 +521,17 @@ impl Steps {
         }
     }
 
-    pub(super) fn set_aside(&mut self, moment: Moment) {
+    pub(super) fn set_aside(&mut self, moment: Moment, ready: usize) {
         let from = self.steps.len();
-        self.holds.push(Kept { moment, from, to: usize::MAX });
+        self.holds.push(Kept { moment, from, to: usize::MAX, ready, to_the_end: false });
     }
 
-    pub(super) fn let_go(&mut self, moment: Moment) {
+    pub(super) fn let_go(&mut self, moment: Moment, to_the_end: bool) {
         let to = self.steps.len();
         let of_it = |kept: &&mut Kept| kept.moment == moment && kept.to == usize::MAX;
         if let Some(kept) = self.holds.iter_mut().find(of_it) {
             kept.to = to;
+            kept.to_the_end = to_the_end;
         }
     }
 }

@@ -60,7 +60,7 @@ impl<F: FnMut() -> bool> Pending for SingleCell<F> {
     }
 
     fn takes(&self) -> Option<(WaitKey, bool)> {
-        Some((self.key, false))
+        Some((self.key, true))
     }
 }
 
@@ -471,8 +471,11 @@ pub struct SimSignal {
 
 impl Signal for SimSignal {
     fn set(&self) {
-        self.set.set(true);
-        self.sim.notify(self.key);
+        if self.set.replace(true) {
+            self.sim.touch(|| Footprint::of_look(self.key));
+        } else {
+            self.sim.notify(self.key);
+        }
     }
 
     fn is_set(&self) -> bool {

@@ -16,6 +16,7 @@ mod process;
 mod shim;
 mod task_service;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub use task_service::TaskTable;
 pub(crate) use task_service::reload;
 
 use crate::oracle::CrashKind;
-use crate::turnstile::{Op, Symbol};
+use crate::turnstile::{Footprint, Op, Symbol};
 use fs::FileSystem;
 
 /// What a blocked effect waits for.
@@ -137,6 +138,10 @@ pub struct World {
     pub wall_clock: WallClock,
     pub outbox: Outbox,
     pub changed: Changed,
+    /// Somebody wants to know what is read and changed.
+    pub(crate) notes: bool,
+    /// That, as far as it was said.
+    touched: Cell<Option<Footprint>>,
     /// The write that is under way takes half of its bytes.
     pub short_write: bool,
     /// The drive drops what the sync that is under way should make durable, and says nothing.
@@ -194,6 +199,8 @@ impl World {
             wall_clock: WallClock::default(),
             outbox: Outbox::default(),
             changed: Changed::default(),
+            notes: false,
+            touched: Cell::new(None),
             short_write: false,
             sync_lost: false,
             fs,
@@ -236,6 +243,20 @@ impl World {
             .iter()
             .any(Option::is_some)
             .then(|| parts.into_iter().flatten().flatten().copied().collect())
+    }
+
+    /// Says what an effect reads and changes. Whoever says anything says all of it; of an effect that says
+    /// nothing the worst is assumed.
+    pub(crate) fn touches(&self, footprint: impl FnOnce() -> Footprint) {
+        if self.notes {
+            let before = self.touched.get().unwrap_or_default();
+            self.touched.set(Some(before.and(footprint())));
+        }
+    }
+
+    /// What was said since this was asked last.
+    pub(crate) fn take_touched(&self) -> Option<Footprint> {
+        self.touched.take()
     }
 
     /// The judge has looked.
@@ -281,30 +302,36 @@ impl World {
     pub fn occur(&mut self, occurrence: Occurrence, lost: bool) -> Result<u64, String> {
         match occurrence {
             Occurrence::Exit { pid, code, cause } => {
+                self.touches(Footprint::default);
                 self.process_exits(pid, code, cause, !lost);
                 Ok(u64::from(code.unsigned_abs()))
             }
             Occurrence::Print { pid, piece } => {
+                self.touches(Footprint::default);
                 self.process_prints(pid, piece);
                 Ok(piece as u64)
             }
             Occurrence::Clock { change } => {
+                self.touches(|| Footprint::NODE);
                 self.wall_clock.change(self.now, change);
                 Ok(u64::from_ne_bytes(self.wall().to_ne_bytes()))
             }
             Occurrence::ShimLost { pid } => {
+                self.touches(|| Footprint::NODE);
                 if !lost {
                     self.clean_up_lost_shim(pid);
                 }
                 Ok(u64::from(pid))
             }
             Occurrence::OomReport { pid, attempt } => {
+                self.touches(|| Footprint::NODE);
                 if !lost {
                     self.report_oom(pid, attempt);
                 }
                 Ok(u64::from(pid))
             }
             Occurrence::Placed(number) => {
+                self.touches(|| Footprint::NODE);
                 let placed = self.placed[number].clone();
                 self.befall(&placed, lost)
             }

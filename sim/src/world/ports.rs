@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use shakedown_cri::cri::ContainerEvent;
 use shakedown_cri::ports::{
-    Containerd, Context, CreateTask, DirEntry, Errno, Error, EventSink, EventSource, Exit, FifoEnd,
-    Fs, FsCause, FsError, Image, Metrics, Mount, Nri, NriError, NriEvent, NriMode, NriReply,
-    NriRequest, Plugin, Ports, Record, Spec, TaskInfo,
+    CancelToken, Containerd, Context, CreateTask, DirEntry, Errno, Error, EventSink, EventSource,
+    Exit, FifoEnd, Fs, FsCause, FsError, Image, Metrics, Mount, Nri, NriError, NriEvent, NriMode,
+    NriReply, NriRequest, Plugin, Ports, Record, Spec, TaskInfo,
 };
 use shakedown_cri::store::LinuxResources;
 
@@ -128,7 +128,10 @@ pub struct SimFile {
 impl Drop for SimFile {
     fn drop(&mut self) {
         let fd = self.fd;
-        self.sim.touching(Footprint::of_file(self.subject), |world| drop(world.fs.close(fd)));
+        self.sim.with_world(|world| {
+            world.touches(|| Footprint::of_file(self.subject));
+            drop(world.fs.close(fd));
+        });
     }
 }
 
@@ -434,6 +437,8 @@ impl Fs for SimFs {
             let result = match world.fs.fifo_read(id) {
                 // The context ends an open that still waits for its peer.
                 FifoRead::Blocked if !world.fs.fifo_is_open(id) && ended(&ctx, world.now) => {
+                    let tokens = ctx.cancel_token().map_or(0, CancelToken::marks);
+                    world.touches(|| Footprint::awaits_end(tokens));
                     world.fs.fifo_close(id);
                     Err(fail(FsCause::Closed))
                 }
@@ -488,7 +493,11 @@ impl SimContainerd {
         id: &str,
         handler: impl FnOnce() -> Fut + 'static,
     ) -> Call<Result<T, Error>> {
-        self.sim.serve(op, Symbol::of(id), Some(ctx), |_| None, handler)
+        let gate = |world: &mut World| {
+            world.touches(Footprint::default);
+            None
+        };
+        self.sim.serve(op, Symbol::of(id), Some(ctx), gate, handler)
     }
 }
 
@@ -614,14 +623,16 @@ impl Containerd for SimContainerd {
     }
 
     async fn oom_event(&self) -> Result<Option<String>, Error> {
-        let call =
-            self.sim.call(Op::TaskOom, Symbol::EMPTY, None, |world| match &mut world.oom_events {
+        let call = self.sim.call(Op::TaskOom, Symbol::EMPTY, None, |world| {
+            world.touches(|| Footprint::OOM_EVENTS);
+            match &mut world.oom_events {
                 None => Flow::Done(Ok(None)),
                 Some(events) => match events.pop_front() {
                     Some(id) => Flow::Done(Ok(Some(id))),
                     None => Flow::Wait(WaitKey::OomEvents),
                 },
-            });
+            }
+        });
         call.await
     }
 }
@@ -706,7 +717,10 @@ impl EventSink for SimEvents {
     }
 
     fn release(&self, container_id: &str) {
-        self.sim.touching(Footprint::OUTBOX, |world| world.release_events(container_id));
+        self.sim.with_world(|world| {
+            world.touches(|| Footprint::OUTBOX);
+            world.release_events(container_id);
+        });
     }
 
     fn subscribe(&self) -> EventSource {

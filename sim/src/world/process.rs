@@ -8,7 +8,7 @@ use shakedown_cri::store::LinuxResources;
 
 use super::fs::{FifoId, FifoWrite};
 use super::{Occurrence, Placed, WaitKey, World};
-use crate::turnstile::{Op, Symbol, role_of};
+use crate::turnstile::{Footprint, Op, Part, Symbol, role_of};
 
 /// A piece of output of a process.
 #[derive(Clone, Debug)]
@@ -274,9 +274,17 @@ impl World {
         }
     }
 
+    /// The process changes, and its output goes on or ends.
+    fn touches_process(&self, pid: u32) {
+        let Some(process) = self.processes.get(&pid) else { return };
+        let own = Footprint::changes(Part::Process, &*process.container);
+        self.touches(|| own.and(Footprint::PIPES).and(Footprint::VIEW));
+    }
+
     /// A process ends; its shim records it if it was `noticed`.
     pub(super) fn process_exits(&mut self, pid: u32, code: i32, cause: ExitCause, noticed: bool) {
         let now = self.now;
+        self.touches_process(pid);
         let Some(process) = self.processes.get_mut(&pid) else { return };
         if process.state == ProcessState::Dead {
             return;
@@ -301,6 +309,7 @@ impl World {
 
     /// The process writes a piece of its output, behind what still waits for room in the pipe.
     pub(super) fn process_prints(&mut self, pid: u32, piece: usize) {
+        self.touches_process(pid);
         let Some(process) = self.processes.get_mut(&pid) else { return };
         if process.state != ProcessState::Running {
             return;

@@ -16,7 +16,7 @@ use shakedown_cri::store::LinuxResources;
 use super::process::{ExitCause, ProcessState, SIGKILL};
 use super::task_service::Origin;
 use super::{Occurrence, WaitKey, World};
-use crate::turnstile::{Flow, Footprint, Op, Sim, Symbol, end_for, role_of};
+use crate::turnstile::{Flow, Footprint, Op, Part, Sim, Symbol, end_for, role_of};
 
 /// How long the copy of the output may wait for its pipes (spec section 2.8).
 const COPY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -101,7 +101,7 @@ impl Shim {
     }
 
     /// Records what was reaped, up to the first exit whose init is busy: that needs the lock of the
-    /// init. Returns whether there was any.
+    /// init. Returns whether anything was recorded.
     fn record_exits(&mut self) -> bool {
         let mut recorded = false;
         while let Some((pid, exit)) = self.exits.front().copied() {
@@ -138,11 +138,13 @@ impl World {
     }
 
     pub(super) fn shim_is_dead(&self, pod: u32) -> bool {
+        self.touches(|| Footprint::looks(Part::Shim, pod));
         self.shim(pod).is_some_and(|shim| shim.dead)
     }
 
     /// Another shim is launched for a pod whose own was killed.
     pub(super) fn launch_shim(&mut self, pod: u32) {
+        self.touches(|| Footprint::changes(Part::Shim, pod));
         if let Some(shim) = self.shim_mut(pod) {
             shim.dead = false;
         }
@@ -159,27 +161,45 @@ impl World {
 
     /// What a request to the shim has to wait for: its lock.
     pub(super) fn shim_busy(&self, pod: u32) -> Option<WaitKey> {
+        self.touches(|| Footprint::looks(Part::Shim, pod));
         self.shim(pod).filter(|shim| shim.creating.is_some()).map(|_| WaitKey::Shim(pod))
     }
 
     /// What a request about a container's init has to wait for: the shim's lock, and that of the init.
     pub(super) fn init_busy(&self, pod: u32, id: &str) -> Option<WaitKey> {
+        self.touches(|| Footprint::looks(Part::Known, id).and(Footprint::looks(Part::Busy, id)));
         let busy = || self.shim(pod)?.containers.get(id).filter(|c| c.busy).map(|_| ());
         self.shim_busy(pod).or_else(|| busy().map(|()| WaitKey::Shim(pod)))
     }
 
-    /// True: an exit that came meanwhile is known now.
-    fn set_busy(&mut self, pod: u32, id: &str, busy: bool) -> bool {
+    /// An exit that came meanwhile is known when the init is free again.
+    fn set_busy(&mut self, pod: u32, id: &str, busy: bool) {
+        self.touches(|| Footprint::looks(Part::Known, id).and(Footprint::changes(Part::Busy, id)));
         if let Ok(container) = self.shim_container_mut(pod, id) {
             container.busy = busy;
         }
-        if !busy && let Some(shim) = self.shim_mut(pod) {
-            let recorded = shim.record_exits();
-            self.changed.runtime |= recorded;
+        if !busy {
+            self.record_exits(pod);
             self.wake(WaitKey::Shim(pod));
-            return recorded;
         }
-        false
+    }
+
+    fn record_exits(&mut self, pod: u32) {
+        self.touches(|| Footprint::looks(Part::Exit, pod));
+        let Some(shim) = self.shims.get(pod as usize).filter(|shim| !shim.exits.is_empty()) else {
+            return;
+        };
+        // Those whose init is busy are not recorded, nor is what came after them.
+        let all = [Part::Known, Part::Busy].map(Footprint::looks_at_all);
+        self.touches(|| all[0].and(all[1]).and(Footprint::changes(Part::Exit, pod)));
+        let is_of = |c: &ShimContainer| shim.exits.iter().any(|(pid, _)| *pid == c.pid);
+        for (id, _) in shim.containers.iter().filter(|(_, c)| is_of(c)) {
+            let id = id.as_str();
+            let known = Footprint::changes(Part::State, id).and(Footprint::changes(Part::Exit, id));
+            self.touches(|| known.and(Footprint::VIEW));
+        }
+        let recorded = self.shims[pod as usize].record_exits();
+        self.changed.runtime |= recorded;
     }
 
     /// The daemon closed the connection over which it asked for a creation, which ends with it.
@@ -190,25 +210,38 @@ impl World {
         call: &CreateCall,
         gave_up: bool,
     ) {
-        call.cut_off(gave_up);
+        self.touches(|| Footprint::looks(Part::Shim, pod));
+        if call.cut_off(gave_up) {
+            // The steps of the creation ask whether it was.
+            self.touches(|| Footprint::NODE);
+        }
         if self.shim(pod).is_some_and(|shim| shim.creating.as_deref() == Some(id)) {
             self.creation_ends(pod, id, false);
         }
     }
 
     fn creation_ends(&mut self, pod: u32, id: &str, created: bool) {
+        self.touches(|| Footprint::changes(Part::Shim, pod));
         if let Some(shim) = self.shim_mut(pod) {
             shim.creating = None;
         }
         if !created {
             // Whatever became of the runtime's container.
-            self.mounts.remove(id);
-            self.changed.runtime = true;
+            self.unmount(id);
         }
         self.wake(WaitKey::Shim(pod));
     }
 
-    pub(super) fn shim_container(&self, pod: u32, id: &str) -> Result<&ShimContainer, Error> {
+    /// The mount of a container's root file system goes, if there is one.
+    pub(super) fn unmount(&mut self, id: &str) {
+        self.touches(|| Footprint::changes(Part::Task, id).and(Footprint::VIEW));
+        self.mounts.remove(id);
+        self.changed.runtime = true;
+    }
+
+    /// What state it is in and how it ended is for the caller to say that it looks at.
+    fn shim_container(&self, pod: u32, id: &str) -> Result<&ShimContainer, Error> {
+        self.touches(|| Footprint::looks(Part::Known, id));
         let container = self.shim(pod).and_then(|shim| shim.containers.get(id));
         match container {
             Some(container) if container.lost => Err(connection_closed()),
@@ -223,20 +256,50 @@ impl World {
         shim.containers.get_mut(id).ok_or_else(not_created)
     }
 
+    pub(super) fn shim_knows(&self, pod: u32, id: &str) -> Result<(), Error> {
+        self.shim_container(pod, id).map(|_| ())
+    }
+
+    pub(super) fn shim_pid(&self, pod: u32, id: &str) -> Result<u32, Error> {
+        self.shim_container(pod, id).map(|container| container.pid)
+    }
+
+    fn init_state(&self, pod: u32, id: &str) -> Result<InitState, Error> {
+        self.touches(|| Footprint::looks(Part::State, id));
+        self.shim_container(pod, id).map(|container| container.state)
+    }
+
+    pub(super) fn init_exit(&self, pod: u32, id: &str) -> Result<Option<Exit>, Error> {
+        self.touches(|| Footprint::looks(Part::Exit, id));
+        self.shim_container(pod, id).map(|container| container.exit)
+    }
+
     /// The exit of a process reaches its shim, and everyone who waits there.
     pub(super) fn shim_reaps(&mut self, pid: u32, code: i32) {
+        // Also of other inits, whose exits are recorded before.
+        self.touches(|| {
+            Footprint::looks_at_all(Part::Known).and(Footprint::looks_at_all(Part::Busy))
+        });
         let exit = Exit { code, at: self.wall() };
         let knows = |shim: &&mut Shim| shim.containers.values().any(|c| c.pid == pid);
-        if let Some(shim) = self.shims.iter_mut().find(knows) {
-            shim.exits.push_back((pid, exit));
-            shim.record_exits();
-            let pod = shim.number;
-            self.wake(WaitKey::Shim(pod));
-        }
+        let Some(shim) = self.shims.iter_mut().find(knows) else { return };
+        let pod = shim.number;
+        shim.exits.push_back((pid, exit));
+        let own = if shim.exits.len() == 1 {
+            let id = shim.containers.iter().find(|(_, c)| c.pid == pid).map(|(id, _)| &**id);
+            let id = id.unwrap_or_default();
+            Footprint::changes(Part::State, id).and(Footprint::changes(Part::Exit, id))
+        } else {
+            Footprint::CONTAINERD
+        };
+        shim.record_exits();
+        self.touches(|| own.and(Footprint::changes(Part::Exit, pod)).and(Footprint::VIEW));
+        self.wake(WaitKey::Shim(pod));
     }
 
     /// runc delete --force, or without force of what does not run: whatever there is goes.
     pub(super) fn runtime_delete(&mut self, id: &str) {
+        self.touches(|| Footprint::changes(Part::Process, id).and(Footprint::VIEW));
         if let Some(pid) = self.runtime.remove(id) {
             let alive = self.processes.get(&pid).is_some_and(|p| p.state != ProcessState::Dead);
             if alive {
@@ -249,12 +312,14 @@ impl World {
     /// The shim forgets a container: root file system unmounted. Its pipes were closed when the
     /// process ended.
     pub(super) fn forget_container(&mut self, pod: u32, id: &str) {
+        for part in [Part::Known, Part::State, Part::Exit, Part::Busy] {
+            self.touches(|| Footprint::changes(part, id));
+        }
         if let Some(shim) = self.shim_mut(pod) {
             shim.containers.remove(id);
-            shim.record_exits();
         }
-        self.mounts.remove(id);
-        self.changed.runtime = true;
+        self.record_exits(pod);
+        self.unmount(id);
         self.wake(WaitKey::Shim(pod));
     }
 
@@ -284,6 +349,7 @@ impl World {
 
     /// The daemon's connection for a container broke: its dead-shim handler will run.
     pub(super) fn shim_connection_lost(&mut self, pod: u32, id: &str, origin: Origin) {
+        self.touches(|| Footprint::changes(Part::Known, id).and(Footprint::VIEW));
         if !self.gives_up_shims() {
             // The shim is there still: the next call connects anew.
             return;
@@ -363,12 +429,14 @@ impl World {
 
     /// Removes the bundle, and with it the mount of the root file system in it.
     pub(super) fn remove_bundle(&mut self, id: &str) {
+        self.touches(|| Footprint::changes(Part::Task, id).and(Footprint::VIEW));
         self.bundles.remove(id);
         self.changed.runtime |= self.mounts.remove(id);
     }
 
     /// The pod whose shim knows the container.
     pub(super) fn shim_that_knows(&self, id: &str) -> Option<u32> {
+        self.touches(|| Footprint::looks(Part::Known, id).and(Footprint::looks(Part::State, id)));
         self.shims.iter().find(|shim| shim.containers.contains_key(id)).map(|shim| shim.number)
     }
 
@@ -383,6 +451,7 @@ impl World {
     /// The runtime deletes by force what is left of a container whose shim does not answer, or does not
     /// know it.
     pub(super) fn clean_up_leaked(&mut self, id: &str) {
+        self.touches(|| Footprint::CONTAINERD);
         self.runtime_delete(id);
         for shim in &mut self.shims {
             shim.containers.remove(id);
@@ -391,6 +460,7 @@ impl World {
     }
 
     pub(super) fn shim_state(&self, pod: u32, id: &str) -> Result<TaskInfo, Error> {
+        self.touches(|| Footprint::looks(Part::State, id).and(Footprint::looks(Part::Exit, id)));
         let container = self.shim_container(pod, id)?;
         let status = match container.state {
             InitState::Created => TaskStatus::Created,
@@ -403,6 +473,8 @@ impl World {
     /// Opens both ends of each output pipe for the process: it writes, the shim keeps the other end
     /// open.
     fn open_copies(&mut self, io: &IoPaths, pid: u32) -> Result<(), Error> {
+        self.touches(|| Footprint::FILES.and(Footprint::PIPES));
+        self.touches(|| Footprint::changes_all(Part::Process));
         let mut opened = [None, None];
         let mut failed = None;
         for (slot, path) in [&io.stdout, &io.stderr].into_iter().enumerate() {
@@ -454,11 +526,9 @@ pub(super) async fn locked<T>(
     id: String,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    sim.touching(Footprint::BUSY, |world| world.set_busy(pod, &id, true));
+    sim.with_world(|world| world.set_busy(pod, &id, true));
     let result = work.await;
-    if sim.touching(Footprint::BUSY, |world| world.set_busy(pod, &id, false)) {
-        sim.touch(|| Footprint::RUNTIME);
-    }
+    sim.with_world(|world| world.set_busy(pod, &id, false));
     match sim.look(|world| world.shim_is_dead(pod)) {
         true => Err(connection_closed()),
         false => result,
@@ -484,20 +554,27 @@ impl CreateCall {
         CreateCall(Rc::new(Cell::new(Progress::Sent)))
     }
 
-    pub fn taken(&self) {
-        if self.0.get() == Progress::Sent {
+    /// False: it was before, or was cut off.
+    pub fn taken(&self) -> bool {
+        let is_new = self.0.get() == Progress::Sent;
+        if is_new {
             self.0.set(Progress::Taken);
         }
+        is_new
     }
 
     /// The daemon closed the connection over which the request came; `on_its_way`: also when the shim has
-    /// not got it yet.
-    fn cut_off(&self, on_its_way: bool) {
-        match self.0.get() {
-            Progress::Taken => self.0.set(Progress::CutOff),
-            Progress::Sent if on_its_way => self.0.set(Progress::CutOff),
-            _ => {}
+    /// not got it yet. False: it was answered, or is still to be sent.
+    fn cut_off(&self, on_its_way: bool) -> bool {
+        let is_cut = match self.0.get() {
+            Progress::Taken => true,
+            Progress::Sent => on_its_way,
+            Progress::Answered | Progress::CutOff => false,
+        };
+        if is_cut {
+            self.0.set(Progress::CutOff);
         }
+        is_cut
     }
 
     /// # Errors
@@ -521,7 +598,9 @@ pub(super) async fn create(
     record: Rc<Record>,
 ) -> Result<u32, Error> {
     call.check()?;
-    sim.touching(Footprint::RUNTIME, |world| {
+    sim.with_world(|world| {
+        let mounted = Footprint::changes(Part::Task, &*request.id).and(Footprint::VIEW);
+        world.touches(|| Footprint::changes(Part::Shim, pod).and(mounted));
         if let Some(shim) = world.shim_mut(pod) {
             shim.creating = Some(request.id.clone());
         }
@@ -532,9 +611,7 @@ pub(super) async fn create(
     // What was cut off has ended already.
     if call.check().is_ok() {
         call.0.set(Progress::Answered);
-        sim.touching(Footprint::RUNTIME, |world| {
-            world.creation_ends(pod, &request.id, result.is_ok())
-        });
+        sim.with_world(|world| world.creation_ends(pod, &request.id, result.is_ok()));
     }
     result
 }
@@ -550,6 +627,8 @@ async fn create_locked(
     let (id, up, own) = (request.id.clone(), ctx.clone(), call.clone());
     let name = Symbol::of(&id);
     let made = sim.call(Op::RuntimeCreate, Symbol::EMPTY, Some(ctx), move |world| {
+        // Processes are numbered.
+        world.touches(|| Footprint::changes_all(Part::Process).and(Footprint::VIEW));
         if let Err(error) = own.check() {
             return Flow::Done(Err(error));
         }
@@ -587,6 +666,7 @@ async fn create_locked(
     let io = request.io.clone();
     let own = call.clone();
     let copied = sim.call(Op::IoCopy, Symbol::EMPTY, Some(&copy_ctx), move |world| {
+        world.touches(Footprint::default);
         Flow::Done(own.check().and_then(|()| world.open_copies(&io, pid)))
     });
     copied.await.map_err(|error: Error| match error.code {
@@ -598,7 +678,12 @@ async fn create_locked(
     if sim.look(|world| world.shim_is_dead(pod)) {
         return Err(connection_closed());
     }
-    sim.touching(Footprint::RUNTIME, |world| {
+    sim.with_world(|world| {
+        let id = &*request.id;
+        for part in [Part::Known, Part::State, Part::Exit, Part::Busy] {
+            world.touches(|| Footprint::changes(part, id));
+        }
+        world.touches(|| Footprint::looks(Part::Process, id).and(Footprint::VIEW));
         // The daemon's cleanup may have been there first.
         let exit = world.exit_of(pid);
         let container = ShimContainer {
@@ -619,7 +704,7 @@ async fn create_locked(
 
 /// Start in the shim: `runc start`.
 pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Result<(), Error> {
-    let state = sim.look(|world| world.shim_container(pod, &id).map(|c| c.state))?;
+    let state = sim.look(|world| world.init_state(pod, &id))?;
     let word = match state {
         InitState::Created => None,
         InitState::Running => Some("running"),
@@ -630,6 +715,7 @@ pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Resul
     }
     let (up, container) = (ctx.clone(), id.clone());
     let started = sim.call(Op::RuntimeStart, Symbol::EMPTY, Some(&ctx), move |world| {
+        world.touches(|| Footprint::changes(Part::Process, &*container).and(Footprint::VIEW));
         if let Some(error) = world.unserved(pod, Op::RuntimeStart, &up) {
             return Flow::Done(Err(error));
         }
@@ -652,7 +738,11 @@ pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Resul
     let started: Result<(), Error> = started.await;
     started
         .map_err(|error| Error::unknown(format!("OCI runtime start failed: {}", error.message)))?;
-    sim.touching(Footprint::RUNTIME, |world| {
+    sim.with_world(|world| {
+        let watched = Footprint::changes(Part::Process, &*id);
+        let state = Footprint::changes(Part::State, &*id).and(Footprint::looks(Part::Exit, &*id));
+        world.touches(|| Footprint::looks(Part::Known, &*id).and(state).and(watched));
+        world.touches(|| Footprint::VIEW);
         let mut pid = None;
         if let Ok(container) = world.shim_container_mut(pod, &id)
             && container.exit.is_none()
@@ -678,9 +768,10 @@ pub(super) async fn kill(
     signal: u32,
     all: bool,
 ) -> Result<(), Error> {
-    sim.look(|world| world.shim_container(pod, &id).map(|_| ()))?;
+    sim.look(|world| world.shim_knows(pod, &id))?;
     let up = ctx.clone();
     let killed = sim.call(Op::RuntimeKill, Symbol::EMPTY, Some(&ctx), move |world| {
+        world.touches(|| Footprint::changes(Part::Process, &*id));
         if let Some(error) = world.unserved(pod, Op::RuntimeKill, &up) {
             return Flow::Done(Err(error));
         }
@@ -706,12 +797,13 @@ pub(super) async fn update(
     id: String,
     resources: LinuxResources,
 ) -> Result<(), Error> {
-    let state = sim.look(|world| world.shim_container(pod, &id).map(|c| c.state))?;
+    let state = sim.look(|world| world.init_state(pod, &id))?;
     if state == InitState::Stopped {
         return Err(Error::unknown("cannot update a stopped container"));
     }
     let up = ctx.clone();
     let updated = sim.call(Op::RuntimeUpdate, Symbol::EMPTY, Some(&ctx), move |world| {
+        world.touches(|| Footprint::changes(Part::Process, &*id).and(Footprint::VIEW));
         if let Some(error) = world.unserved(pod, Op::RuntimeUpdate, &up) {
             return Flow::Done(Err(error));
         }
@@ -728,7 +820,7 @@ pub(super) async fn update(
 
 /// Delete in the shim: waits for the copy of the output, `runc delete`, unmounts.
 pub(super) async fn delete(sim: Sim, ctx: Context, pod: u32, id: String) -> Result<Exit, Error> {
-    let known = sim.look(|world| world.shim_container(pod, &id).map(|c| c.state));
+    let known = sim.look(|world| world.init_state(pod, &id));
     match known {
         Ok(InitState::Running) => return Err(Error::unknown("cannot delete a running process")),
         Ok(InitState::Created | InitState::Stopped) => {}
@@ -740,6 +832,7 @@ pub(super) async fn delete(sim: Sim, ctx: Context, pod: u32, id: String) -> Resu
     let _: Result<(), Error> = drained.await;
     let (container, up) = (id.clone(), ctx.clone());
     let deleted = sim.call(Op::RuntimeDelete, Symbol::EMPTY, Some(&ctx), move |world| {
+        world.touches(|| Footprint::looks(Part::Process, &*container));
         if let Some(error) = world.unserved(pod, Op::RuntimeDelete, &up) {
             return Flow::Done(Err(error));
         }
@@ -751,14 +844,11 @@ pub(super) async fn delete(sim: Sim, ctx: Context, pod: u32, id: String) -> Resu
         Flow::Done(Ok(()))
     });
     let deleted: Result<(), Error> = deleted.await;
-    sim.touching(Footprint::RUNTIME, |world| {
-        // Whatever came of the runtime's container.
-        world.mounts.remove(&id);
-        world.changed.runtime = true;
-    });
+    // Whatever came of the runtime's container.
+    sim.with_world(|world| world.unmount(&id));
     deleted.map_err(|error| Error::unknown(format!("failed to delete task: {}", error.message)))?;
-    sim.touching(Footprint::RUNTIME, |world| {
-        let exit = world.shim_container(pod, &id).ok().and_then(|c| c.exit);
+    sim.with_world(|world| {
+        let exit = world.init_exit(pod, &id).ok().flatten();
         world.forget_container(pod, &id);
         Ok(exit.unwrap_or(Exit { code: 128 + SIGKILL as i32, at: world.wall() }))
     })

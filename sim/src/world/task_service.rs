@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::rc::Rc;
 use std::time::Duration;
 
-use shakedown_cri::ports::{Code, Context, CreateTask, Error, Exit, IoPaths, TaskInfo, TaskStatus};
+use shakedown_cri::ports::{
+    Code, Context, CreateTask, Error, Exit, IoPaths, Record, TaskInfo, TaskStatus,
+};
 use shakedown_cri::quirks::Quirk;
 use shakedown_cri::store::LinuxResources;
 
 use super::shim::{self, CreateCall};
 use super::{WaitKey, World};
-use crate::turnstile::{Call, Flow, Footprint, Op, Sim, Symbol};
+use crate::turnstile::{Call, Flow, Footprint, Op, Part, Sim, Symbol};
 
 /// `io.containerd.timeout.task.state`
 const STATE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -90,6 +93,7 @@ fn is_closed(error: &Error) -> bool {
 impl World {
     /// The pod whose shim serves a container, from its record.
     fn pod_of(&self, id: &str) -> Result<u32, Error> {
+        self.touches(|| Footprint::RECORDS);
         let record = self.metadata.get(id)?;
         let annotation = record.spec.annotations.iter().find(|(key, _)| key == SANDBOX_ID);
         let sandbox = annotation.map_or(id, |(_, value)| value.as_str());
@@ -99,12 +103,40 @@ impl World {
 }
 
 impl World {
+    /// The daemon's entry of a task.
+    fn task(&self, id: &str) -> Option<Entry> {
+        self.touches(|| Footprint::looks(Part::Task, id));
+        self.tasks.get(id)
+    }
+
+    fn add_task(&mut self, id: &str, pod: u32, origin: Origin) {
+        self.touches(|| Footprint::changes(Part::Task, id).and(Footprint::VIEW));
+        self.tasks.insert(id, pod, origin);
+        self.changed.runtime = true;
+    }
+
+    fn remove_task(&mut self, id: &str) {
+        self.touches(|| Footprint::changes(Part::Task, id).and(Footprint::VIEW));
+        self.tasks.remove(id);
+        self.changed.runtime = true;
+    }
+
+    fn has_bundle(&self, id: &str) -> bool {
+        self.touches(|| Footprint::looks(Part::Task, id));
+        self.bundles.contains(id)
+    }
+
+    fn record(&self, id: &str) -> Result<Rc<Record>, Error> {
+        self.touches(|| Footprint::RECORDS);
+        self.metadata.get(id)
+    }
+
     /// A container joins its pod's shim: by running the shim's binary once more, which finds the one
     /// that is there, or by connecting to that of the pause task.
     fn join_shim(&mut self, ctx: &Context, pod: u32, binary: &str) -> Result<(), Error> {
         if !self.quirks.has(Quirk::ShimLaunchedPerContainer) {
             let sandbox = self.shims.get(pod as usize).map_or("", |shim| &*shim.sandbox);
-            return match self.tasks.get(sandbox) {
+            return match self.task(sandbox) {
                 Some(_) if self.shim_is_dead(pod) => Err(unreachable(sandbox)
                     .wrap("unable to make connection: failed to create TTRPC connection")),
                 Some(_) => Ok(()),
@@ -165,7 +197,7 @@ struct Peer {
 
 impl Peer {
     fn of(sim: &Sim, id: &str) -> Result<Peer, Error> {
-        let entry = sim.look(|world| world.tasks.get(id)).ok_or_else(|| no_task(id))?;
+        let entry = sim.look(|world| world.task(id)).ok_or_else(|| no_task(id))?;
         let Entry { pod, origin } = entry;
         Ok(Peer { sim: sim.clone(), pod, id: id.to_owned(), origin })
     }
@@ -211,7 +243,7 @@ impl Peer {
             None => Flow::Done(world.shim_state(pod, &id)),
         });
         self.checked(call.await).map_err(|error| match is_closed(&error) {
-            true if self.sim.look(|world| world.gives_up_shims()) => Error::bare(Code::NotFound),
+            true if self.sim.aside(|world| world.gives_up_shims()) => Error::bare(Code::NotFound),
             true => Error::new(Code::Unavailable, "ttrpc: closed: unavailable"),
             false => error,
         })
@@ -220,12 +252,13 @@ impl Peer {
     async fn pid(&self, ctx: &Context) -> Result<u32, Error> {
         let (pod, id, up) = (self.pod, self.id.clone(), ctx.clone());
         let call = self.sim.call(Op::ShimPid, Symbol::EMPTY, Some(ctx), move |world| {
+            world.touches(Footprint::default);
             if let Some(error) = ended(&up, world.now) {
                 return Flow::Done(Err(error));
             }
             match world.shim_busy(pod) {
                 Some(key) => Flow::Wait(key),
-                None => Flow::Done(world.shim_container(pod, &id).map(|c| c.pid)),
+                None => Flow::Done(world.shim_pid(pod, &id)),
             }
         });
         self.checked(call.await)
@@ -234,13 +267,14 @@ impl Peer {
     async fn exit(&self, ctx: &Context) -> Result<Exit, Error> {
         let (pod, id) = (self.pod, self.id.clone());
         let call = self.sim.call(Op::ShimWait, Symbol::EMPTY, Some(ctx), move |world| match world
-            .shim_container(pod, &id)
+            .init_exit(pod, &id)
         {
             Err(error) => Flow::Done(Err(error)),
-            Ok(container) => match container.exit {
-                Some(exit) => Flow::Done(Ok(exit)),
-                None => Flow::Wait(WaitKey::Shim(pod)),
-            },
+            Ok(Some(exit)) => {
+                world.touches(|| Footprint::awaits(Part::Exit, &*id));
+                Flow::Done(Ok(exit))
+            }
+            Ok(None) => Flow::Wait(WaitKey::Shim(pod)),
         });
         self.checked(call.await)
     }
@@ -256,7 +290,7 @@ impl Peer {
     /// something is left, to be deleted by whoever asks again.
     async fn connection_closed(&self) -> Result<(), Error> {
         let (sim, pod, id) = (&self.sim, self.pod, self.id.clone());
-        if !sim.look(|world| world.cleans_up_after(self.origin)) {
+        if !sim.aside(|world| world.cleans_up_after(self.origin)) {
             return Ok(());
         }
         let ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
@@ -267,8 +301,7 @@ impl Peer {
         });
         let deleted = deleted.await;
         sim.with_world(|world| {
-            world.mounts.remove(&id);
-            world.changed.runtime = true;
+            world.unmount(&id);
             if deleted.is_ok() {
                 world.forget_container(pod, &id);
             }
@@ -279,7 +312,7 @@ impl Peer {
     /// Whether the pod's controller decides when the shim is told to end, and the deletion of this container
     /// does not.
     fn is_sandboxed(&self) -> bool {
-        self.sim.look(|world| {
+        self.sim.aside(|world| {
             let pause = world.shims.get(self.pod as usize).map(|shim| &*shim.sandbox);
             !world.quirks.has(Quirk::ShimLaunchedPerContainer) && pause != Some(&*self.id)
         })
@@ -300,7 +333,7 @@ impl Peer {
 
     /// The last step: a daemon that comes up finds by the bundle what is left of a container.
     fn remove_bundle(&self) {
-        self.sim.touching(Footprint::RUNTIME, |world| world.remove_bundle(&self.id));
+        self.sim.with_world(|world| world.remove_bundle(&self.id));
     }
 }
 
@@ -312,13 +345,14 @@ fn ended(ctx: &Context, now: u64) -> Option<Error> {
 pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Result<u32, Error> {
     let id = request.id.clone();
     let pod = sim.look(|world| world.pod_of(&id))?;
-    let record = sim.look(|world| world.metadata.get(&id))?;
-    if sim.look(|world| world.tasks.pod(&id)).is_some() {
+    let record = sim.look(|world| world.record(&id))?;
+    if sim.look(|world| world.task(&id)).is_some() {
         return Err(Error::new(Code::AlreadyExists, format!("task {id}: already exists")));
     }
     let (bundle, up) = (id.clone(), ctx.clone());
-    let had_bundle = sim.look(|world| world.bundles.contains(&id));
+    let had_bundle = sim.look(|world| world.has_bundle(&id));
     let made = sim.call(Op::BundleCreate, Symbol::EMPTY, Some(&ctx), move |world| {
+        world.touches(|| Footprint::changes(Part::Task, &*bundle).and(Footprint::VIEW));
         if !world.bundles.insert(bundle.clone()) {
             let root = "/run/containerd/io.containerd.runtime.v2.task/k8s.io";
             return Flow::Done(Err(Error::unknown(format!("mkdir {root}/{bundle}: file exists"))));
@@ -327,12 +361,13 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
     });
     if let Err(error) = made.await {
         if !had_bundle {
-            sim.touching(Footprint::RUNTIME, |world| world.remove_bundle(&id));
+            sim.with_world(|world| world.remove_bundle(&id));
         }
         return Err(error);
     }
     let binary = request.runtime_path.clone();
     let joined = sim.call(Op::ShimConnect, Symbol::EMPTY, Some(&ctx), move |world| {
+        world.touches(Footprint::default);
         Flow::Done(world.join_shim(&up, pod, &binary))
     });
     if let Err(error) = joined.await {
@@ -341,16 +376,15 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
             world.joining_failed(pod, error)
         }));
     }
-    sim.touching(Footprint::RUNTIME, |world| {
-        world.tasks.insert(&id, pod, Origin::Joined);
-        world.changed.runtime = true;
-    });
+    sim.with_world(|world| world.add_task(&id, pod, Origin::Joined));
     let peer = Peer { sim: sim.clone(), pod, id: id.clone(), origin: Origin::Joined };
     let call = CreateCall::sent();
     let created = {
         let (sim, up, taken, call) = (sim.clone(), ctx.clone(), call.clone(), call.clone());
         let gate = move |world: &mut World| {
-            taken.taken();
+            if taken.taken() {
+                world.touches(|| Footprint::changes(Part::Shim, pod));
+            }
             world.shim_busy(pod)
         };
         peer.sim.serve(Op::ShimCreate, Symbol::EMPTY, Some(&ctx), gate, move || {
@@ -358,7 +392,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
         })
     };
     if let Err(error) = created.await {
-        let gave_up = ended(&ctx, sim.look(|world| world.now)).is_some();
+        let gave_up = ended(&ctx, sim.aside(|world| world.now)).is_some();
         clean_up_failed_create(&peer, &call, gave_up).await;
         return Err(error.wrap("failed to create shim task"));
     }
@@ -367,7 +401,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
         .call(Op::MetricsRegister, Symbol::EMPTY, Some(&ctx), |_| Flow::Done(Ok::<(), Error>(())));
     registered.await.map_err(|error| Error::unknown(error.wrap("monitor task").message))?;
     // Only the shim's answer is, within.
-    let quirks = sim.look(|world| world.quirks);
+    let quirks = sim.aside(|world| world.quirks);
     peer.pid(&ctx).await.map_err(|error| {
         Error::unknown(error.across_rpc(quirks).wrap("failed to get task pid").message)
     })
@@ -378,10 +412,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
 /// for its answer any more.
 async fn clean_up_failed_create(peer: &Peer, call: &CreateCall, gave_up: bool) {
     let (sim, id) = (&peer.sim, &peer.id);
-    sim.touching(Footprint::RUNTIME, |world| {
-        world.tasks.remove(id);
-        world.changed.runtime = true;
-    });
+    sim.with_world(|world| world.remove_task(id));
     let mut ctx = Context::background().with_timeout(sim.now(), CLEANUP_TIMEOUT);
     let deleted = peer.delete(&ctx).await;
     // There is time again for a last shutdown.
@@ -394,10 +425,7 @@ async fn clean_up_failed_create(peer: &Peer, call: &CreateCall, gave_up: bool) {
     if deleted.is_err() {
         sim.with_world(|world| world.creation_cut_off(peer.pod, id, call, gave_up));
         if peer.connection_closed().await.is_err() {
-            sim.touching(Footprint::RUNTIME, |world| {
-                world.tasks.insert(id, peer.pod, peer.origin);
-                world.changed.runtime = true;
-            });
+            sim.with_world(|world| world.add_task(id, peer.pod, peer.origin));
             return;
         }
     }
@@ -418,6 +446,7 @@ pub(crate) async fn reload(sim: &Sim) {
             let ctx = Context::background().with_timeout(sim.now(), LOAD_TIMEOUT);
             let own = id.clone();
             let call = sim.call(Op::ShimLoad, name, Some(&ctx), move |world| {
+                world.touches(Footprint::default);
                 let dead = world.pod_of(&own).is_ok_and(|pod| world.shim_is_dead(pod));
                 Flow::Done(if dead {
                     Err(unreachable(&own))
@@ -427,7 +456,7 @@ pub(crate) async fn reload(sim: &Sim) {
             });
             call.await
         };
-        let tries = if sim.look(|world| world.gives_up_shims()) { 1 } else { LOAD_TRIES };
+        let tries = if sim.aside(|world| world.gives_up_shims()) { 1 } else { LOAD_TRIES };
         let mut loaded = load().await;
         for _ in 1..tries {
             if loaded.is_err() {
@@ -435,10 +464,7 @@ pub(crate) async fn reload(sim: &Sim) {
             }
         }
         if let Ok(Some(pod)) = loaded {
-            sim.touching(Footprint::RUNTIME, |world| {
-                world.tasks.insert(&id, pod, Origin::Own);
-                world.changed.runtime = true;
-            });
+            sim.with_world(|world| world.add_task(&id, pod, Origin::Own));
             continue;
         }
         let answers = loaded.is_ok();
@@ -456,12 +482,11 @@ pub(crate) async fn reload(sim: &Sim) {
         };
         // What fails here is only logged by the real daemon. One that forgets nothing tries once more, and
         // keeps what is left as a task, to be deleted by whoever asks.
-        let remembers = !sim.look(|world| world.forgets_failed_cleanups());
+        let remembers = !sim.aside(|world| world.forgets_failed_cleanups());
         if clean_up().await.is_err() && remembers && clean_up().await.is_err() {
             sim.with_world(|world| {
                 if let Ok(pod) = world.pod_of(&id) {
-                    world.tasks.insert(&id, pod, Origin::Own);
-                    world.changed.runtime = true;
+                    world.add_task(&id, pod, Origin::Own);
                 }
             });
         }
@@ -489,7 +514,7 @@ async fn delete_leaked(sim: Sim, ctx: Context, id: String, answers: bool) -> Res
             deleted?;
         }
     }
-    sim.touching(Footprint::RUNTIME, |world| world.remove_bundle(&id));
+    sim.with_world(|world| world.remove_bundle(&id));
     Ok(())
 }
 
@@ -501,7 +526,7 @@ pub(super) async fn get(sim: Sim, ctx: Context, id: String) -> Result<TaskInfo, 
         Err(error) if error.code == Code::NotFound => Err(error),
         Err(error)
             if error.code == Code::Unavailable
-                && !sim.look(|w| w.quirks.has(Quirk::UnavailableStateUnknown)) =>
+                && !sim.aside(|w| w.quirks.has(Quirk::UnavailableStateUnknown)) =>
         {
             Err(error)
         }
@@ -552,7 +577,7 @@ pub(super) async fn wait(sim: Sim, ctx: Context, id: String) -> Result<Exit, Err
 }
 
 pub(super) async fn delete(sim: Sim, ctx: Context, id: String) -> Result<Exit, Error> {
-    sim.look(|world| world.metadata.get(&id).map(|_| ()))?;
+    sim.look(|world| world.record(&id).map(|_| ()))?;
     let peer = Peer::of(&sim, &id)?;
     let deleted = peer.delete(&ctx).await;
     let goes_on = match &deleted {
@@ -565,10 +590,7 @@ pub(super) async fn delete(sim: Sim, ctx: Context, id: String) -> Result<Exit, E
     if deleted.is_err() {
         peer.connection_closed().await.map_err(|error| error.wrap("failed to delete task"))?;
     }
-    sim.touching(Footprint::RUNTIME, |world| {
-        world.tasks.remove(&id);
-        world.changed.runtime = true;
-    });
+    sim.with_world(|world| world.remove_task(&id));
     if !peer.is_sandboxed() {
         let ctx = Context::background().with_timeout(sim.now(), SHUTDOWN_TIMEOUT);
         peer.shut_down(&ctx).await;
