@@ -792,7 +792,8 @@ fn a_check_ends_in_a_certificate() {
     assert_eq!(certificate["cut"], 0);
     assert!(certificate["merged"].as_u64() > Some(1_000), "{certificate}");
     assert_eq!(certificate["plans"], 1);
-    assert!(certificate["runs"].as_u64() > Some(20), "{certificate}");
+    // Nothing in a start alone comes otherwise for having come in another order.
+    assert_eq!(certificate["runs"], 1, "{certificate}");
     assert!(certificate["violations"].as_array().unwrap().is_empty());
     let wrong = here.run(&["check", "plain.toml", "--shard", "4/3"]);
     assert!(wrong.contains("which part and of how many"), "{wrong}");

@@ -5,7 +5,7 @@ use shakedown_cri::cri::ContainerState;
 
 use super::judge::{Kind, View};
 use super::{Id, Invariant, Notes, Watch};
-use crate::turnstile::Happened;
+use crate::turnstile::{Happened, Op};
 use crate::world::{ExitCause, ProcessState};
 
 #[derive(Default)]
@@ -21,10 +21,10 @@ impl Invariant for NoCollateral {
     }
 
     fn watches(&self) -> Watch {
-        Watch::STATUS.and(Watch::RUNTIME)
+        Watch::STATUS.and(Watch::RUNTIME).and(Watch::ANSWERS)
     }
 
-    fn moment(&mut self, view: &View<'_>, _: &Happened, notes: &mut Notes) {
+    fn moment(&mut self, view: &View<'_>, happened: &Happened, notes: &mut Notes) {
         if view.status_changed {
             for (index, subject) in view.subjects.iter().enumerate() {
                 let was = subject.before.as_ref();
@@ -53,7 +53,9 @@ impl Invariant for NoCollateral {
                 }
             }
         }
-        if view.world.changed.runtime && !view.reaping {
+        // Only who was told that it started can ask who killed it.
+        let can_ask = view.world.changed.runtime || happened.moment.site.op == Op::Done;
+        if can_ask && !view.reaping {
             for (index, subject) in view.subjects.iter().enumerate() {
                 if !view.was_started(index) {
                     continue;

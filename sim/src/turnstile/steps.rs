@@ -176,7 +176,9 @@ impl Footprint {
     pub(crate) const OOM_EVENTS: Footprint = Footprint::writing(EVENTS);
     /// Events are given to subscribers.
     pub(crate) const OUTBOX: Footprint = Footprint::writing(EVENTS.with(SEEN));
-    /// What the judge looks at is changed, in the daemon's memory if not elsewhere, too.
+    /// The list of plugins is looked at.
+    pub(crate) const PLUGINS: Footprint = Footprint::reading(NRI);
+    /// What the judge looks at is changed: that a process of a user or a task is active, a status, an event.
     pub(crate) const VIEW: Footprint = Footprint::writing(SEEN);
     /// What the task service knows is looked at.
     pub(super) const LOOK: Footprint = Footprint::reading(CONTAINERD.with(METADATA).with(NRI));

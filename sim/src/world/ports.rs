@@ -645,11 +645,12 @@ pub struct SimNri {
 
 impl Nri for SimNri {
     fn mode(&self) -> NriMode {
-        self.sim.look(|world| world.nri.mode)
+        self.sim.aside(|world| world.nri.mode)
     }
 
     fn plugins(&self) -> Vec<Plugin> {
         self.sim.look(|world| {
+            world.touches(|| Footprint::PLUGINS);
             let connected = world.nri.plugins.iter().filter(|p| p.connected);
             connected.map(|p| p.plugin.clone()).collect()
         })

@@ -234,7 +234,7 @@ impl World {
 
     /// The mount of a container's root file system goes, if there is one.
     pub(super) fn unmount(&mut self, id: &str) {
-        self.touches(|| Footprint::changes(Part::Task, id).and(Footprint::VIEW));
+        self.touches(|| Footprint::changes(Part::Task, id));
         self.mounts.remove(id);
         self.changed.runtime = true;
     }
@@ -299,7 +299,7 @@ impl World {
 
     /// runc delete --force, or without force of what does not run: whatever there is goes.
     pub(super) fn runtime_delete(&mut self, id: &str) {
-        self.touches(|| Footprint::changes(Part::Process, id).and(Footprint::VIEW));
+        self.touches(|| Footprint::changes(Part::Process, id));
         if let Some(pid) = self.runtime.remove(id) {
             let alive = self.processes.get(&pid).is_some_and(|p| p.state != ProcessState::Dead);
             if alive {
@@ -313,7 +313,7 @@ impl World {
     /// process ended.
     pub(super) fn forget_container(&mut self, pod: u32, id: &str) {
         for part in [Part::Known, Part::State, Part::Exit, Part::Busy] {
-            self.touches(|| Footprint::changes(part, id));
+            self.touches(|| Footprint::changes(part, id).and(Footprint::VIEW));
         }
         if let Some(shim) = self.shim_mut(pod) {
             shim.containers.remove(id);
@@ -349,7 +349,7 @@ impl World {
 
     /// The daemon's connection for a container broke: its dead-shim handler will run.
     pub(super) fn shim_connection_lost(&mut self, pod: u32, id: &str, origin: Origin) {
-        self.touches(|| Footprint::changes(Part::Known, id).and(Footprint::VIEW));
+        self.touches(|| Footprint::changes(Part::Known, id));
         if !self.gives_up_shims() {
             // The shim is there still: the next call connects anew.
             return;
@@ -429,7 +429,7 @@ impl World {
 
     /// Removes the bundle, and with it the mount of the root file system in it.
     pub(super) fn remove_bundle(&mut self, id: &str) {
-        self.touches(|| Footprint::changes(Part::Task, id).and(Footprint::VIEW));
+        self.touches(|| Footprint::changes(Part::Task, id));
         self.bundles.remove(id);
         self.changed.runtime |= self.mounts.remove(id);
     }
@@ -599,7 +599,7 @@ pub(super) async fn create(
 ) -> Result<u32, Error> {
     call.check()?;
     sim.with_world(|world| {
-        let mounted = Footprint::changes(Part::Task, &*request.id).and(Footprint::VIEW);
+        let mounted = Footprint::changes(Part::Task, &*request.id);
         world.touches(|| Footprint::changes(Part::Shim, pod).and(mounted));
         if let Some(shim) = world.shim_mut(pod) {
             shim.creating = Some(request.id.clone());
@@ -628,7 +628,7 @@ async fn create_locked(
     let name = Symbol::of(&id);
     let made = sim.call(Op::RuntimeCreate, Symbol::EMPTY, Some(ctx), move |world| {
         // Processes are numbered.
-        world.touches(|| Footprint::changes_all(Part::Process).and(Footprint::VIEW));
+        world.touches(|| Footprint::changes_all(Part::Process));
         if let Err(error) = own.check() {
             return Flow::Done(Err(error));
         }
@@ -742,7 +742,6 @@ pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Resul
         let watched = Footprint::changes(Part::Process, &*id);
         let state = Footprint::changes(Part::State, &*id).and(Footprint::looks(Part::Exit, &*id));
         world.touches(|| Footprint::looks(Part::Known, &*id).and(state).and(watched));
-        world.touches(|| Footprint::VIEW);
         let mut pid = None;
         if let Ok(container) = world.shim_container_mut(pod, &id)
             && container.exit.is_none()
@@ -803,7 +802,7 @@ pub(super) async fn update(
     }
     let up = ctx.clone();
     let updated = sim.call(Op::RuntimeUpdate, Symbol::EMPTY, Some(&ctx), move |world| {
-        world.touches(|| Footprint::changes(Part::Process, &*id).and(Footprint::VIEW));
+        world.touches(|| Footprint::changes(Part::Process, &*id));
         if let Some(error) = world.unserved(pod, Op::RuntimeUpdate, &up) {
             return Flow::Done(Err(error));
         }

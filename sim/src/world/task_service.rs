@@ -110,13 +110,13 @@ impl World {
     }
 
     fn add_task(&mut self, id: &str, pod: u32, origin: Origin) {
-        self.touches(|| Footprint::changes(Part::Task, id).and(Footprint::VIEW));
+        self.touches(|| Footprint::changes(Part::Task, id));
         self.tasks.insert(id, pod, origin);
         self.changed.runtime = true;
     }
 
     fn remove_task(&mut self, id: &str) {
-        self.touches(|| Footprint::changes(Part::Task, id).and(Footprint::VIEW));
+        self.touches(|| Footprint::changes(Part::Task, id));
         self.tasks.remove(id);
         self.changed.runtime = true;
     }
@@ -352,7 +352,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
     let (bundle, up) = (id.clone(), ctx.clone());
     let had_bundle = sim.look(|world| world.has_bundle(&id));
     let made = sim.call(Op::BundleCreate, Symbol::EMPTY, Some(&ctx), move |world| {
-        world.touches(|| Footprint::changes(Part::Task, &*bundle).and(Footprint::VIEW));
+        world.touches(|| Footprint::changes(Part::Task, &*bundle));
         if !world.bundles.insert(bundle.clone()) {
             let root = "/run/containerd/io.containerd.runtime.v2.task/k8s.io";
             return Flow::Done(Err(Error::unknown(format!("mkdir {root}/{bundle}: file exists"))));
