@@ -97,8 +97,10 @@ impl Orders {
         // Two that are set aside at once are beyond this.
         let is_other =
             |kept: &Kept| kept.to > from && kept.moment != moment && Some(kept.moment) != without;
-        // Nor is it known what would have come of a call that is given up later.
-        if holds.iter().any(is_other) || moment.stage == Stage::Abandon {
+        // Nor is it known what would have come of a call that is given up later, or earlier.
+        let is_given_up = moment.stage == Stage::Abandon
+            || steps[from..end].iter().any(|step| step.moment == moment && step.is_late);
+        if is_given_up || holds.iter().any(is_other) {
             return None;
         }
         let undone = without.and_then(|without| {

@@ -39,16 +39,6 @@ impl Node {
         self.picks.is_empty()
     }
 
-    /// Whether a moment that is set aside for so long brings the run of this node, which has another one set
-    /// aside, and for how much longer it does.
-    fn asked_instead(&self, moment: Moment, from: usize, keeps: u32) -> Option<Asked> {
-        let run = self.run.as_ref()?;
-        let own = self.picks.last()?.held()?;
-        let from = from.min(run.kept(own)?.from);
-        let of = LeftOut { least: keeps, instead: Some(own), ..LeftOut::new(moment, from, 0) };
-        Some(ask(&run.orders, of)).filter(|asked| asked.same.most >= keeps)
-    }
-
     /// To be made again.
     #[must_use]
     pub fn again(&self) -> Node {
@@ -210,20 +200,57 @@ fn ask(orders: &Orders, of: LeftOut) -> Asked {
     asked
 }
 
-/// A run in which a moment is set aside as the last decision, and which is another one than that of which it
-/// was asked.
+/// Where the decision to set a moment aside stands among those of the node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Last,
+    /// `instead`: of another one.
+    BeforeLast {
+        instead: Option<Moment>,
+    },
+}
+
+/// A run in which a moment is set aside, and which is another one than that of which it was asked.
 struct Candidate {
-    picks: Vec<Pick>,
-    moment: Moment,
+    held: Holding,
     /// For how many others it is set aside, from the beginning.
     keeps: u32,
-    /// The step at which it is set aside.
-    from: usize,
     clash: Option<Clash>,
     /// Which run was asked: one of those that were made, or the node's own.
     of: Option<usize>,
     /// Which of what was left out there ends where this one begins.
     behind: usize,
+}
+
+/// A moment that is set aside.
+#[derive(Clone, Copy)]
+struct Holding {
+    moment: Moment,
+    /// The step at which it is.
+    from: usize,
+    place: Place,
+    /// For longer than this it is looked at elsewhere.
+    most: u32,
+}
+
+/// A run that was made to know what brings the same.
+struct Settled {
+    node: Node,
+    held: Moment,
+    place: Place,
+    clash: Option<Clash>,
+}
+
+impl Settled {
+    /// Whether a moment that is set aside for so long brings this run, in which another one is set aside, and
+    /// for how much longer it does.
+    fn asked_instead(&self, held: Holding, keeps: u32) -> Option<Asked> {
+        let run = self.node.run.as_ref()?;
+        let from = held.from.min(run.kept(self.held)?.from);
+        let of = LeftOut::new(held.moment, from, 0);
+        let of = LeftOut { least: keeps, most: held.most, instead: Some(self.held), ..of };
+        Some(ask(&run.orders, of)).filter(|asked| asked.same.most >= keeps)
+    }
 }
 
 /// Finds the runs with one decision more than one that was made.
@@ -279,7 +306,9 @@ impl Growth<'_> {
                     if let Some(ahead) = ahead {
                         from += ahead;
                         let asked = ask(&self.run.orders, LeftOut::new(moment, from, 0));
-                        self.asked(asked, from, None);
+                        let most = u32::MAX;
+                        let held = Holding { moment, from, place: Place::Last, most };
+                        self.asked(asked, held, None);
                     } else {
                         self.with(Pick::Hold { moment, keeps: 1 });
                     }
@@ -305,26 +334,18 @@ impl Growth<'_> {
         self.further.push(Node { picks, ..Node::default() });
     }
 
-    /// The decisions with `moment` set aside until this many others came, as the last one.
-    fn picks_with_held(&self, moment: Moment, keeps: u32) -> Vec<Pick> {
+    /// The decisions with a moment set aside until this many others came.
+    fn picks_with_held(&self, Holding { moment, place, .. }: Holding, keeps: u32) -> Vec<Pick> {
         let mut picks = self.node.picks.clone();
-        picks.retain(|pick| pick.held() != Some(moment));
-        picks.push(Pick::Hold { moment, keeps });
-        picks
-    }
-
-    /// With `moment` set aside for so long before the last decision, and perhaps for longer.
-    fn with_held_before(&mut self, of: LeftOut, more: u32) {
-        let mut picks = self.node.picks.clone();
-        let LeftOut { moment, base, most, instead, .. } = of;
+        let instead = match place {
+            Place::Last => None,
+            Place::BeforeLast { instead } => instead,
+        };
         let is_gone = |held: Moment| held == moment || Some(held) == instead;
         picks.retain(|pick| !pick.held().is_some_and(is_gone));
-        let last = picks.len() - 1;
-        picks.insert(last, Pick::Hold { moment, keeps: base + more });
-        let base = base + more;
-        let longer =
-            LeftOut { base, least: 1, most: most - more, end: usize::MAX, instead: None, ..of };
-        self.further.push(Node { picks, left_out: [longer].into(), ..Node::default() });
+        let at = if place == Place::Last { picks.len() } else { picks.len() - 1 };
+        picks.insert(at, Pick::Hold { moment, keeps });
+        picks
     }
 
     /// Whether no delay of the bound is left after `more`.
@@ -339,23 +360,23 @@ impl Growth<'_> {
         let Some(Pick::Hold { keeps, .. }) = self.node.picks.iter().find(is_it).copied() else {
             return;
         };
+        let held = Holding { moment, from: 0, place: Place::Last, most: u32::MAX };
         match self.run.kept(moment).filter(|_| self.is_last_delay(1)) {
             Some(kept) => {
                 let asked = ask(&self.run.orders, LeftOut::new(moment, kept.to, keeps));
-                self.asked(asked, kept.from, None);
+                self.asked(asked, Holding { from: kept.from, ..held }, None);
             }
             None => {
-                let picks = self.picks_with_held(moment, keeps + 1);
+                let picks = self.picks_with_held(held, keeps + 1);
                 self.further.push(Node { picks, ..Node::default() });
             }
         }
     }
 
     /// Notes an answer that the node's run gave, or one of those that were made.
-    fn asked(&mut self, asked: Asked, from: usize, of: Option<(usize, &mut Vec<LeftOut>)>) {
+    fn asked(&mut self, asked: Asked, held: Holding, of: Option<(usize, &mut Vec<LeftOut>)>) {
         let Asked { same, merged, other } = asked;
         self.merged += u64::from(merged);
-        let LeftOut { moment, base, .. } = same;
         let (of, left_out) = match of {
             Some((of, left_out)) => (Some(of), left_out),
             None => (None, &mut self.left_out),
@@ -363,50 +384,55 @@ impl Growth<'_> {
         left_out.push(same);
         let behind = left_out.len() - 1;
         if let Some((more, clash)) = other {
-            let keeps = base + more;
-            let picks = self.picks_with_held(moment, keeps);
-            let next = Candidate { picks, moment, keeps, from, clash, of, behind };
-            self.waiting.push_back(next);
+            let keeps = same.base + more;
+            self.waiting.push_back(Candidate { held, keeps, clash, of, behind });
         }
     }
 
     /// Makes the runs in which another moment is set aside, each that no other one is known to be equal to.
     fn settle(&mut self) {
-        let mut made: Vec<(Node, Option<Clash>)> = Vec::new();
-        while let Some(next) = self.waiting.pop_front() {
-            let Candidate { picks, moment, keeps, from, clash, of, behind } = next;
-            let alike = |(_, (_, other)): &(usize, &(Node, Option<Clash>))| {
-                clash.is_some() && *other == clash
+        let mut made: Vec<Settled> = Vec::new();
+        while let Some(Candidate { held, keeps, clash, of, behind }) = self.waiting.pop_front() {
+            let Holding { moment, place, most, .. } = held;
+            let alike = |(_, other): &(usize, &Settled)| {
+                clash.is_some() && other.clash == clash && other.place == place
             };
             let mut alike = made.iter().enumerate().rev().filter(alike).take(ALIKE);
-            let equal = alike.find_map(|(number, (node, _))| {
-                Some((number, node.asked_instead(moment, from, keeps)?))
-            });
+            let equal =
+                alike.find_map(|(number, other)| Some((number, other.asked_instead(held, keeps)?)));
             if let Some((number, asked)) = equal {
                 // A fault that strikes before what was asked goes another way is decided on too early for
                 // the other run to have it.
                 let left_out = match of {
-                    Some(of) => &mut made[of].0.same,
+                    Some(of) => &mut made[of].node.same,
                     None => &mut self.left_out,
                 };
                 let before = &mut left_out[behind];
                 before.most = asked.same.most - before.base;
-                let mut same = std::mem::take(&mut made[number].0.same);
-                self.asked(asked, from, Some((number, &mut same)));
-                made[number].0.same = same;
+                let mut same = std::mem::take(&mut made[number].node.same);
+                self.asked(asked, held, Some((number, &mut same)));
+                made[number].node.same = same;
                 continue;
             }
+            let picks = self.picks_with_held(held, keeps);
             let run = self.tree.run(&picks);
-            let mut same = Vec::new();
+            let (mut same, mut left_out) = (Vec::new(), Vec::new());
             let kept = run.kept(moment).filter(|_| run.trail.could_keep == Some(moment));
             if let Some(kept) = kept {
                 let asked = ask(&run.orders, LeftOut::new(moment, kept.to, keeps));
-                self.asked(asked, from, Some((made.len(), &mut same)));
+                self.asked(asked, held, Some((made.len(), &mut same)));
             }
-            let run = Some(Box::new(run));
-            made.push((Node { picks, same, run, is_settled: true, ..Node::default() }, clash));
+            if place != Place::Last {
+                // Where it is let go before the last decision, it is looked at again how long that makes no
+                // difference.
+                let of = LeftOut::new(moment, 0, keeps);
+                left_out.push(LeftOut { most: most - keeps, end: usize::MAX, ..of });
+            }
+            let (left_out, run) = (left_out.into(), Some(Box::new(run)));
+            let node = Node { picks, left_out, same, run, is_settled: true };
+            made.push(Settled { node, held: moment, place, clash });
         }
-        self.further.extend(made.into_iter().map(|(node, _)| node));
+        self.further.extend(made.into_iter().map(|settled| settled.node));
     }
 
     /// What was left out of the run with one decision less may make a difference with the last one, if that
@@ -420,11 +446,13 @@ impl Growth<'_> {
         let orders = &self.run.orders;
         let Some(struck) = orders.steps.struck.checked_sub(1) else { return };
         for mut left_out in self.node.left_out.iter().copied() {
+            let mut first = left_out.from;
             if left_out.base > 0 {
                 // For longer it cannot be set aside if it was until nothing else could come.
                 let kept = self.run.kept(left_out.moment).filter(|kept| !kept.to_the_end);
                 let Some(kept) = kept else { continue };
                 left_out.from = kept.to;
+                first = kept.from;
             }
             if struck < left_out.from || struck >= left_out.end {
                 continue;
@@ -438,13 +466,11 @@ impl Growth<'_> {
                     left_out.most = u32::MAX;
                 }
             }
-            let Asked { same, other, .. } = ask(orders, left_out);
-            if let Some((more, _)) = other {
-                self.with_held_before(left_out, more);
-            }
-            if same.most >= same.least {
-                self.left_out.push(same);
-            }
+            let asked = ask(orders, left_out);
+            let from = if left_out.base > 0 { first } else { from };
+            let most = left_out.most.saturating_add(left_out.base);
+            let place = Place::BeforeLast { instead };
+            self.asked(Asked { merged: 0, ..asked }, Holding { moment, from, place, most }, None);
         }
     }
 }

@@ -357,6 +357,8 @@ pub struct Step {
     pub touched: Footprint,
     /// The world is to say what it touched.
     is_open: bool,
+    /// Had it not been due, it would have been given up.
+    pub is_late: bool,
     order: Order,
 }
 
@@ -441,12 +443,9 @@ impl Steps {
         };
         let Parked { urgent, id: entry, ready, site: Site { actor, .. }, .. } = *parked;
         let order = Order { rank, urgent, actor, entry };
-        let touched = match stage {
-            Stage::Abandon => Footprint::of(moment, takes),
-            // Had it come any later, it would have been given up.
-            _ if parked.abandon_due() <= at => Some(Footprint::EVERYTHING),
-            _ => Footprint::of(moment, takes),
-        };
+        let is_late = stage != Stage::Abandon && parked.abandon_due() <= at;
+        let touched =
+            if is_late { Some(Footprint::EVERYTHING) } else { Footprint::of(moment, takes) };
         let is_open = touched.is_none();
         // Whether a context ended before or after each of its call's moments matters, and whether the task
         // that called still waits.
@@ -456,7 +455,8 @@ impl Steps {
         let touched = touched.unwrap_or_default().and(own);
         let for_its_end = stage == Stage::Abandon || parked.retry_due() <= at;
         let ready = if for_its_end { ready.max(parked.ended) } else { ready };
-        self.steps.push(Step { moment, at, happened: false, ready, touched, is_open, order });
+        let happened = false;
+        self.steps.push(Step { moment, at, happened, ready, touched, is_open, is_late, order });
     }
 
     /// The daemon ends after the last step.
@@ -469,8 +469,9 @@ impl Steps {
         };
         let (ready, touched) = (self.steps.len(), Footprint::CRASH);
         self.struck = ready;
-        let is_open = false;
-        self.steps.push(Step { moment, at, happened: true, ready, touched, is_open, order });
+        let (is_open, is_late) = (false, false);
+        let happened = true;
+        self.steps.push(Step { moment, at, happened, ready, touched, is_open, is_late, order });
     }
 
     /// The world says what the last step touched, if it does.
