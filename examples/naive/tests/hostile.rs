@@ -12,17 +12,7 @@ use shakedown::under_test::{Boot, UnderTest};
 use shakedown::world::SimPorts;
 use shakedown_naive::service::Service;
 
-const PLAIN: &str = r#"
-shakedown = 1
-title = "a plain start"
-
-[[world.container]]
-name = "web"
-
-[[call]]
-do = "start"
-container = "web"
-"#;
+const PLAIN: &str = include_str!("../../../scenarios/drivers/a-start-alone.toml");
 
 /// The same, and the daemon is killed while the container starts.
 const KILLED: &str = r#"

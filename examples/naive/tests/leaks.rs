@@ -9,17 +9,7 @@
 use std::fs;
 use std::process::Command;
 
-const PLAIN: &str = r#"
-shakedown = 1
-title = "a plain start"
-
-[[world.container]]
-name = "web"
-
-[[call]]
-do = "start"
-container = "web"
-"#;
+const PLAIN: &str = include_str!("../../../scenarios/drivers/a-start-alone.toml");
 
 /// Two processes did not do the same.
 const NONDETERMINISM: Option<i32> = Some(4);

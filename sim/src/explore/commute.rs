@@ -43,10 +43,9 @@ struct Prepared {
     /// All that a step reads, and changes, on top of one another: what has nothing in common here has nothing
     /// in common.
     folded: Vec<(u64, u64)>,
-    /// The next step of the same call.
+    /// The steps of the same call before and after a step.
+    before: Vec<Option<u32>>,
     next: Vec<Option<u32>>,
-    /// Whether it is not the first of its call.
-    is_next: Vec<bool>,
 }
 
 impl Prepared {
@@ -65,17 +64,17 @@ impl Prepared {
         }
         ready_from.resize(all.len() + 2, count(all.len()));
         let folded = all.iter().map(|step| step.touched.folded()).collect();
-        let (mut next, mut is_next) = (vec![None; all.len()], vec![false; all.len()]);
+        let [mut before, mut next] = [(); 2].map(|()| vec![None; all.len()]);
         let mut by_call: Vec<u32> = (0..count(all.len())).collect();
         by_call.sort_by_key(|at| all[*at as usize].call());
         for pair in by_call.windows(2) {
             let [a, b] = [pair[0] as usize, pair[1] as usize];
             if all[a].call() == all[b].call() {
                 next[a] = Some(pair[1]);
-                is_next[b] = true;
+                before[b] = Some(pair[0]);
             }
         }
-        Prepared { ranks, by_ready, ready_from, folded, next, is_next }
+        Prepared { ranks, by_ready, ready_from, folded, before, next }
     }
 }
 
@@ -268,12 +267,8 @@ impl Held<'_> {
 
     /// Whatever of its call came before has come.
     fn call_is_there(&self, at: usize) -> bool {
-        if !self.prepared.is_next[at] {
-            return true;
-        }
-        let before =
-            (self.from..at).rev().find(|other| self.step(*other).is_of_call_of(self.step(at)));
-        before.is_none_or(|before| self.has_come(before))
+        let before = self.prepared.before[at].map(|before| before as usize);
+        before.is_none_or(|before| before < self.from || self.has_come(before))
     }
 
     fn has_come(&self, at: usize) -> bool {

@@ -841,6 +841,15 @@ impl Sim {
         }
     }
 
+    /// Whether something other than the next moment of the current task's call comes first.
+    fn is_interrupted(&self, core: &Core) -> bool {
+        core.stop.is_some()
+            || core.recording.moments >= core.budget
+            || core.crash_due.is_some()
+            || core.closed
+            || self.0.foreign.any.load(Ordering::Acquire)
+    }
+
     /// Lets the current task go on without leaving its poll, as long as the next moments are
     /// those of the call that it just made, and of the steps inside it. True when the call's reply
     /// was admitted. The order of moments is the same as without.
@@ -850,10 +859,7 @@ impl Sim {
         loop {
             self.finish_moment();
             let mut core = self.0.core.borrow_mut();
-            let over = core.stop.is_some()
-                || core.recording.moments >= core.budget
-                || core.crash_due.is_some();
-            if over || core.closed || self.0.foreign.any.load(Ordering::Acquire) {
+            if self.is_interrupted(&core) {
                 return false;
             }
             let now = self.0.now.get();

@@ -4,7 +4,6 @@
 //! to wait, meets a fault or is set aside is parked where it stands.
 
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
 use shakedown_cri::ports::Context;
 
@@ -64,12 +63,8 @@ impl Sim {
         loop {
             self.finish_moment();
             let mut core = self.0.core.borrow_mut();
-            let over = core.stop.is_some()
-                || core.recording.moments >= core.budget
-                || core.crash_due.is_some()
-                || core.closed
-                || self.0.foreign.any.load(Ordering::Acquire);
-            is_first = !over && (is_first && !core.stirred || core.parked.goes_first(&call, now));
+            is_first = !self.is_interrupted(&core)
+                && (is_first && !core.stirred || core.parked.goes_first(&call, now));
             if !is_first || core.set_passing_aside(&mut call, now) {
                 break;
             }
