@@ -170,7 +170,7 @@ defects! {
     },
     RecoveryUnwatched {
         id: "recovery-unwatched",
-        by: ["I7", "I8"], driver: "a-start-while-a-plugin-listens", faults: 1, delays: 0,
+        by: ["I7", "I8"], driver: "an-exit-while-the-daemon-comes-up", faults: 0, delays: 0,
         what: "a recovery does not wait for the exit of a container that runs",
     },
     RecoveryEndedTakenForRunning {

@@ -210,10 +210,12 @@ impl Worker<'_> {
         bounds.into_iter().find_map(within)
     }
 
-    /// Makes the runs within the bound until something breaks.
+    /// Makes the runs within the bound until something breaks, as `check` does.
     fn walk(&self, plan: &Rc<Plan>, bound: Bound, runs: &mut u64) -> Option<Vec<Broken>> {
-        let attempts = self.attempts();
-        let tree = Tree { plan, attempts: &attempts, bound, merges: false };
+        // The service shares through its ports.
+        let merges = plan.has_plain_files();
+        let attempts = self.attempts().with_steps(merges);
+        let tree = Tree { plan, attempts: &attempts, bound, merges };
         let mut ahead = vec![Node::default()];
         let mut further = Vec::new();
         while let Some(node) = ahead.pop()
