@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -35,9 +36,11 @@ pub(crate) async fn within_or_later<F: Future + Unpin>(
     }
 }
 
-/// Ports whose calls to the disk end, without [`Quirk::DiskUnbounded`], when it does not answer.
+/// Ports whose calls to the disk end, without [`Quirk::DiskUnbounded`], when it does not answer. Clones share.
 #[derive(Clone)]
-pub struct Bounded<P: Ports> {
+pub struct Bounded<P: Ports>(Rc<Parts<P>>);
+
+struct Parts<P: Ports> {
     ports: P,
     fs: BoundedFs<P>,
     patient_fs: BoundedFs<P>,
@@ -47,7 +50,7 @@ impl<P: Ports> Bounded<P> {
     pub fn new(ports: P, quirks: Quirks) -> Self {
         let limit = (!quirks.has(Quirk::DiskUnbounded)).then_some(DISK_TIMEOUT);
         let fs = |limit| BoundedFs { ports: ports.clone(), limit };
-        Bounded { fs: fs(limit), patient_fs: fs(None), ports }
+        Bounded(Rc::new(Parts { fs: fs(limit), patient_fs: fs(None), ports }))
     }
 }
 
@@ -61,35 +64,35 @@ impl<P: Ports> Ports for Bounded<P> {
     type Metrics = P::Metrics;
 
     fn runtime(&self) -> &P::Runtime {
-        self.ports.runtime()
+        self.0.ports.runtime()
     }
 
     fn clock(&self) -> &P::Clock {
-        self.ports.clock()
+        self.0.ports.clock()
     }
 
     fn fs(&self) -> &BoundedFs<P> {
-        &self.fs
+        &self.0.fs
     }
 
     fn patient_fs(&self) -> &BoundedFs<P> {
-        &self.patient_fs
+        &self.0.patient_fs
     }
 
     fn containerd(&self) -> &P::Containerd {
-        self.ports.containerd()
+        self.0.ports.containerd()
     }
 
     fn nri(&self) -> &P::Nri {
-        self.ports.nri()
+        self.0.ports.nri()
     }
 
     fn events(&self) -> &P::Events {
-        self.ports.events()
+        self.0.ports.events()
     }
 
     fn metrics(&self) -> &P::Metrics {
-        self.ports.metrics()
+        self.0.ports.metrics()
     }
 }
 
@@ -124,92 +127,100 @@ impl<P: Ports> Fs for BoundedFs<P> {
     type File = <P::Fs as Fs>::File;
     type Fifo = <P::Fs as Fs>::Fifo;
 
-    async fn make_dir_all(&self, path: &str, mode: u32) -> Result<(), FsError> {
-        self.bound("mkdir", path, self.inner().make_dir_all(path, mode)).await
+    fn make_dir_all(&self, path: &str, mode: u32) -> impl Future<Output = Result<(), FsError>> {
+        self.bound("mkdir", path, self.inner().make_dir_all(path, mode))
     }
 
-    async fn make_temp_dir(&self, parent: &str) -> Result<String, FsError> {
-        self.bound("mkdir", parent, self.inner().make_temp_dir(parent)).await
+    fn make_temp_dir(&self, parent: &str) -> impl Future<Output = Result<String, FsError>> {
+        self.bound("mkdir", parent, self.inner().make_temp_dir(parent))
     }
 
-    async fn create_temp(
+    fn create_temp(
         &self,
         parent: &str,
         prefix: &str,
-    ) -> Result<(Self::File, String), FsError> {
-        self.bound("open", parent, self.inner().create_temp(parent, prefix)).await
+    ) -> impl Future<Output = Result<(Self::File, String), FsError>> {
+        self.bound("open", parent, self.inner().create_temp(parent, prefix))
     }
 
-    async fn open_append(&self, path: &str, mode: u32) -> Result<Self::File, FsError> {
-        self.bound("open", path, self.inner().open_append(path, mode)).await
+    fn open_append(
+        &self,
+        path: &str,
+        mode: u32,
+    ) -> impl Future<Output = Result<Self::File, FsError>> {
+        self.bound("open", path, self.inner().open_append(path, mode))
     }
 
-    async fn set_mode(&self, path: &str, mode: u32) -> Result<(), FsError> {
-        self.bound("chmod", path, self.inner().set_mode(path, mode)).await
+    fn set_mode(&self, path: &str, mode: u32) -> impl Future<Output = Result<(), FsError>> {
+        self.bound("chmod", path, self.inner().set_mode(path, mode))
     }
 
-    async fn write(&self, file: &Self::File, data: &[u8]) -> Result<usize, FsError> {
-        self.bound("write", "", self.inner().write(file, data)).await
+    fn write(
+        &self,
+        file: &Self::File,
+        data: &[u8],
+    ) -> impl Future<Output = Result<usize, FsError>> {
+        self.bound("write", "", self.inner().write(file, data))
     }
 
-    async fn sync(&self, file: &Self::File) -> Result<(), FsError> {
-        self.bound("sync", "", self.inner().sync(file)).await
+    fn sync(&self, file: &Self::File) -> impl Future<Output = Result<(), FsError>> {
+        self.bound("sync", "", self.inner().sync(file))
     }
 
-    async fn sync_dir(&self, path: &str) -> Result<(), FsError> {
-        self.bound("sync", path, self.inner().sync_dir(path)).await
+    fn sync_dir(&self, path: &str) -> impl Future<Output = Result<(), FsError>> {
+        self.bound("sync", path, self.inner().sync_dir(path))
     }
 
-    async fn close(&self, file: Self::File) -> Result<(), FsError> {
-        self.bound("close", "", self.inner().close(file)).await
+    fn close(&self, file: Self::File) -> impl Future<Output = Result<(), FsError>> {
+        self.bound("close", "", self.inner().close(file))
     }
 
-    async fn read_file(&self, path: &str) -> Result<Vec<u8>, FsError> {
-        self.bound("open", path, self.inner().read_file(path)).await
+    fn read_file(&self, path: &str) -> impl Future<Output = Result<Vec<u8>, FsError>> {
+        self.bound("open", path, self.inner().read_file(path))
     }
 
-    async fn read_dir(&self, path: &str) -> Result<Vec<DirEntry>, FsError> {
-        self.bound("open", path, self.inner().read_dir(path)).await
+    fn read_dir(&self, path: &str) -> impl Future<Output = Result<Vec<DirEntry>, FsError>> {
+        self.bound("open", path, self.inner().read_dir(path))
     }
 
-    async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
-        self.bound("rename", to, self.inner().rename(from, to)).await
+    fn rename(&self, from: &str, to: &str) -> impl Future<Output = Result<(), FsError>> {
+        self.bound("rename", to, self.inner().rename(from, to))
     }
 
-    async fn remove_file(&self, path: &str) -> Result<(), FsError> {
-        self.bound("remove", path, self.inner().remove_file(path)).await
+    fn remove_file(&self, path: &str) -> impl Future<Output = Result<(), FsError>> {
+        self.bound("remove", path, self.inner().remove_file(path))
     }
 
-    async fn remove_dir(&self, path: &str) -> Result<(), FsError> {
-        self.bound("remove", path, self.inner().remove_dir(path)).await
+    fn remove_dir(&self, path: &str) -> impl Future<Output = Result<(), FsError>> {
+        self.bound("remove", path, self.inner().remove_dir(path))
     }
 
-    async fn unmount_all(&self, path: &str) -> Result<(), FsError> {
-        self.bound("unmount", path, self.inner().unmount_all(path)).await
+    fn unmount_all(&self, path: &str) -> impl Future<Output = Result<(), FsError>> {
+        self.bound("unmount", path, self.inner().unmount_all(path))
     }
 
-    async fn unmount(&self, path: &str) -> Result<(), FsError> {
-        self.bound("unmount", path, self.inner().unmount(path)).await
+    fn unmount(&self, path: &str) -> impl Future<Output = Result<(), FsError>> {
+        self.bound("unmount", path, self.inner().unmount(path))
     }
 
-    async fn remove_tree(&self, path: &str) -> Result<(), FsError> {
-        self.bound("unlinkat", path, self.inner().remove_tree(path)).await
+    fn remove_tree(&self, path: &str) -> impl Future<Output = Result<(), FsError>> {
+        self.bound("unlinkat", path, self.inner().remove_tree(path))
     }
 
-    async fn open_fifo(
+    fn open_fifo(
         &self,
         ctx: &Context,
         path: &str,
         end: FifoEnd,
-    ) -> Result<Self::Fifo, FsError> {
-        self.bound("open", path, self.inner().open_fifo(ctx, path, end)).await
+    ) -> impl Future<Output = Result<Self::Fifo, FsError>> {
+        self.bound("open", path, self.inner().open_fifo(ctx, path, end))
     }
 
-    async fn read_fifo(&self, fifo: &Self::Fifo) -> Result<Vec<u8>, FsError> {
-        self.inner().read_fifo(fifo).await
+    fn read_fifo(&self, fifo: &Self::Fifo) -> impl Future<Output = Result<Vec<u8>, FsError>> {
+        self.inner().read_fifo(fifo)
     }
 
-    async fn close_fifo(&self, fifo: &Self::Fifo) -> Result<(), FsError> {
-        self.bound("close", "", self.inner().close_fifo(fifo)).await
+    fn close_fifo(&self, fifo: &Self::Fifo) -> impl Future<Output = Result<(), FsError>> {
+        self.bound("close", "", self.inner().close_fifo(fifo))
     }
 }

@@ -178,7 +178,7 @@ impl<P: Ports> Service<P> {
         labels.retain(|(key, _)| key != KIND_LABEL);
         labels.push((KIND_LABEL.to_owned(), "container".to_owned()));
         labels.sort();
-        let extension = String::from_utf8_lossy(&meta.encode()).into_owned();
+        let extension = String::from_utf8(meta.encode()).expect("JSON of texts is text");
         let record = ports::Record {
             id: id.clone(),
             labels,

@@ -101,7 +101,9 @@ impl<P: Ports> Service<P> {
                     }
                 };
                 if let Some(Exit { code, at }) = exit {
-                    service.handle_exit_or_back_off(kind, TaskExit::of(&id, pid, code, at)).await;
+                    let exit = TaskExit::of(&id, pid, code, at);
+                    // Boxed, so that a monitor takes little room as long as nothing ends.
+                    Box::pin(service.handle_exit_or_back_off(kind, exit)).await;
                 }
             }
             through.set();

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::rc::Rc;
 
 use super::{LabelStore, Metadata, PrefixIndex, StatusStorage};
@@ -14,12 +15,15 @@ use crate::ports::{
 use crate::quote::quote;
 
 /// A container as the service knows it. Clones share everything.
-pub struct Container<P: Ports> {
-    pub meta: Rc<Metadata>,
+pub struct Container<P: Ports>(Rc<Parts<P>>);
+
+/// What a container consists of.
+pub struct Parts<P: Ports> {
+    pub meta: Metadata,
     pub status: StatusStorage<P>,
     pub record: Record<P>,
     /// See [`Container::io`].
-    io: Rc<RefCell<Option<Rc<ContainerIo<P>>>>>,
+    io: RefCell<Option<Rc<ContainerIo<P>>>>,
     /// Set once the end is on disk.
     pub stopped: <P::Runtime as Runtime>::Signal,
     /// Set when clients were told of the end, or are about to be.
@@ -30,22 +34,20 @@ pub struct Container<P: Ports> {
     pub start_over: <P::Runtime as Runtime>::Signal,
     /// The number of the last stop that found nothing to stop; see
     /// `Shared::stops`.
-    pub last_stop: Rc<Cell<u64>>,
+    pub last_stop: Cell<u64>,
 }
 
 impl<P: Ports> Clone for Container<P> {
     fn clone(&self) -> Self {
-        Container {
-            meta: self.meta.clone(),
-            status: self.status.clone(),
-            record: self.record.clone(),
-            io: self.io.clone(),
-            stopped: self.stopped.clone(),
-            end_told: self.end_told.clone(),
-            stop_signal_sent: self.stop_signal_sent.clone(),
-            start_over: self.start_over.clone(),
-            last_stop: self.last_stop.clone(),
-        }
+        Container(self.0.clone())
+    }
+}
+
+impl<P: Ports> Deref for Container<P> {
+    type Target = Parts<P>;
+
+    fn deref(&self) -> &Parts<P> {
+        &self.0
     }
 }
 
@@ -68,17 +70,17 @@ impl<P: Ports> Container<P> {
         }
         let start_over = runtime.signal(Name::new("start-over", &meta.id));
         let end_told = runtime.signal(Name::new("end-told", &meta.id));
-        Container {
-            meta: Rc::new(meta),
+        Container(Rc::new(Parts {
+            meta,
             status,
             record,
-            io: Rc::new(RefCell::new(io)),
+            io: RefCell::new(io),
             stopped,
             end_told,
             stop_signal_sent,
             start_over,
-            last_stop: Rc::default(),
-        }
+            last_stop: Cell::default(),
+        }))
     }
 
     pub fn id(&self) -> &str {

@@ -20,8 +20,10 @@ impl Formatter for GoFormatter {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        // Most have nothing special, which their bytes tell fastest: U+2028 and U+2029 begin with E2.
-        if !fragment.bytes().any(|byte| matches!(byte, b'<' | b'>' | b'&' | 0xe2)) {
+        // Most have nothing special, which their bytes tell fastest, when all are looked at: U+2028 and U+2029
+        // begin with E2.
+        let is_special = |byte| matches!(byte, b'<' | b'>' | b'&' | 0xe2);
+        if !fragment.bytes().fold(false, |any, byte| any | is_special(byte)) {
             return writer.write_all(fragment.as_bytes());
         }
         let special = |c| matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');

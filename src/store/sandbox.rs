@@ -1,6 +1,7 @@
 //! Sandboxes and their store (spec section 3.4).
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::rc::Rc;
 
 use super::{PrefixIndex, SandboxMetadata};
@@ -20,8 +21,11 @@ pub struct SandboxStatus {
 }
 
 /// A sandbox as the service knows it. Clones share everything.
-pub struct Sandbox<P: Ports> {
-    pub meta: Rc<SandboxMetadata>,
+pub struct Sandbox<P: Ports>(Rc<Parts<P>>);
+
+/// What a sandbox consists of.
+pub struct Parts<P: Ports> {
+    pub meta: SandboxMetadata,
     pub record: Record<P>,
     /// Set once the pause container's end was handled.
     pub stopped: <P::Runtime as Runtime>::Signal,
@@ -30,12 +34,15 @@ pub struct Sandbox<P: Ports> {
 
 impl<P: Ports> Clone for Sandbox<P> {
     fn clone(&self) -> Self {
-        Sandbox {
-            meta: self.meta.clone(),
-            record: self.record.clone(),
-            stopped: self.stopped.clone(),
-            status: self.status.clone(),
-        }
+        Sandbox(self.0.clone())
+    }
+}
+
+impl<P: Ports> Deref for Sandbox<P> {
+    type Target = Parts<P>;
+
+    fn deref(&self) -> &Parts<P> {
+        &self.0
     }
 }
 
@@ -47,13 +54,18 @@ impl<P: Ports> Sandbox<P> {
             stopped.set();
         }
         let status = ports.runtime().lock(Name::new("sandbox-status", &meta.id), status);
-        Sandbox { meta: Rc::new(meta), record, stopped, status }
+        Sandbox(Rc::new(Parts { meta, record, stopped, status }))
     }
 
     /// The same sandbox, described otherwise.
     #[must_use]
     pub fn with_metadata(&self, meta: SandboxMetadata) -> Self {
-        Sandbox { meta: Rc::new(meta), ..self.clone() }
+        Sandbox(Rc::new(Parts {
+            meta,
+            record: self.record.clone(),
+            stopped: self.stopped.clone(),
+            status: self.status.clone(),
+        }))
     }
 
     pub fn id(&self) -> &str {
