@@ -51,6 +51,16 @@ impl Subject {
     pub fn state(&self) -> Option<ContainerState> {
         self.peek.as_ref().map(|peek| peek.state)
     }
+
+    #[cold]
+    fn changes(&mut self, peek: Option<Peek>) {
+        let old = std::mem::replace(&mut self.peek, peek);
+        // What cannot be read while it is being written is still what it was.
+        if old.is_some() {
+            self.before = old;
+        }
+        self.has_changed = true;
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,12 +211,11 @@ impl View<'_> {
     /// without what serves the clients' calls.
     pub fn background_tasks(&self) -> Vec<Symbol> {
         let of_client = |task: &Symbol| self.calls.iter().any(|call| call.name == *task);
-        let inner = |task: &Symbol| task.text().contains('/');
         // Every boot has the same ones.
         let resident =
             |task: &Symbol| self.residents.iter().any(|r| *r.text() == *without_boot(&task.text()));
         let mut tasks = self.sim.service_tasks();
-        tasks.retain(|task| !resident(task) && !of_client(task) && !inner(task));
+        tasks.retain(|task| !resident(task) && !of_client(task) && !task.is_inside());
         tasks
     }
 
@@ -378,23 +387,15 @@ impl Judge {
         let mut state = self.0.state.borrow_mut();
         let state = &mut *state;
         state.moments += 1;
-        let moment = happened.moment;
+        let Moment { site, stage } = happened.moment;
         note_call(state, &self.0.answers, happened);
-        if is_power_loss(happened, world) {
-            state.power_losses.push(state.moments);
-        }
         let mut changed = false;
-        // Only what polls a task can change what the service would say.
-        if moment.stage != Stage::Effect {
+        // Only what polls a task of the service can change what it would say.
+        if stage != Stage::Effect && !site.actor.is_inside() {
             for subject in &mut state.subjects {
                 let peek = self.0.daemon.peek(&subject.id);
                 if peek != subject.peek {
-                    let old = std::mem::replace(&mut subject.peek, peek);
-                    // What cannot be read while it is being written is still what it was.
-                    if old.is_some() {
-                        subject.before = old;
-                    }
-                    subject.has_changed = true;
+                    subject.changes(peek);
                     changed = true;
                 } else if subject.has_changed && subject.peek.is_some() {
                     subject.before.clone_from(&subject.peek);
@@ -402,20 +403,38 @@ impl Judge {
                 }
             }
         }
+        // Most moments show nothing that anybody watches.
+        let shows = changed
+            || happened.error.is_some()
+            || world.changed.any()
+            || state.watched.meets(Watch::MOMENTS)
+            || matches!(site.op, Op::Done | Op::Crash | Op::Restart | Op::Up);
+        if shows {
+            self.ask(state, happened, world, changed);
+        }
+    }
+
+    /// Asks the invariants that watch something of what a moment shows. `changed`: the status of a subject did.
+    #[inline(never)]
+    fn ask(&self, state: &mut State, happened: &Happened, world: &World, changed: bool) {
+        if is_power_loss(happened, world) {
+            state.power_losses.push(state.moments);
+        }
+        let op = happened.moment.site.op;
         let seen = Watch::MOMENTS
             .and_if(Watch::STATUS, changed)
             .and_if(Watch::RUNTIME, world.changed.runtime)
             .and_if(Watch::EVENTS, world.changed.events)
             .and_if(Watch::PLUGINS, world.changed.plugins)
             .and_if(Watch::ERRORS, happened.error.is_some())
-            .and_if(Watch::ANSWERS, moment.site.op == Op::Done)
-            .and_if(Watch::DAEMON, matches!(moment.site.op, Op::Crash | Op::Restart | Op::Up));
+            .and_if(Watch::ANSWERS, op == Op::Done)
+            .and_if(Watch::DAEMON, matches!(op, Op::Crash | Op::Restart | Op::Up));
         if !state.watched.meets(seen) {
             return;
         }
         let view = View {
             now: happened.at,
-            moment: Some(moment),
+            moment: Some(happened.moment),
             world,
             subjects: &state.subjects,
             calls: &state.calls,

@@ -41,6 +41,14 @@ impl Default for Ledger {
     }
 }
 
+/// Most names are there already.
+fn count(counts: &mut BTreeMap<String, u64>, name: &str, by: u64) {
+    match counts.get_mut(name) {
+        Some(count) => *count += by,
+        None => drop(counts.insert(name.to_owned(), by)),
+    }
+}
+
 impl Ledger {
     /// Counts a run.
     pub fn add(&mut self, plan: &Plan, outcome: &Outcome) {
@@ -49,13 +57,13 @@ impl Ledger {
             let RecordingEntry::Fault { site, fault, .. } = entry else { continue };
             let Strike { kind, effect } = Strike::of(fault);
             let strike = format!("{} {kind} {effect}", site.op.name());
-            *self.strikes.entry(strike.trim_end().to_owned()).or_default() += 1;
+            count(&mut self.strikes, strike.trim_end(), 1);
         }
         for finding in &outcome.judgement.findings {
-            *self.evaluated.entry(finding.id.to_string()).or_default() += finding.evaluated;
+            count(&mut self.evaluated, &finding.id.to_string(), finding.evaluated);
         }
         for goal in Goals::of(plan, outcome).iter() {
-            *self.goals.entry(goal.name().to_owned()).or_default() += 1;
+            count(&mut self.goals, goal.name(), 1);
         }
     }
 
@@ -67,8 +75,8 @@ impl Ledger {
             (&mut self.evaluated, &other.evaluated),
             (&mut self.goals, &other.goals),
         ] {
-            for (name, count) in theirs {
-                *mine.entry(name.clone()).or_default() += count;
+            for (name, by) in theirs {
+                count(mine, name, *by);
             }
         }
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use shakedown_cri::ports::{CancelToken, Code, Context, Instant};
 
 use super::call::Pending;
+use super::names::Symbol;
 use super::site::{Layer, Op, Site, Stage};
 use super::{NEVER, TaskId};
 use crate::oracle::Fault;
@@ -69,6 +70,8 @@ pub(super) struct Parked {
     pub since: u64,
     /// Work of a call that waited for a moment: it goes before other work that is due.
     pub urgent: bool,
+    /// That of its actor: see [`Symbol::place`].
+    pub place: u64,
     pub task: Option<TaskId>,
     pub ctx: Option<Context>,
     pub what: What,
@@ -185,25 +188,65 @@ impl Parked {
             && (self.due != NEVER || waits)
     }
 
-    /// The order of what is due at the same time and of the same rank.
-    fn by_name(&self, other: &Parked) -> Ordering {
-        let by_actor = || self.site.actor.cmp_text(other.site.actor);
-        let by_id = || self.id.cmp(&other.id);
-        other.urgent.cmp(&self.urgent).then_with(by_actor).then_with(by_id)
-    }
-
     fn key(&self) -> Key {
-        Key { due: self.main_due(), ends: self.abandons() || self.retries() }
+        Key {
+            id: self.id,
+            due: self.main_due(),
+            ends: self.abandons() || self.retries(),
+            urgent: self.urgent,
+            wait: self.wait,
+            place: self.place,
+        }
     }
 }
 
-/// What of an entry is looked at each time that the next moment is sought.
+/// What of an entry is looked at each time that one is sought.
 #[derive(Clone, Copy)]
 struct Key {
+    id: EntryId,
     /// See [`Parked::main_due`].
     due: u64,
     /// The end of its context means something to it.
     ends: bool,
+    urgent: bool,
+    wait: Option<WaitKey>,
+    place: u64,
+}
+
+impl Key {
+    /// Whether it can be next: it has a time, or can get one from its context.
+    fn is_live(&self) -> bool {
+        self.due != NEVER || self.ends
+    }
+}
+
+/// A set of places in the line, a bit for each.
+#[derive(Default)]
+struct Places(Vec<u64>);
+
+impl Places {
+    fn set(&mut self, at: usize, is_in: bool) {
+        let (word, bit) = (at / 64, at % 64);
+        if word >= self.0.len() {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] = self.0[word] & !(1 << bit) | u64::from(is_in) << bit;
+    }
+
+    #[inline]
+    fn iter(&self) -> impl Iterator<Item = usize> {
+        let mut words = self.0.iter();
+        let (mut first, mut left) = (0, words.next().copied().unwrap_or_default());
+        std::iter::from_fn(move || {
+            while left == 0 {
+                left = *words.next()?;
+                first += 64;
+            }
+            let at = first + left.trailing_zeros() as usize;
+            left &= left - 1;
+            Some(at)
+        })
+    }
 }
 
 /// What goes first at one time.
@@ -228,6 +271,8 @@ pub(super) struct Line {
     parked: Vec<Parked>,
     /// Of each entry.
     keys: Vec<Key>,
+    /// The entries of which a moment can be next.
+    live: Places,
     /// How many steps there were so far, where they are counted.
     pub steps: usize,
     /// The tokens of entries that came to be due, or were parked, since this was looked at last: whether that was
@@ -239,6 +284,8 @@ pub(super) struct Line {
 pub(super) struct Change<'a> {
     parked: &'a mut Parked,
     key: &'a mut Key,
+    live: &'a mut Places,
+    at: usize,
     steps: usize,
     tokens: &'a mut u64,
 }
@@ -264,6 +311,9 @@ impl Drop for Change<'_> {
             self.parked.ready = self.steps;
             *self.tokens |= self.parked.tokens;
         }
+        if key.is_live() != self.key.is_live() {
+            self.live.set(self.at, key.is_live());
+        }
         *self.key = key;
     }
 }
@@ -279,26 +329,38 @@ impl Deref for Line {
 impl Line {
     pub fn with_capacity(capacity: usize) -> Self {
         let (parked, keys) = (Vec::with_capacity(capacity), Vec::with_capacity(capacity));
-        Line { parked, keys, steps: 0, tokens: 0 }
+        Line { parked, keys, live: Places::default(), steps: 0, tokens: 0 }
     }
 
+    /// Its index is the last one.
     #[inline]
-    pub fn push(&mut self, parked: Parked) -> Change<'_> {
-        // The change notes it.
-        self.keys.push(Key { due: NEVER, ends: false });
+    pub fn push(&mut self, mut parked: Parked) {
+        let key = parked.key();
+        if key.due != NEVER {
+            parked.ready = self.steps;
+            self.tokens |= parked.tokens;
+        }
+        self.live.set(self.keys.len(), key.is_live());
+        self.keys.push(key);
         self.parked.push(parked);
-        self.change(self.parked.len() - 1)
     }
 
     /// Takes an entry out; the last one comes in its place.
     pub fn take(&mut self, at: usize) -> Parked {
-        self.keys.swap_remove(at);
+        self.remove_key(at);
         self.parked.swap_remove(at)
+    }
+
+    fn remove_key(&mut self, at: usize) {
+        let last = self.keys.len() - 1;
+        self.live.set(at, self.keys[last].is_live());
+        self.live.set(last, false);
+        self.keys.swap_remove(at);
     }
 
     /// As [`Line::take`], and drops it. Most often it is the last one, and then nothing is moved.
     pub fn remove(&mut self, at: usize) {
-        self.keys.swap_remove(at);
+        self.remove_key(at);
         let last = self.parked.len() - 1;
         if at != last {
             self.parked.swap(at, last);
@@ -307,23 +369,31 @@ impl Line {
     }
 
     pub fn change(&mut self, at: usize) -> Change<'_> {
-        let Line { parked, keys, steps, tokens } = self;
-        Change { parked: &mut parked[at], key: &mut keys[at], steps: *steps, tokens }
+        let Line { parked, keys, live, steps, tokens } = self;
+        Change { parked: &mut parked[at], key: &mut keys[at], live, at, steps: *steps, tokens }
     }
 
+    /// Most often it is one of the last.
     pub fn find(&self, id: EntryId) -> Option<usize> {
-        self.parked.iter().position(|parked| parked.id == id)
+        self.keys.iter().rposition(|key| key.id == id)
+    }
+
+    /// The entries of which a moment can be next, now or at some time.
+    pub fn live(&self) -> impl Iterator<Item = usize> {
+        self.live.iter()
     }
 
     /// Whoever waits for `key` may try again.
     pub fn wake(&mut self, key: WaitKey, now: u64) {
-        for (parked, cached) in self.parked.iter_mut().zip(&mut self.keys) {
-            if parked.wait == Some(key) {
+        for at in 0..self.keys.len() {
+            if self.keys[at].wait == Some(key) {
+                let mut parked = self.change(at);
                 parked.wait = None;
                 parked.due = now;
-                parked.ready = self.steps;
-                self.tokens |= parked.tokens;
-                *cached = parked.key();
+                drop(parked);
+                // Also when it was due before.
+                self.parked[at].ready = self.steps;
+                self.tokens |= self.parked[at].tokens;
             }
         }
     }
@@ -332,8 +402,8 @@ impl Line {
     /// where there is none to wait for), then urgency, actor and order of parking.
     pub fn next(&self) -> Option<(usize, Stage, u64)> {
         let mut first = Candidate { due: NEVER, rank: Rank::Main, at: 0 };
-        for (at, key) in self.keys.iter().enumerate() {
-            // Most wait for what may never happen.
+        for at in self.live.iter() {
+            let key = &self.keys[at];
             if key.due != NEVER {
                 self.prefer(&mut first, Candidate { due: key.due, rank: Rank::Main, at });
             }
@@ -360,10 +430,12 @@ impl Line {
     pub fn goes_first(&self, call: &Parked, now: u64) -> bool {
         let goes_before = |other: Candidate| {
             let by_rank = || other.rank.cmp(&Rank::Main);
-            let by_name = || self.parked[other.at].by_name(call);
+            let of_call = (call.urgent, call.place, call.site.actor, call.id);
+            let by_name = || self.by_name(other.at, of_call);
             other.due.cmp(&call.due).then_with(by_rank).then_with(by_name).is_lt()
         };
-        !self.keys.iter().enumerate().any(|(at, key)| {
+        !self.live.iter().any(|at| {
+            let key = &self.keys[at];
             key.due <= now && goes_before(Candidate { due: key.due, rank: Rank::Main, at })
                 || key.ends && self.ends(at).any(|end| end.due <= now && goes_before(end))
         })
@@ -379,7 +451,20 @@ impl Line {
 
     /// The order of what is due at the same time.
     fn goes_before(&self, new: Candidate, old: Candidate) -> bool {
-        let by_rank = new.rank.cmp(&old.rank);
-        by_rank.then_with(|| self.parked[new.at].by_name(&self.parked[old.at])).is_lt()
+        let of_old = || {
+            let Key { urgent, place, id, .. } = self.keys[old.at];
+            (urgent, place, self.parked[old.at].site.actor, id)
+        };
+        new.rank.cmp(&old.rank).then_with(|| self.by_name(new.at, of_old())).is_lt()
+    }
+
+    /// The order of what is due at the same time and of the same rank: what is urgent first, then by the names of
+    /// the actors.
+    fn by_name(&self, at: usize, other: (bool, u64, Symbol, EntryId)) -> Ordering {
+        let Key { urgent, place, id, .. } = self.keys[at];
+        let by_place = || place.cmp(&other.1);
+        let by_actor = || self.parked[at].site.actor.cmp_text(other.2);
+        let by_id = || id.cmp(&other.3);
+        other.0.cmp(&urgent).then_with(by_place).then_with(by_actor).then_with(by_id)
     }
 }

@@ -77,7 +77,7 @@ pub enum Stop {
 /// What else could happen now, beside the moment that an oracle is asked about.
 #[derive(Clone, Copy)]
 pub struct Due<'a> {
-    parked: &'a [Parked],
+    parked: &'a Line,
     at: usize,
     now: u64,
 }
@@ -85,8 +85,9 @@ pub struct Due<'a> {
 impl Due<'_> {
     /// The moments of other calls that are due and not set aside.
     pub fn others(&self) -> impl Iterator<Item = Moment> {
-        let others = self.parked.iter().enumerate().filter(|(i, _)| *i != self.at);
-        others.filter_map(|(_, parked)| {
+        let others = self.parked.live().filter(|at| *at != self.at);
+        others.filter_map(|at| {
+            let parked = &self.parked[at];
             let stage = match parked.held {
                 Some(_) => return None,
                 None if parked.due <= self.now => parked.stage,
@@ -100,6 +101,8 @@ impl Due<'_> {
 
 struct Task {
     actor: Symbol,
+    /// That of its actor.
+    place: u64,
     /// Index of the scenario's call that the task serves.
     client: Option<usize>,
     future: Option<LocalFuture<()>>,
@@ -682,7 +685,8 @@ impl Sim {
     /// Whether anything has a time at which it will happen.
     pub fn next_due(&self) -> Option<Instant> {
         let core = self.0.core.borrow();
-        core.parked.iter().map(Parked::earliest).min().filter(|due| *due != NEVER).map(Instant)
+        let earliest = core.parked.live().map(|at| core.parked[at].earliest()).min();
+        earliest.filter(|due| *due != NEVER).map(Instant)
     }
 
     /// Moves time to `at` although nothing is due before it.
@@ -944,7 +948,7 @@ impl Sim {
         let id = core.parked[at].id;
         let site = core.parked[at].site;
         let moment = Moment { site, stage };
-        if core.faults_allowed {
+        if core.faults_allowed && core.steps.is_some() {
             core.step_begins(at, stage, now);
         }
         match stage {
@@ -1004,44 +1008,54 @@ impl Sim {
                 core.happened(moment, payload, error, now, digest);
                 task
             }
-            Stage::Abandon => {
-                let ctx = core.parked[at].ctx.as_ref();
-                let code =
-                    ctx.and_then(|ctx| end_for(site.op, ctx)).map_or(Code::Cancelled, |e| e.1);
-                let failure = Failure::Context(code);
-                let task = core.parked[at].task;
-                let pending = match &core.parked[at].what {
-                    What::Call { pending, .. } | What::Single { pending } => pending.clone(),
-                    _ => unreachable!("only calls are abandoned"),
-                };
-                pending.fail(&failure, site);
-                pending.deliver();
-                let (payload, error) = pending.brought();
-                let mut parked = core.parked.change(at);
-                // The runtime's process is killed when the time of its request is up.
-                let lands = parked.is_on_its_way()
-                    && !(code == Code::DeadlineExceeded && site.op.layer() == Layer::Shim);
-                let served = parked.stage == Stage::Reply && parked.due == NEVER && !parked.hangs;
-                if lands || served {
-                    parked.orphan = true;
-                    parked.task = None;
-                    if served {
-                        // The handler goes on; its answer goes nowhere.
-                        parked.ctx = None;
-                    }
-                    drop(parked);
-                } else {
-                    drop(parked);
-                    core.drop_parked(at);
-                }
-                let digest = self.0.world.borrow().digest();
-                core.happened(moment, payload, error, now, digest);
-                task
-            }
+            Stage::Abandon => self.admit_abandon(core, at, moment, now),
             Stage::Only => self.admit_single(core, at, moment, now),
         }
     }
 
+    #[cold]
+    fn admit_abandon(
+        &self,
+        core: &mut Core,
+        at: usize,
+        moment: Moment,
+        now: u64,
+    ) -> Option<TaskId> {
+        let site = moment.site;
+        let ctx = core.parked[at].ctx.as_ref();
+        let code = ctx.and_then(|ctx| end_for(site.op, ctx)).map_or(Code::Cancelled, |e| e.1);
+        let failure = Failure::Context(code);
+        let task = core.parked[at].task;
+        let pending = match &core.parked[at].what {
+            What::Call { pending, .. } | What::Single { pending } => pending.clone(),
+            _ => unreachable!("only calls are abandoned"),
+        };
+        pending.fail(&failure, site);
+        pending.deliver();
+        let (payload, error) = pending.brought();
+        let mut parked = core.parked.change(at);
+        // The runtime's process is killed when the time of its request is up.
+        let lands = parked.is_on_its_way()
+            && !(code == Code::DeadlineExceeded && site.op.layer() == Layer::Shim);
+        let served = parked.stage == Stage::Reply && parked.due == NEVER && !parked.hangs;
+        if lands || served {
+            parked.orphan = true;
+            parked.task = None;
+            if served {
+                // The handler goes on; its answer goes nowhere.
+                parked.ctx = None;
+            }
+            drop(parked);
+        } else {
+            drop(parked);
+            core.drop_parked(at);
+        }
+        let digest = self.0.world.borrow().digest();
+        core.happened(moment, payload, error, now, digest);
+        task
+    }
+
+    #[inline(never)]
     fn admit_single(&self, core: &mut Core, at: usize, moment: Moment, now: u64) -> Option<TaskId> {
         if let What::Single { pending } = &core.parked[at].what {
             let pending = pending.clone();
@@ -1142,10 +1156,8 @@ impl Sim {
             world.seen();
         }
         let mut core = self.0.core.borrow_mut();
-        core.triggered(happened.moment, self.0.now.get());
-        core.reconsider_held(happened.moment, self.0.now.get());
-        if core.may_crash {
-            core.consider_crash(happened.moment, self.0.now.get());
+        if !core.triggers.is_empty() || core.any_held || core.may_crash {
+            core.follow_up(happened.moment, self.0.now.get());
         }
     }
 
@@ -1200,6 +1212,7 @@ fn code_of(fault: &Fault) -> Code {
 
 impl Core {
     /// An admission begins, for whoever records them.
+    #[cold]
     fn step_begins(&mut self, at: usize, stage: Stage, now: u64) {
         self.note_contexts();
         let Core { steps: Some(steps), parked, .. } = self else { return };
@@ -1237,7 +1250,13 @@ impl Core {
     }
 
     /// A poll begins with the last step, or goes on with it. Returns the step of the poll around it.
+    #[inline]
     fn poll_begins(&mut self, task: TaskId) -> Option<usize> {
+        if self.steps.is_some() { self.step_polls(task) } else { None }
+    }
+
+    #[cold]
+    fn step_polls(&mut self, task: TaskId) -> Option<usize> {
         let boot = self.tasks[task.0].boot;
         if self.faults_allowed {
             self.note_contexts();
@@ -1252,11 +1271,17 @@ impl Core {
     }
 
     /// The end of a poll that began inside of the one with the step `outer`.
+    #[inline]
     fn poll_ends(&mut self, outer: Option<usize>) {
-        if outer.is_some() {
-            self.note_contexts();
+        if let Some(outer) = outer {
+            self.step_polled(outer);
         }
-        if let (Some(steps), Some(outer)) = (&mut self.steps, outer) {
+    }
+
+    #[cold]
+    fn step_polled(&mut self, outer: usize) {
+        self.note_contexts();
+        if let Some(steps) = &mut self.steps {
             steps.poll_ends(outer);
         }
     }
@@ -1295,6 +1320,7 @@ impl Core {
         let foreign = ForeignWaker { task: number, foreign: self.foreign.clone() };
         self.tasks.push(Task {
             actor,
+            place: actor.place(),
             client,
             future: Some(future),
             waker: Waker::from(Arc::new(foreign)),
@@ -1340,19 +1366,25 @@ impl Core {
 
     fn park(&mut self, site: Site, stage: Stage, due: u64, now: u64, what: What) -> Change<'_> {
         let parked = self.entry(site, stage, due, now, what);
-        self.park_entry(parked)
+        self.park_entry(parked);
+        self.parked.change(self.parked.len() - 1)
     }
 
-    fn park_entry(&mut self, parked: Parked) -> Change<'_> {
+    fn park_entry(&mut self, parked: Parked) -> EntryId {
         self.stirred = true;
-        self.parked.push(parked)
+        let id = parked.id;
+        self.parked.push(parked);
+        id
     }
 
     fn entry(&mut self, site: Site, stage: Stage, due: u64, now: u64, what: What) -> Parked {
         let id = EntryId(self.next_entry);
         self.next_entry += 1;
+        let own = self.current.map(|task| &self.tasks[task.0]);
+        let own = own.filter(|task| task.actor == site.actor);
         Parked {
             id,
+            place: own.map_or_else(|| site.actor.place(), |task| task.place),
             site,
             stage,
             due,
@@ -1747,11 +1779,20 @@ impl Core {
         }
     }
 
+    /// What comes of a moment beside its effect.
+    #[cold]
+    fn follow_up(&mut self, moment: Moment, now: u64) {
+        self.triggered(moment, now);
+        if self.any_held {
+            self.reconsider_held(moment, now);
+        }
+        if self.may_crash {
+            self.consider_crash(moment, now);
+        }
+    }
+
     /// After each admission, the oracle may let held moments go.
     fn reconsider_held(&mut self, after: Moment, now: u64) {
-        if !self.any_held {
-            return;
-        }
         for i in 0..self.parked.len() {
             let Some((stage, _)) = self.parked[i].held else { continue };
             let moment = Moment { site: self.parked[i].site, stage };
@@ -2036,9 +2077,6 @@ impl Core {
     }
 
     fn triggered(&mut self, moment: Moment, now: u64) {
-        if self.triggers.is_empty() {
-            return;
-        }
         let due: Vec<Trigger> =
             self.triggers.iter().filter(|(m, _)| *m == moment).map(|(_, t)| *t).collect();
         self.triggers.retain(|(m, _)| *m != moment);

@@ -20,8 +20,10 @@ pub struct Symbol(u32);
 struct Text {
     text: Rc<str>,
     hash: u64,
-    /// Its first eight bytes, as a number of the same order: decides most comparisons.
+    /// See [`Symbol::place`].
     head: u64,
+    /// See [`Symbol::is_inside`].
+    inside: bool,
 }
 
 impl Text {
@@ -29,7 +31,8 @@ impl Text {
         let mut head = [0; 8];
         let len = text.len().min(8);
         head[..len].copy_from_slice(&text.as_bytes()[..len]);
-        Text { hash: xxh3_64(text.as_bytes()), head: u64::from_be_bytes(head), text }
+        let (hash, inside) = (xxh3_64(text.as_bytes()), text.contains('/'));
+        Text { hash, head: u64::from_be_bytes(head), inside, text }
     }
 }
 
@@ -71,6 +74,20 @@ impl Symbol {
         })
     }
 
+    /// As [`Symbol::of`], with a text that can be kept without being copied.
+    pub fn with_text(text: &str) -> (Symbol, Rc<str>) {
+        Self::with_text_or(text, str::to_owned)
+    }
+
+    /// As [`Symbol::of_or`], likewise.
+    pub fn with_text_or(text: &str, print: impl FnOnce(&str) -> String) -> (Symbol, Rc<str>) {
+        let find = |table: &Table| {
+            let (own, symbol) = table.aliases.get_key_value(text)?;
+            Some((*symbol, own.clone()))
+        };
+        TABLE.with_borrow(find).unwrap_or_else(|| (Self::of_or(text, print), Rc::from(text)))
+    }
+
     /// From now on `text` means `symbol`.
     pub fn alias(text: &str, symbol: Symbol) {
         TABLE.with_borrow_mut(|table| table.aliases.insert(Rc::from(text), symbol));
@@ -83,6 +100,11 @@ impl Symbol {
     /// Hashes of the texts that are the same in every process.
     pub fn text_hashes<const N: usize>(symbols: [Symbol; N]) -> [u64; N] {
         TABLE.with_borrow(|table| symbols.map(|symbol| table.texts[symbol.0 as usize].hash))
+    }
+
+    /// Its first eight bytes, as a number: of two texts with different ones, that with the smaller comes first.
+    pub fn place(self) -> u64 {
+        TABLE.with_borrow(|table| table.texts[self.0 as usize].head)
     }
 
     /// The order of the texts.
@@ -98,6 +120,11 @@ impl Symbol {
 
     pub fn is_empty(self) -> bool {
         self == Symbol::EMPTY
+    }
+
+    /// Of an actor: whether it serves a call of another, by whose site it is named.
+    pub fn is_inside(self) -> bool {
+        TABLE.with_borrow(|table| table.texts[self.0 as usize].inside)
     }
 }
 

@@ -52,7 +52,7 @@ impl Sim {
         core.parked.tokens |= call.tokens;
         call.ctx = ctx.filter(Context::can_end);
         if !faults.is_empty() || !core.may_pass(&call, now) {
-            let entry = core.park_entry(call).id;
+            let entry = core.park_entry(call);
             core.strike(entry, faults, now);
             drop(core);
             return self.await_in_line(entry);
@@ -69,7 +69,7 @@ impl Sim {
                 break;
             }
             core.stirred = false;
-            if core.faults_allowed {
+            if core.faults_allowed && core.steps.is_some() {
                 core.step_of(&call, now);
             }
             let moment = Moment { site: call.site, stage: call.stage };
@@ -171,7 +171,7 @@ impl Core {
 
     fn park_passing(&mut self, call: Parked) -> EntryId {
         self.passing = None;
-        self.park_entry(call).id
+        self.park_entry(call)
     }
 
     /// As [`Core::set_aside`].
@@ -191,6 +191,7 @@ impl Core {
         true
     }
 
+    #[cold]
     fn step_of(&mut self, call: &Parked, now: u64) {
         self.note_contexts();
         let Some(steps) = &mut self.steps else { return };

@@ -363,12 +363,12 @@ impl<T: 'static> Lock<T> for SimLock<T> {
     type Read = SimGuard<T>;
     type Write = SimGuard<T>;
 
-    async fn read(&self) -> SimGuard<T> {
-        self.take(false).await
+    fn read(&self) -> impl Future<Output = SimGuard<T>> {
+        self.take(false)
     }
 
-    async fn write(&self) -> SimGuard<T> {
-        self.take(true).await
+    fn write(&self) -> impl Future<Output = SimGuard<T>> {
+        self.take(true)
     }
 
     fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
@@ -483,9 +483,9 @@ impl Signal for SimSignal {
         self.set.get()
     }
 
-    async fn wait(&self, ctx: &Context) -> Result<(), Error> {
+    fn wait(&self, ctx: &Context) -> impl Future<Output = Result<(), Error>> {
         let set = self.set.clone();
-        self.sim.single(Op::Signal, self.name, Some(ctx), self.key, move || set.get()).await
+        self.sim.single(Op::Signal, self.name, Some(ctx), self.key, move || set.get())
     }
 }
 

@@ -109,6 +109,12 @@ pub struct Changed {
     pub plugins: bool,
 }
 
+impl Changed {
+    pub fn any(self) -> bool {
+        self.runtime || self.events || self.plugins
+    }
+}
+
 /// An event that the service sent, and when.
 #[derive(Clone, Debug)]
 pub struct SentEvent {

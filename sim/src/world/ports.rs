@@ -3,7 +3,9 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use shakedown_cri::cri::ContainerEvent;
@@ -130,7 +132,7 @@ impl Drop for SimFile {
         let fd = self.fd;
         self.sim.with_world(|world| {
             world.touches(|| Footprint::of_file(self.subject));
-            drop(world.fs.close(fd));
+            world.fs.close_if_open(fd);
         });
     }
 }
@@ -232,26 +234,41 @@ fn with_names(word: &str) -> String {
 }
 
 impl SimFs {
-    fn subject(&self, path: &str) -> Symbol {
-        Symbol::of_or(path, |path| short_path(&self.roots, path))
+    /// A path's name in sites, and the path to be kept.
+    fn named(&self, path: &str) -> (Symbol, Rc<str>) {
+        Symbol::with_text_or(path, |path| short_path(&self.roots, path))
     }
 
-    /// A file call; an injected error names the real path.
-    async fn file<T: std::hash::Hash + 'static>(
+    fn file<T: std::hash::Hash + 'static>(
         &self,
         op: Op,
         path: &str,
         mut effect: impl FnMut(&mut World, &str) -> Result<T, FsError> + 'static,
-    ) -> Result<T, FsError> {
-        let subject = self.subject(path);
-        let path: Rc<str> = Rc::from(path);
+    ) -> FileCall<T> {
+        let (subject, path) = self.named(path);
         let own = path.clone();
         let call = self.sim.call(op, subject, None, move |world| {
             let result = effect(world, &own);
             world.wake_fifos();
             Flow::Done(result)
         });
-        name_path(call.await, subject, &path)
+        FileCall { call, subject, path }
+    }
+}
+
+/// A file call. An injected error names the real path.
+struct FileCall<T: std::hash::Hash + 'static> {
+    call: Call<Result<T, FsError>>,
+    subject: Symbol,
+    path: Rc<str>,
+}
+
+impl<T: std::hash::Hash + 'static> Future for FileCall<T> {
+    type Output = Result<T, FsError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let called = Pin::new(&mut self.call).poll(cx);
+        called.map(|result| name_path(result, self.subject, &self.path))
     }
 }
 
@@ -269,12 +286,12 @@ impl Fs for SimFs {
     type File = SimFile;
     type Fifo = SimFifo;
 
-    async fn make_dir_all(&self, path: &str, mode: u32) -> Result<(), FsError> {
-        self.file(Op::FsMkdir, path, move |world, path| world.fs.make_dir_all(path, mode)).await
+    fn make_dir_all(&self, path: &str, mode: u32) -> impl Future<Output = Result<(), FsError>> {
+        self.file(Op::FsMkdir, path, move |world, path| world.fs.make_dir_all(path, mode))
     }
 
-    async fn make_temp_dir(&self, parent: &str) -> Result<String, FsError> {
-        self.file(Op::FsMkdtemp, parent, |world, parent| world.fs.make_temp_dir(parent)).await
+    fn make_temp_dir(&self, parent: &str) -> impl Future<Output = Result<String, FsError>> {
+        self.file(Op::FsMkdtemp, parent, |world, parent| world.fs.make_temp_dir(parent))
     }
 
     async fn create_temp(&self, parent: &str, prefix: &str) -> Result<(SimFile, String), FsError> {
@@ -296,16 +313,15 @@ impl Fs for SimFs {
         });
         let (fd, path): (Fd, String) = made?;
         opening.taken();
-        let subject = self.subject(&path);
-        let file = SimFile { sim: self.sim.clone(), fd, path: Rc::from(&*path), subject };
-        Ok((file, path))
+        let (subject, own) = self.named(&path);
+        Ok((SimFile { sim: self.sim.clone(), fd, path: own, subject }, path))
     }
 
     async fn open_append(&self, path: &str, mode: u32) -> Result<SimFile, FsError> {
         let boot = self.boot;
         let opening = Opening::new(&self.sim);
-        let (state, subject) = (opening.state.clone(), self.subject(path));
-        let path: Rc<str> = Rc::from(path);
+        let state = opening.state.clone();
+        let (subject, path) = self.named(path);
         let own = path.clone();
         let opened = self.sim.call(Op::FsOpen, subject, None, move |world| {
             let opened = world.fs.open_append(boot, &own, mode);
@@ -322,11 +338,11 @@ impl Fs for SimFs {
         Ok(SimFile { sim: self.sim.clone(), fd, path, subject })
     }
 
-    async fn set_mode(&self, path: &str, mode: u32) -> Result<(), FsError> {
-        self.file(Op::FsChmod, path, move |world, path| world.fs.set_mode(path, mode)).await
+    fn set_mode(&self, path: &str, mode: u32) -> impl Future<Output = Result<(), FsError>> {
+        self.file(Op::FsChmod, path, move |world, path| world.fs.set_mode(path, mode))
     }
 
-    async fn write(&self, file: &SimFile, data: &[u8]) -> Result<usize, FsError> {
+    fn write(&self, file: &SimFile, data: &[u8]) -> impl Future<Output = Result<usize, FsError>> {
         let (fd, bytes, path) = (file.fd, data.to_vec(), file.path.clone());
         let call = self.sim.call(Op::FsWrite, file.subject, None, move |world| {
             let taken = if world.short_write { bytes.len() / 2 } else { bytes.len() };
@@ -339,7 +355,7 @@ impl Fs for SimFs {
                 other => other,
             })
         });
-        name_path(call.await, file.subject, &file.path)
+        FileCall { call, subject: file.subject, path: file.path.clone() }
     }
 
     async fn sync(&self, file: &SimFile) -> Result<(), FsError> {
@@ -357,12 +373,11 @@ impl Fs for SimFs {
         name_path(result, file.subject, &file.path)
     }
 
-    async fn sync_dir(&self, path: &str) -> Result<(), FsError> {
+    fn sync_dir(&self, path: &str) -> impl Future<Output = Result<(), FsError>> {
         let boot = self.boot;
         self.file(Op::FsSyncDir, path, move |world, path| {
             if world.sync_lost { Ok(()) } else { world.fs.sync_dir(boot, path) }
         })
-        .await
     }
 
     async fn close(&self, file: SimFile) -> Result<(), FsError> {
@@ -373,16 +388,15 @@ impl Fs for SimFs {
         name_path(call.await, file.subject, &file.path)
     }
 
-    async fn read_file(&self, path: &str) -> Result<Vec<u8>, FsError> {
+    fn read_file(&self, path: &str) -> impl Future<Output = Result<Vec<u8>, FsError>> {
         let boot = self.boot;
-        self.file(Op::FsRead, path, move |world, path| world.fs.read_file(boot, path)).await
+        self.file(Op::FsRead, path, move |world, path| world.fs.read_file(boot, path))
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
-        let target = to.to_owned();
         let source = from.to_owned();
         let renamed =
-            self.file(Op::FsRename, to, move |world, _| world.fs.rename(&source, &target));
+            self.file(Op::FsRename, to, move |world, target| world.fs.rename(&source, target));
         renamed.await.map_err(|mut error| {
             if error.path == to {
                 error.path = format!("{from} {to}");
@@ -391,29 +405,29 @@ impl Fs for SimFs {
         })
     }
 
-    async fn remove_file(&self, path: &str) -> Result<(), FsError> {
-        self.file(Op::FsUnlink, path, |world, path| world.fs.remove_file(path)).await
+    fn remove_file(&self, path: &str) -> impl Future<Output = Result<(), FsError>> {
+        self.file(Op::FsUnlink, path, |world, path| world.fs.remove_file(path))
     }
 
-    async fn read_dir(&self, path: &str) -> Result<Vec<DirEntry>, FsError> {
+    fn read_dir(&self, path: &str) -> impl Future<Output = Result<Vec<DirEntry>, FsError>> {
         let boot = self.boot;
-        self.file(Op::FsReadDir, path, move |world, path| world.fs.read_dir(boot, path)).await
+        self.file(Op::FsReadDir, path, move |world, path| world.fs.read_dir(boot, path))
     }
 
-    async fn remove_dir(&self, path: &str) -> Result<(), FsError> {
-        self.file(Op::FsRemoveDir, path, |world, path| world.fs.remove_dir(path)).await
+    fn remove_dir(&self, path: &str) -> impl Future<Output = Result<(), FsError>> {
+        self.file(Op::FsRemoveDir, path, |world, path| world.fs.remove_dir(path))
     }
 
-    async fn unmount_all(&self, path: &str) -> Result<(), FsError> {
-        self.file(Op::FsUnmount, path, |world, path| world.fs.unmount_all(path)).await
+    fn unmount_all(&self, path: &str) -> impl Future<Output = Result<(), FsError>> {
+        self.file(Op::FsUnmount, path, |world, path| world.fs.unmount_all(path))
     }
 
-    async fn unmount(&self, path: &str) -> Result<(), FsError> {
-        self.file(Op::FsUnmount, path, |world, path| world.fs.unmount(path)).await
+    fn unmount(&self, path: &str) -> impl Future<Output = Result<(), FsError>> {
+        self.file(Op::FsUnmount, path, |world, path| world.fs.unmount(path))
     }
 
-    async fn remove_tree(&self, path: &str) -> Result<(), FsError> {
-        self.file(Op::FsRemoveTree, path, |world, path| world.fs.remove_tree(path)).await
+    fn remove_tree(&self, path: &str) -> impl Future<Output = Result<(), FsError>> {
+        self.file(Op::FsRemoveTree, path, |world, path| world.fs.remove_tree(path))
     }
 
     async fn open_fifo(&self, ctx: &Context, path: &str, end: FifoEnd) -> Result<SimFifo, FsError> {
@@ -427,10 +441,11 @@ impl Fs for SimFs {
         });
         let id: FifoId = opened.await?;
         opening.taken();
-        Ok(SimFifo { id, path: Rc::from(path), subject: self.subject(path), ctx: ctx.clone() })
+        let (subject, path) = self.named(path);
+        Ok(SimFifo { id, path, subject, ctx: ctx.clone() })
     }
 
-    async fn read_fifo(&self, fifo: &SimFifo) -> Result<Vec<u8>, FsError> {
+    fn read_fifo(&self, fifo: &SimFifo) -> impl Future<Output = Result<Vec<u8>, FsError>> {
         let (id, path, ctx) = (fifo.id, fifo.path.clone(), fifo.ctx.clone());
         let read = self.sim.call(Op::PipeRead, fifo.subject, Some(&fifo.ctx), move |world| {
             let fail = |cause| FsError { op: "read", path: path.to_string(), cause };
@@ -450,17 +465,17 @@ impl Fs for SimFs {
             world.wake_fifos();
             Flow::Done(result)
         });
-        name_path(read.await, fifo.subject, &fifo.path)
+        FileCall { call: read, subject: fifo.subject, path: fifo.path.clone() }
     }
 
-    async fn close_fifo(&self, fifo: &SimFifo) -> Result<(), FsError> {
+    fn close_fifo(&self, fifo: &SimFifo) -> impl Future<Output = Result<(), FsError>> {
         let id = fifo.id;
         let closed = self.sim.call(Op::PipeClose, fifo.subject, None, move |world| {
             world.fs.fifo_close(id);
             world.wake_fifos();
             Flow::Done(Ok(()))
         });
-        name_path(closed.await, fifo.subject, &fifo.path)
+        FileCall { call: closed, subject: fifo.subject, path: fifo.path.clone() }
     }
 }
 
@@ -480,10 +495,11 @@ impl SimContainerd {
         op: Op,
         ctx: &Context,
         subject: &str,
-        mut effect: impl FnMut(&mut World) -> Result<T, Error> + 'static,
+        mut effect: impl FnMut(&mut World, &str) -> Result<T, Error> + 'static,
     ) -> Call<Result<T, Error>> {
+        let (subject, own) = Symbol::with_text(subject);
         // The context ends only what hangs: metadata is read without looking at it (spec section 1.4).
-        self.sim.call(op, Symbol::of(subject), Some(ctx), move |world| Flow::Done(effect(world)))
+        self.sim.call(op, subject, Some(ctx), move |world| Flow::Done(effect(world, &own)))
     }
 
     fn task<T: std::hash::Hash + 'static, Fut: Future<Output = Result<T, Error>> + 'static>(
@@ -491,131 +507,152 @@ impl SimContainerd {
         op: Op,
         ctx: &Context,
         id: &str,
-        handler: impl FnOnce() -> Fut + 'static,
+        handler: impl FnOnce(Rc<str>) -> Fut + 'static,
     ) -> Call<Result<T, Error>> {
+        let (subject, own) = Symbol::with_text(id);
         let gate = |world: &mut World| {
             world.touches(Footprint::default);
             None
         };
-        self.sim.serve(op, Symbol::of(id), Some(ctx), gate, handler)
+        self.sim.serve(op, subject, Some(ctx), gate, move || handler(own))
     }
 }
 
 impl Containerd for SimContainerd {
-    async fn record_get(&self, ctx: &Context, id: &str) -> Result<Rc<Record>, Error> {
-        let key = id.to_owned();
-        self.metadata(Op::RecordInfo, ctx, id, move |world| world.metadata.get(&key)).await
+    fn record_get(
+        &self,
+        ctx: &Context,
+        id: &str,
+    ) -> impl Future<Output = Result<Rc<Record>, Error>> {
+        self.metadata(Op::RecordInfo, ctx, id, |world, id| world.metadata.get(id))
     }
 
-    async fn record_list(
+    fn record_list(
         &self,
         ctx: &Context,
         label: (&str, &str),
-    ) -> Result<Vec<Rc<Record>>, Error> {
-        let (key, value) = (label.0.to_owned(), label.1.to_owned());
-        let list = self.metadata(Op::RecordList, ctx, label.1, move |world| {
-            Ok(world.metadata.list(&key, &value))
-        });
-        list.await
+    ) -> impl Future<Output = Result<Vec<Rc<Record>>, Error>> {
+        let key = label.0.to_owned();
+        self.metadata(Op::RecordList, ctx, label.1, move |world, value| {
+            Ok(world.metadata.list(&key, value))
+        })
     }
 
-    async fn record_create(&self, ctx: &Context, record: Record) -> Result<(), Error> {
+    fn record_create(
+        &self,
+        ctx: &Context,
+        record: Record,
+    ) -> impl Future<Output = Result<(), Error>> {
         let id = record.id.clone();
         let mut record = Some(record);
-        let create = self.metadata(Op::RecordCreate, ctx, &id, move |world| {
+        self.metadata(Op::RecordCreate, ctx, &id, move |world, _| {
             let mut record = record.take().expect("an effect happens once");
             record.created_at = world.wall();
             world.metadata.create(record)
-        });
-        create.await
+        })
     }
 
-    async fn record_update(&self, ctx: &Context, id: &str, spec: Spec) -> Result<(), Error> {
-        let key = id.to_owned();
-        self.metadata(Op::RecordUpdate, ctx, id, move |world| {
+    fn record_update(
+        &self,
+        ctx: &Context,
+        id: &str,
+        spec: Spec,
+    ) -> impl Future<Output = Result<(), Error>> {
+        self.metadata(Op::RecordUpdate, ctx, id, move |world, id| {
             world.changed.runtime = true;
-            world.metadata.update(&key, spec.clone())
+            world.metadata.update(id, spec.clone())
         })
-        .await
     }
 
-    async fn record_delete(&self, ctx: &Context, id: &str) -> Result<(), Error> {
-        let key = id.to_owned();
-        self.metadata(Op::RecordDelete, ctx, id, move |world| world.metadata.delete(&key)).await
+    fn record_delete(&self, ctx: &Context, id: &str) -> impl Future<Output = Result<(), Error>> {
+        self.metadata(Op::RecordDelete, ctx, id, |world, id| world.metadata.delete(id))
     }
 
-    async fn snapshot_prepare(&self, ctx: &Context, key: &str, image: &str) -> Result<(), Error> {
-        let (k, image) = (key.to_owned(), image.to_owned());
-        self.metadata(Op::SnapshotPrepare, ctx, key, move |world| {
-            world.metadata.prepare(&k, &image)
+    fn snapshot_prepare(
+        &self,
+        ctx: &Context,
+        key: &str,
+        image: &str,
+    ) -> impl Future<Output = Result<(), Error>> {
+        let image = image.to_owned();
+        self.metadata(Op::SnapshotPrepare, ctx, key, move |world, key| {
+            world.metadata.prepare(key, &image)
         })
-        .await
     }
 
-    async fn snapshot_mounts(&self, ctx: &Context, key: &str) -> Result<Vec<Mount>, Error> {
-        let k = key.to_owned();
-        self.metadata(Op::SnapshotMounts, ctx, key, move |world| world.metadata.mounts(&k)).await
+    fn snapshot_mounts(
+        &self,
+        ctx: &Context,
+        key: &str,
+    ) -> impl Future<Output = Result<Vec<Mount>, Error>> {
+        self.metadata(Op::SnapshotMounts, ctx, key, |world, key| world.metadata.mounts(key))
     }
 
-    async fn snapshot_remove(&self, ctx: &Context, key: &str) -> Result<(), Error> {
-        let k = key.to_owned();
-        self.metadata(Op::SnapshotRemove, ctx, key, move |world| world.metadata.remove_snapshot(&k))
-            .await
+    fn snapshot_remove(&self, ctx: &Context, key: &str) -> impl Future<Output = Result<(), Error>> {
+        self.metadata(Op::SnapshotRemove, ctx, key, |world, key| {
+            world.metadata.remove_snapshot(key)
+        })
     }
 
-    async fn image_get(&self, ctx: &Context, reference: &str) -> Result<Image, Error> {
-        let wanted = reference.to_owned();
-        self.metadata(Op::ImageGet, ctx, reference, move |world| world.metadata.image(&wanted))
-            .await
+    fn image_get(
+        &self,
+        ctx: &Context,
+        reference: &str,
+    ) -> impl Future<Output = Result<Image, Error>> {
+        self.metadata(Op::ImageGet, ctx, reference, |world, wanted| world.metadata.image(wanted))
     }
 
-    async fn task_create(&self, ctx: &Context, request: CreateTask) -> Result<u32, Error> {
+    fn task_create(
+        &self,
+        ctx: &Context,
+        request: CreateTask,
+    ) -> impl Future<Output = Result<u32, Error>> {
         let (sim, up, id) = (self.sim.clone(), ctx.clone(), request.id.clone());
-        self.task(Op::TaskCreate, ctx, &id, move || task_service::create(sim, up, request)).await
+        self.task(Op::TaskCreate, ctx, &id, move |id| task_service::create(sim, up, id, request))
     }
 
-    async fn task_get(&self, ctx: &Context, id: &str) -> Result<TaskInfo, Error> {
-        let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
-        self.task(Op::TaskGet, ctx, id, move || task_service::get(sim, up, own)).await
+    fn task_get(&self, ctx: &Context, id: &str) -> impl Future<Output = Result<TaskInfo, Error>> {
+        let (sim, up) = (self.sim.clone(), ctx.clone());
+        self.task(Op::TaskGet, ctx, id, move |id| task_service::get(sim, up, id))
     }
 
-    async fn task_start(&self, ctx: &Context, id: &str) -> Result<u32, Error> {
-        let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
-        self.task(Op::TaskStart, ctx, id, move || task_service::start(sim, up, own)).await
+    fn task_start(&self, ctx: &Context, id: &str) -> impl Future<Output = Result<u32, Error>> {
+        let (sim, up) = (self.sim.clone(), ctx.clone());
+        self.task(Op::TaskStart, ctx, id, move |id| task_service::start(sim, up, id))
     }
 
-    async fn task_kill(
+    fn task_kill(
         &self,
         ctx: &Context,
         id: &str,
         signal: u32,
         all: bool,
-    ) -> Result<(), Error> {
-        let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
-        let kill = move || task_service::kill(sim, up, own, signal, all);
-        self.task(Op::TaskKill, ctx, id, kill).await
+    ) -> impl Future<Output = Result<(), Error>> {
+        let (sim, up) = (self.sim.clone(), ctx.clone());
+        let kill = move |id| task_service::kill(sim, up, id, signal, all);
+        self.task(Op::TaskKill, ctx, id, kill)
     }
 
-    async fn task_update(
+    fn task_update(
         &self,
         ctx: &Context,
         id: &str,
         resources: &LinuxResources,
-    ) -> Result<(), Error> {
-        let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
+    ) -> impl Future<Output = Result<(), Error>> {
+        let (sim, up) = (self.sim.clone(), ctx.clone());
         let resources = resources.clone();
-        let update = move || task_service::update(sim, up, own, resources);
-        self.task(Op::TaskUpdate, ctx, id, update).await
+        let update = move |id| task_service::update(sim, up, id, resources);
+        self.task(Op::TaskUpdate, ctx, id, update)
     }
 
-    async fn task_wait(&self, ctx: &Context, id: &str) -> Result<Exit, Error> {
-        let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
-        self.task(Op::TaskWait, ctx, id, move || task_service::wait(sim, up, own)).await
+    fn task_wait(&self, ctx: &Context, id: &str) -> impl Future<Output = Result<Exit, Error>> {
+        let (sim, up) = (self.sim.clone(), ctx.clone());
+        self.task(Op::TaskWait, ctx, id, move |id| task_service::wait(sim, up, id))
     }
 
-    async fn task_delete(&self, ctx: &Context, id: &str) -> Result<Exit, Error> {
-        let (sim, up, own) = (self.sim.clone(), ctx.clone(), id.to_owned());
-        self.task(Op::TaskDelete, ctx, id, move || task_service::delete(sim, up, own)).await
+    fn task_delete(&self, ctx: &Context, id: &str) -> impl Future<Output = Result<Exit, Error>> {
+        let (sim, up) = (self.sim.clone(), ctx.clone());
+        self.task(Op::TaskDelete, ctx, id, move |id| task_service::delete(sim, up, id))
     }
 
     fn oom_subscribe(&self) {
@@ -690,17 +727,16 @@ pub struct SimEvents {
 }
 
 impl EventSink for SimEvents {
-    async fn send(&self, event: ContainerEvent) -> bool {
+    fn send(&self, event: ContainerEvent) -> impl Future<Output = bool> {
         let subject = Symbol::of(&event.container_id);
         let mut event = Some(event);
-        let call = self.sim.call(Op::EventSend, subject, None, move |world| {
+        self.sim.call(Op::EventSend, subject, None, move |world| {
             let fits = world.has_room_for_event();
             if fits {
                 world.send_event(event.take().expect("an effect happens once"));
             }
             Flow::Done(fits)
-        });
-        call.await
+        })
     }
 
     async fn publish(&self, event: ContainerEvent, waits: bool, held: bool) {

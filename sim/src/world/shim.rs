@@ -523,7 +523,7 @@ fn copy_failed(kind: &str, path: &str, cause: &str) -> Error {
 pub(super) async fn locked<T>(
     sim: Sim,
     pod: u32,
-    id: String,
+    id: Rc<str>,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     sim.with_world(|world| world.set_busy(pod, &id, true));
@@ -703,7 +703,7 @@ async fn create_locked(
 }
 
 /// Start in the shim: `runc start`.
-pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Result<(), Error> {
+pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: Rc<str>) -> Result<(), Error> {
     let state = sim.look(|world| world.init_state(pod, &id))?;
     let word = match state {
         InitState::Created => None,
@@ -719,7 +719,7 @@ pub(super) async fn start(sim: Sim, ctx: Context, pod: u32, id: String) -> Resul
         if let Some(error) = world.unserved(pod, Op::RuntimeStart, &up) {
             return Flow::Done(Err(error));
         }
-        let Some(pid) = world.runtime.get(&container).copied() else {
+        let Some(pid) = world.runtime.get(&*container).copied() else {
             return Flow::Done(Err(Error::unknown("container does not exist")));
         };
         match world.processes.get(&pid).map(|p| p.state) {
@@ -763,7 +763,7 @@ pub(super) async fn kill(
     sim: Sim,
     ctx: Context,
     pod: u32,
-    id: String,
+    id: Rc<str>,
     signal: u32,
     all: bool,
 ) -> Result<(), Error> {
@@ -774,7 +774,7 @@ pub(super) async fn kill(
         if let Some(error) = world.unserved(pod, Op::RuntimeKill, &up) {
             return Flow::Done(Err(error));
         }
-        let Some(pid) = world.runtime.get(&id).copied() else {
+        let Some(pid) = world.runtime.get(&*id).copied() else {
             return Flow::Done(Err(Error::new(Code::NotFound, "no such container: not found")));
         };
         if world.signal_process(pid, signal) || all {
@@ -793,7 +793,7 @@ pub(super) async fn update(
     sim: Sim,
     ctx: Context,
     pod: u32,
-    id: String,
+    id: Rc<str>,
     resources: LinuxResources,
 ) -> Result<(), Error> {
     let state = sim.look(|world| world.init_state(pod, &id))?;
@@ -806,7 +806,7 @@ pub(super) async fn update(
         if let Some(error) = world.unserved(pod, Op::RuntimeUpdate, &up) {
             return Flow::Done(Err(error));
         }
-        let pid = world.runtime.get(&id).copied();
+        let pid = world.runtime.get(&*id).copied();
         let Some(process) = pid.and_then(|pid| world.processes.get_mut(&pid)) else {
             return Flow::Done(Err(Error::unknown("container does not exist")));
         };
@@ -818,7 +818,7 @@ pub(super) async fn update(
 }
 
 /// Delete in the shim: waits for the copy of the output, `runc delete`, unmounts.
-pub(super) async fn delete(sim: Sim, ctx: Context, pod: u32, id: String) -> Result<Exit, Error> {
+pub(super) async fn delete(sim: Sim, ctx: Context, pod: u32, id: Rc<str>) -> Result<Exit, Error> {
     let known = sim.look(|world| world.init_state(pod, &id));
     match known {
         Ok(InitState::Running) => return Err(Error::unknown("cannot delete a running process")),

@@ -191,15 +191,15 @@ impl World {
 struct Peer {
     sim: Sim,
     pod: u32,
-    id: String,
+    id: Rc<str>,
     origin: Origin,
 }
 
 impl Peer {
-    fn of(sim: &Sim, id: &str) -> Result<Peer, Error> {
+    fn of(sim: &Sim, id: &Rc<str>) -> Result<Peer, Error> {
         let entry = sim.look(|world| world.task(id)).ok_or_else(|| no_task(id))?;
         let Entry { pod, origin } = entry;
-        Ok(Peer { sim: sim.clone(), pod, id: id.to_owned(), origin })
+        Ok(Peer { sim: sim.clone(), pod, id: id.clone(), origin })
     }
 
     /// A request about the init process, which holds its lock while the shim serves it.
@@ -342,8 +342,12 @@ fn ended(ctx: &Context, now: u64) -> Option<Error> {
     ctx.end().filter(|(at, _)| at.0 <= now).map(|(_, code)| Error::bare(code))
 }
 
-pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Result<u32, Error> {
-    let id = request.id.clone();
+pub(super) async fn create(
+    sim: Sim,
+    ctx: Context,
+    id: Rc<str>,
+    request: CreateTask,
+) -> Result<u32, Error> {
     let pod = sim.look(|world| world.pod_of(&id))?;
     let record = sim.look(|world| world.record(&id))?;
     if sim.look(|world| world.task(&id)).is_some() {
@@ -353,7 +357,7 @@ pub(super) async fn create(sim: Sim, ctx: Context, request: CreateTask) -> Resul
     let had_bundle = sim.look(|world| world.has_bundle(&id));
     let made = sim.call(Op::BundleCreate, Symbol::EMPTY, Some(&ctx), move |world| {
         world.touches(|| Footprint::changes(Part::Task, &*bundle));
-        if !world.bundles.insert(bundle.clone()) {
+        if !world.bundles.insert(bundle.to_string()) {
             let root = "/run/containerd/io.containerd.runtime.v2.task/k8s.io";
             return Flow::Done(Err(Error::unknown(format!("mkdir {root}/{bundle}: file exists"))));
         }
@@ -441,7 +445,7 @@ const LOAD_TRIES: u32 = 5;
 pub(crate) async fn reload(sim: &Sim) {
     let bundles: Vec<String> = sim.look(|world| world.bundles.iter().cloned().collect());
     for id in bundles {
-        let name = Symbol::of(&id);
+        let (name, id) = Symbol::with_text(&id);
         let load = async || -> Result<Option<u32>, Error> {
             let ctx = Context::background().with_timeout(sim.now(), LOAD_TIMEOUT);
             let own = id.clone();
@@ -496,7 +500,7 @@ pub(crate) async fn reload(sim: &Sim) {
 /// What is left of a container without a process is deleted: by its shim, or, if that does not answer or
 /// does not know it, by the runtime, by force. When this fails in the shim, or in the runtime of a shim
 /// that does not answer, the bundle stays.
-async fn delete_leaked(sim: Sim, ctx: Context, id: String, answers: bool) -> Result<(), Error> {
+async fn delete_leaked(sim: Sim, ctx: Context, id: Rc<str>, answers: bool) -> Result<(), Error> {
     let (pod, forgets) = sim.look(|world| {
         (world.shim_that_knows(&id).filter(|_| answers), world.forgets_failed_cleanups())
     });
@@ -518,7 +522,7 @@ async fn delete_leaked(sim: Sim, ctx: Context, id: String, answers: bool) -> Res
     Ok(())
 }
 
-pub(super) async fn get(sim: Sim, ctx: Context, id: String) -> Result<TaskInfo, Error> {
+pub(super) async fn get(sim: Sim, ctx: Context, id: Rc<str>) -> Result<TaskInfo, Error> {
     let peer = Peer::of(&sim, &id)?;
     let ctx = ctx.with_timeout(sim.now(), STATE_TIMEOUT);
     match peer.state(&ctx).await {
@@ -537,7 +541,7 @@ pub(super) async fn get(sim: Sim, ctx: Context, id: String) -> Result<TaskInfo, 
     }
 }
 
-pub(super) async fn start(sim: Sim, ctx: Context, id: String) -> Result<u32, Error> {
+pub(super) async fn start(sim: Sim, ctx: Context, id: Rc<str>) -> Result<u32, Error> {
     let peer = Peer::of(&sim, &id)?;
     let (up, pod) = (ctx.clone(), peer.pod);
     let call = peer.locked(Op::ShimStart, &ctx, move || shim::start(sim, up, pod, id));
@@ -548,7 +552,7 @@ pub(super) async fn start(sim: Sim, ctx: Context, id: String) -> Result<u32, Err
 pub(super) async fn kill(
     sim: Sim,
     ctx: Context,
-    id: String,
+    id: Rc<str>,
     signal: u32,
     all: bool,
 ) -> Result<(), Error> {
@@ -561,7 +565,7 @@ pub(super) async fn kill(
 pub(super) async fn update(
     sim: Sim,
     ctx: Context,
-    id: String,
+    id: Rc<str>,
     resources: LinuxResources,
 ) -> Result<(), Error> {
     let peer = Peer::of(&sim, &id)?;
@@ -570,13 +574,13 @@ pub(super) async fn update(
     peer.checked(call.await)
 }
 
-pub(super) async fn wait(sim: Sim, ctx: Context, id: String) -> Result<Exit, Error> {
+pub(super) async fn wait(sim: Sim, ctx: Context, id: Rc<str>) -> Result<Exit, Error> {
     let peer = Peer::of(&sim, &id)?;
     peer.pid(&ctx).await?;
     peer.exit(&ctx).await
 }
 
-pub(super) async fn delete(sim: Sim, ctx: Context, id: String) -> Result<Exit, Error> {
+pub(super) async fn delete(sim: Sim, ctx: Context, id: Rc<str>) -> Result<Exit, Error> {
     sim.look(|world| world.record(&id).map(|_| ()))?;
     let peer = Peer::of(&sim, &id)?;
     let deleted = peer.delete(&ctx).await;

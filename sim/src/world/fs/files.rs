@@ -150,6 +150,11 @@ impl FileSystem {
         Ok(())
     }
 
+    /// As [`FileSystem::close`], of a file that may be closed already.
+    pub fn close_if_open(&mut self, fd: Fd) {
+        self.release(fd.0);
+    }
+
     /// The whole content. Takes a descriptor of `owner` for the time of the call. A pipe is refused
     /// with ENXIO.
     pub fn read_file(&self, owner: u32, path: &str) -> Result<Vec<u8>, FsError> {

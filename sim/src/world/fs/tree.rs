@@ -109,18 +109,18 @@ impl FileSystem {
     /// mkdir -p of a path as Go's `filepath.Join` cleans it. An error names the component that could
     /// not be made.
     pub fn make_dir_all(&mut self, path: &str, mode: u32) -> Result<(), FsError> {
-        if let Ok(ino) = self.find(path) {
-            return match self.kind(ino) {
-                FileKind::Directory => Ok(()),
-                _ => Err(FsError::new("mkdir", path, Errno::ENOTDIR)),
-            };
-        }
         // Most often only the last component is missing.
         if let Ok(Lookup { parent, last: Last::Name(name), entry: None, slash: false, .. }) =
             self.lookup(path)
         {
             let made = self.insert(parent, name, mode, Node::Directory(Directory::default()));
             return made.map(drop).map_err(|errno| FsError::new("mkdir", path, errno));
+        }
+        if let Ok(ino) = self.find(path) {
+            return match self.kind(ino) {
+                FileKind::Directory => Ok(()),
+                _ => Err(FsError::new("mkdir", path, Errno::ENOTDIR)),
+            };
         }
         check_path(path).map_err(|errno| FsError::new("mkdir", path, errno))?;
         let (mut at, mut end, mut links) = (ROOT, 0, 0);
@@ -824,14 +824,18 @@ impl FileSystem {
             return Ok(ROOT);
         }
         let is_known = from == ROOT || path.starts_with('/');
-        if is_known {
-            let resolved = self.resolved.borrow();
-            if let Some((_, ino)) = resolved.iter().find(|(known, _)| **known == *path) {
-                return Ok(*ino);
-            }
+        if is_known && let Some(ino) = self.resolved_before(path) {
+            return Ok(ino);
         }
         let before = *links;
-        let at = self.resolve(from, path, links)?;
+        // Often the directory above is known.
+        let above = path[..path.len() - 1].rfind('/').map_or(0, |at| at + 1);
+        let (above, name) = path.split_at(above);
+        let above = if is_known && name != "/" { self.resolved_before(above) } else { None };
+        let at = match above {
+            Some(above) => self.resolve(above, name, links)?,
+            None => self.resolve(from, path, links)?,
+        };
         if self.kind(at) != FileKind::Directory {
             return Err(Errno::ENOTDIR);
         }
@@ -842,6 +846,11 @@ impl FileSystem {
             resolved.insert(0, (Rc::from(path), at));
         }
         Ok(at)
+    }
+
+    fn resolved_before(&self, path: &str) -> Option<Ino> {
+        let resolved = self.resolved.borrow();
+        resolved.iter().find(|(known, _)| **known == *path).map(|(_, ino)| *ino)
     }
 
     /// What a path names, from a directory on, links and mounts followed.
