@@ -1,6 +1,5 @@
 //! The service: what the calls share, and the wrapper around each of them (spec section 0.5).
 
-use std::cell::Cell;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use crate::cri::{
 };
 use crate::event_loop::Event;
 use crate::nri::NriState;
-use crate::ports::{Clock, Context, Error, Name, NriUpdate, Ports, Runtime};
+use crate::ports::{Clock, Context, Error, Name, NriUpdate, Ports, Runtime, Value};
 use crate::quirks::{Quirk, Quirks};
 use crate::quote::quote;
 use crate::store::{ContainerStore, LinuxResources, NameIndex, SandboxStore};
@@ -39,9 +38,9 @@ pub struct Shared<P: Ports> {
     pub(crate) event_turn: <P::Runtime as Runtime>::Lock<()>,
     /// Counts the stops that found nothing to stop, so that a start can tell those that came while it
     /// was under way.
-    pub(crate) stops: Cell<u64>,
+    pub(crate) stops: <P::Runtime as Runtime>::Value<u64>,
     /// Set once, when the service has come up.
-    initialized: Cell<bool>,
+    initialized: <P::Runtime as Runtime>::Value<bool>,
 }
 
 impl<P: Ports> Clone for Service<P> {
@@ -77,8 +76,8 @@ impl<P: Ports> Service<Bounded<P>> {
             nri_sync: runtime.lock(Name::new("nri-sync", ""), ()),
             backoff: runtime.lock(Name::new("backoff", ""), Backoff::default()),
             event_turn: runtime.lock(Name::new("event-turn", ""), ()),
-            stops: Cell::new(0),
-            initialized: Cell::new(false),
+            stops: runtime.value(0),
+            initialized: runtime.value(false),
             config,
             quirks,
             ports,

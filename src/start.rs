@@ -5,7 +5,7 @@ use crate::cri::{ContainerState, EventKind, NamespaceMode, SandboxState};
 use crate::io::create_loggers;
 use crate::metrics;
 use crate::nri::SyncBlock;
-use crate::ports::{Clock, Context, Error, Metrics, Ports, Signal};
+use crate::ports::{Clock, Context, Error, Metrics, Ports, Signal, Value};
 use crate::quirks::Quirk;
 use crate::quote::quote;
 use crate::rollback::{Failure, Leftovers};

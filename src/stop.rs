@@ -9,7 +9,7 @@ use crate::event_loop::Event;
 use crate::exit_monitor::TaskExit;
 use crate::metrics;
 use crate::ports::{
-    Clock, Containerd, Context, Error, Exit, Metrics, Ports, Signal, TaskInfo, TaskStatus,
+    Clock, Containerd, Context, Error, Exit, Metrics, Ports, Signal, TaskInfo, TaskStatus, Value,
 };
 use crate::quirks::Quirk;
 use crate::quote::quote;
@@ -79,7 +79,7 @@ impl<P: Ports> Service<P> {
         let id = container.id();
         let mut status = container.status.get().await;
         if !self.quirks.has(Quirk::StopIgnoresStarting) {
-            self.stops.update(|stops| stops + 1);
+            self.stops.with_mut(|stops| *stops += 1);
             container.last_stop.set(self.stops.get());
             if status.starting {
                 container.start_over.wait(ctx).await?;

@@ -62,7 +62,7 @@ pub trait UnderTest: Send + Sync + 'static {
         false
     }
 
-    /// Whether its tasks share memory by the locks, channels and signals of the
+    /// Whether its tasks share memory by the locks, channels, signals and values of the
     /// [runtime port](shakedown_cri::ports::Runtime) alone, and it tells errors apart where containerd's does. Then
     /// `check` leaves out what is known to bring the same; otherwise it tries everything.
     fn shares_through_ports(&self) -> bool {

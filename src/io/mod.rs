@@ -12,7 +12,6 @@ mod splitter;
 mod timestamp;
 mod writers;
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use tracing::{debug, error};
@@ -21,7 +20,7 @@ use self::writers::WriterGroup;
 use crate::config::pauses;
 use crate::ports::{
     CancelToken, Clock, Context, Errno, Error, FifoEnd, Fs, FsError, IoPaths, Name, Ports, Runtime,
-    Signal,
+    Signal, Value,
 };
 use crate::quirks::{Quirk, Quirks};
 use crate::quote::quote;
@@ -35,13 +34,14 @@ pub use self::writers::LogWriter;
 struct Pipe<P: Ports> {
     ports: P,
     fifo: <P::Fs as Fs>::Fifo,
-    closed: Cell<bool>,
+    closed: <P::Runtime as Runtime>::Value<bool>,
 }
 
 impl<P: Ports> Pipe<P> {
     async fn open(ports: &P, ctx: &Context, path: &str, end: FifoEnd) -> Result<Self, Error> {
         let fifo = ports.fs().open_fifo(ctx, path, end).await?;
-        Ok(Pipe { ports: ports.clone(), fifo, closed: Cell::new(false) })
+        let closed = ports.runtime().value(false);
+        Ok(Pipe { ports: ports.clone(), fifo, closed })
     }
 
     /// The descriptor is gone whatever the first close answers; later ones do nothing.
@@ -61,7 +61,7 @@ struct Stream<P: Ports> {
     name: &'static str,
     pipe: Pipe<P>,
     writers: WriterGroup<P>,
-    piping: Cell<bool>,
+    piping: <P::Runtime as Runtime>::Value<bool>,
     piped: <P::Runtime as Runtime>::Signal,
 }
 
@@ -133,7 +133,7 @@ pub struct ContainerIo<P: Ports> {
     files: PipeFiles,
     cancel: CancelToken,
     /// The pipes were closed and removed, or will be.
-    closed: Cell<bool>,
+    closed: <P::Runtime as Runtime>::Value<bool>,
     stdin: Option<Pipe<P>>,
     stdout: Rc<Stream<P>>,
     stderr: Rc<Stream<P>>,
@@ -208,7 +208,7 @@ impl<P: Ports> ContainerIo<P> {
             quirks,
             files,
             cancel,
-            closed: Cell::new(false),
+            closed: ports.runtime().value(false),
             stdin: opened.pop(),
             stdout,
             stderr,
@@ -241,7 +241,7 @@ impl<P: Ports> ContainerIo<P> {
             name,
             pipe,
             writers: WriterGroup::new(ports, Name::new(writers, id)),
-            piping: Cell::new(false),
+            piping: ports.runtime().value(false),
             piped: ports.runtime().signal(Name::new(piped, id)),
         })
     }

@@ -1,4 +1,4 @@
-//! Tasks, time, and every kind of sharing: locks, channels, signals.
+//! Tasks, time, and every kind of sharing: locks, channels, signals, values.
 
 use std::future::Future;
 use std::time::Duration;
@@ -25,6 +25,7 @@ pub trait Runtime: Clone + 'static {
     type Sender<T: 'static>: Sender<T>;
     type Receiver<T: 'static>: Receiver<T>;
     type Signal: Signal;
+    type Value<T: 'static>: Value<T>;
 
     /// Starts a background task named as the actor of its calls. It cannot be joined: whoever needs
     /// to know its end gives it a signal.
@@ -44,6 +45,9 @@ pub trait Runtime: Clone + 'static {
 
     /// A one-shot broadcast.
     fn signal(&self, name: Name<'_>) -> Self::Signal;
+
+    /// What tasks look at and change without waiting.
+    fn value<T: 'static>(&self, value: T) -> Self::Value<T>;
 
     /// 32 bytes in lower-case hexadecimal, never the same twice on one node.
     fn unique_id(&self) -> String;
@@ -97,6 +101,24 @@ pub trait Signal: Clone + 'static {
     /// # Errors
     /// The context's error, when it ends before the signal is set.
     fn wait(&self, ctx: &Context) -> impl Future<Output = Result<(), Error>>;
+}
+
+/// A value that tasks share, where none has to keep others off. Clones are one and the same. It is lent to a
+/// closure so that no borrow can live across an await.
+pub trait Value<T>: Clone + 'static {
+    fn with<R>(&self, read: impl FnOnce(&T) -> R) -> R;
+    fn with_mut<R>(&self, change: impl FnOnce(&mut T) -> R) -> R;
+
+    fn get(&self) -> T
+    where
+        T: Clone,
+    {
+        self.with(T::clone)
+    }
+
+    fn set(&self, value: T) {
+        self.with_mut(|own| *own = value);
+    }
 }
 
 /// Both clocks. Reading never parks.

@@ -22,7 +22,7 @@ use futures_util::future::{Either, select};
 pub use self::clock::SystemClock;
 pub use self::fs::{DirectoryFs, Fifo, File};
 pub use self::runtime::{
-    TokioLock, TokioReadGuard, TokioReceiver, TokioRuntime, TokioSender, TokioSignal,
+    LocalValue, TokioLock, TokioReadGuard, TokioReceiver, TokioRuntime, TokioSender, TokioSignal,
     TokioWriteGuard,
 };
 use crate::ports::{Clock, Code, Containerd, Context, Error, EventSink, Metrics, Nri, Ports};

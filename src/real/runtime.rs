@@ -11,7 +11,7 @@ use tokio::sync::{Notify, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, m
 
 use super::{SystemClock, within};
 use crate::ports::{
-    Context, Error, Lock, Name, ReadGuard, Receiver, Runtime, Sender, Signal, WriteGuard,
+    Context, Error, Lock, Name, ReadGuard, Receiver, Runtime, Sender, Signal, Value, WriteGuard,
 };
 
 /// Spawns on the `LocalSet` that it is used in. Names are not needed and not kept.
@@ -32,6 +32,7 @@ impl Runtime for TokioRuntime {
     type Sender<T: 'static> = TokioSender<T>;
     type Receiver<T: 'static> = TokioReceiver<T>;
     type Signal = TokioSignal;
+    type Value<T: 'static> = LocalValue<T>;
 
     fn spawn(&self, _: Name<'_>, task: impl Future<Output = ()> + 'static) {
         tokio::task::spawn_local(task);
@@ -57,6 +58,10 @@ impl Runtime for TokioRuntime {
 
     fn signal(&self, _: Name<'_>) -> TokioSignal {
         TokioSignal { clock: self.clock, state: Rc::default() }
+    }
+
+    fn value<T: 'static>(&self, value: T) -> LocalValue<T> {
+        LocalValue(Rc::new(RefCell::new(value)))
     }
 
     /// # Panics
@@ -118,6 +123,25 @@ impl<T> ReadGuard<T> for TokioWriteGuard<T> {
 }
 
 impl<T> WriteGuard<T> for TokioWriteGuard<T> {
+    fn with_mut<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        change(&mut self.0.borrow_mut())
+    }
+}
+
+/// Shared by the tasks of one thread.
+pub struct LocalValue<T>(Rc<RefCell<T>>);
+
+impl<T> Clone for LocalValue<T> {
+    fn clone(&self) -> Self {
+        LocalValue(self.0.clone())
+    }
+}
+
+impl<T: 'static> Value<T> for LocalValue<T> {
+    fn with<R>(&self, read: impl FnOnce(&T) -> R) -> R {
+        read(&self.0.borrow())
+    }
+
     fn with_mut<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         change(&mut self.0.borrow_mut())
     }

@@ -1,6 +1,5 @@
 //! The container object, and the store of all of them (spec sections 3.2 and 3.3).
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -10,7 +9,7 @@ use crate::client::Record;
 use crate::cri::ContainerState;
 use crate::io::ContainerIo;
 use crate::ports::{
-    Code, Context, Error, Lock, Name, Ports, ReadGuard, Runtime, Signal, WriteGuard,
+    Code, Context, Error, Lock, Name, Ports, ReadGuard, Runtime, Signal, Value, WriteGuard,
 };
 use crate::quote::quote;
 
@@ -23,7 +22,7 @@ pub struct Parts<P: Ports> {
     pub status: StatusStorage<P>,
     pub record: Record<P>,
     /// See [`Container::io`].
-    io: RefCell<Option<Rc<ContainerIo<P>>>>,
+    io: <P::Runtime as Runtime>::Value<Option<Rc<ContainerIo<P>>>>,
     /// Set once the end is on disk.
     pub stopped: <P::Runtime as Runtime>::Signal,
     /// Set when clients were told of the end, or are about to be.
@@ -34,7 +33,7 @@ pub struct Parts<P: Ports> {
     pub start_over: <P::Runtime as Runtime>::Signal,
     /// The number of the last stop that found nothing to stop; see
     /// `Shared::stops`.
-    pub last_stop: Cell<u64>,
+    pub last_stop: <P::Runtime as Runtime>::Value<u64>,
 }
 
 impl<P: Ports> Clone for Container<P> {
@@ -74,12 +73,12 @@ impl<P: Ports> Container<P> {
             meta,
             status,
             record,
-            io: RefCell::new(io),
+            io: runtime.value(io),
             stopped,
             end_told,
             stop_signal_sent,
             start_over,
-            last_stop: Cell::default(),
+            last_stop: runtime.value(0),
         }))
     }
 
@@ -89,12 +88,12 @@ impl<P: Ports> Container<P> {
 
     /// `None` only for a container that had ended, or was not understood, when the daemon came up.
     pub fn io(&self) -> Option<Rc<ContainerIo<P>>> {
-        self.io.borrow().clone()
+        self.io.get()
     }
 
     /// What it turned out to have after the daemon had come up.
     pub fn set_io(&self, io: Option<Rc<ContainerIo<P>>>) {
-        self.io.replace(io);
+        self.io.set(io);
     }
 
     /// Waits until its end is on disk.

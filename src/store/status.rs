@@ -1,7 +1,6 @@
 //! A container's status: its encoding, and its storage in memory and on disk (spec sections 3.1
 //! and 4.1).
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -12,7 +11,7 @@ use crate::bounded::{within, within_or_later};
 use crate::config::{DISK_TIMEOUT, LATE_TIMEOUT, OOM_REASON, START_FAILURE_EXIT_CODE, pauses};
 use crate::cri::{ContainerState, LocalFuture};
 use crate::ports::{
-    Code, Errno, Error, Exit, Fs, FsError, Lock, Name, Ports, ReadGuard, Runtime, WriteGuard,
+    Code, Errno, Error, Exit, Fs, FsError, Lock, Name, Ports, ReadGuard, Runtime, Value, WriteGuard,
 };
 use crate::quirks::{Quirk, Quirks};
 use crate::quote::quote;
@@ -360,19 +359,21 @@ pub struct StatusStorage<P: Ports> {
     turn: <P::Runtime as Runtime>::Lock<()>,
     /// Temporary files that the disk was asked to put in the place of the file, and did not answer in
     /// time: as long as one is there, that may still come.
-    outstanding: Rc<RefCell<Vec<String>>>,
+    outstanding: <P::Runtime as Runtime>::Value<Vec<String>>,
 }
 
 /// A change of the file that may take too long.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Change {
     /// Nobody waits for it any more: it is not to have its effect.
-    given_up: Cell<bool>,
+    given_up: bool,
     /// It was asked for, and may have its effect at any time.
-    asked: Cell<bool>,
+    asked: bool,
     /// The temporary file without which it cannot have it.
-    temp: RefCell<Option<String>>,
+    temp: Option<String>,
 }
+
+type ChangeOf<P> = <<P as Ports>::Runtime as Runtime>::Value<Change>;
 
 type StatusLock<P> = <<P as Ports>::Runtime as Runtime>::Lock<Status>;
 
@@ -408,7 +409,7 @@ impl<P: Ports> StatusStorage<P> {
             root: root.into(),
             lock: ports.runtime().lock(Name::new("status", id), status.clone()),
             turn: ports.runtime().lock(Name::new("checkpoint", id), ()),
-            outstanding: Rc::default(),
+            outstanding: ports.runtime().value(Vec::new()),
         };
         let written = storage.write(&status).await;
         (storage, written)
@@ -420,8 +421,9 @@ impl<P: Ports> StatusStorage<P> {
         self.revoke_outstanding().await.map_err(|error| error.wrap(what()))?;
         let (ports, quirks, root) = (self.ports.clone(), self.quirks, self.root.clone());
         let content = status.encode();
-        let write =
-            async move |change: &Change| checkpoint(&ports, quirks, &root, &content, change).await;
+        let write = async move |change: &ChangeOf<P>| {
+            checkpoint(&ports, quirks, &root, &content, change).await
+        };
         self.done_or_corrected(write, what).await
     }
 
@@ -431,7 +433,9 @@ impl<P: Ports> StatusStorage<P> {
     /// That of the removal: nothing that is written now is sure to stay.
     async fn revoke_outstanding(&self) -> Result<(), Error> {
         loop {
-            let Some(temp) = self.outstanding.borrow().last().cloned() else { return Ok(()) };
+            let Some(temp) = self.outstanding.with(|all| all.last().cloned()) else {
+                return Ok(());
+            };
             match self.ports.fs().remove_file(&temp).await {
                 Err(error) if !error.is(Errno::ENOENT) => {
                     return Err(Error::from(error).wrap("an earlier status may still come"));
@@ -443,17 +447,17 @@ impl<P: Ports> StatusStorage<P> {
 
     /// The change cannot come any more, or it has.
     fn settled(&self, temp: &str) {
-        self.outstanding.borrow_mut().retain(|outstanding| outstanding != temp);
+        self.outstanding.with_mut(|all| all.retain(|outstanding| outstanding != temp));
     }
 
     /// Changes the file, within [`DISK_TIMEOUT`] if anything limits that. A change that takes longer is
     /// told so, and may still come: what holds by then is written behind it, unless it was revoked.
     async fn done_or_corrected(
         &self,
-        make: impl AsyncFnOnce(&Change) -> Result<(), Error> + 'static,
+        make: impl AsyncFnOnce(&ChangeOf<P>) -> Result<(), Error> + 'static,
         what: impl FnOnce() -> String,
     ) -> Result<(), Error> {
-        let change = Rc::new(Change::default());
+        let change = self.ports.runtime().value(Change::default());
         if self.quirks.has(Quirk::DiskUnbounded) {
             return make(&change).await;
         }
@@ -464,21 +468,25 @@ impl<P: Ports> StatusStorage<P> {
             Ok(changed) => return changed,
             Err(late) => late,
         };
-        change.given_up.set(true);
-        self.outstanding.borrow_mut().extend(change.temp.borrow().clone());
+        let temp = change.with_mut(|change| {
+            change.given_up = true;
+            change.temp.clone()
+        });
+        self.outstanding.with_mut(|all| all.extend(temp));
         let storage = self.clone();
         let correct: LocalFuture<()> = Box::pin(async move {
             // Whether it ends or not, it may have had its effect.
             let ended = within(storage.ports.runtime(), LATE_TIMEOUT, late).await.is_some();
-            if !change.asked.get() {
+            let Change { asked, temp, .. } = change.get();
+            if !asked {
                 return;
             }
-            if let Some(temp) = change.temp.borrow().as_deref() {
-                if !storage.outstanding.borrow().iter().any(|outstanding| outstanding == temp) {
+            if let Some(temp) = temp {
+                if !storage.outstanding.with(|all| all.contains(&temp)) {
                     return;
                 }
                 if ended {
-                    storage.settled(temp);
+                    storage.settled(&temp);
                 }
             }
             for pause in pauses().take(CORRECTIONS_MAX) {
@@ -615,8 +623,8 @@ impl<P: Ports> StatusStorage<P> {
     pub async fn delete(&self) -> Result<(), Error> {
         self.revoke_outstanding().await?;
         let (ports, root) = (self.ports.clone(), self.root.clone());
-        let delete = async move |change: &Change| {
-            change.asked.set(true);
+        let delete = async move |change: &ChangeOf<P>| {
+            change.with_mut(|change| change.asked = true);
             let (path, aside) = (status_path(&root), removed_path(&root));
             gone_is_fine(ports.patient_fs().rename(&path, &aside).await)?;
             gone_is_fine(ports.patient_fs().remove_file(&aside).await)
@@ -632,8 +640,8 @@ impl<P: Ports> StatusStorage<P> {
     pub async fn set_aside(&self) -> Result<(), Error> {
         self.revoke_outstanding().await?;
         let (ports, root) = (self.ports.clone(), self.root.clone());
-        let set_aside = async move |change: &Change| {
-            change.asked.set(true);
+        let set_aside = async move |change: &ChangeOf<P>| {
+            change.with_mut(|change| change.asked = true);
             let (path, aside) = (status_path(&root), removed_path(&root));
             gone_is_fine(ports.patient_fs().rename(&path, &aside).await)
         };
@@ -652,8 +660,8 @@ impl<P: Ports> StatusStorage<P> {
     /// Those of the rename and of the sync of the directory.
     pub async fn disown(&self) -> Result<(), Error> {
         let (ports, root) = (self.ports.clone(), self.root.clone());
-        let set_aside = async move |change: &Change| {
-            change.asked.set(true);
+        let set_aside = async move |change: &ChangeOf<P>| {
+            change.with_mut(|change| change.asked = true);
             ports.patient_fs().rename(&status_path(&root), &stale_path(&root)).await?;
             Ok(ports.patient_fs().sync_dir(&root).await?)
         };
@@ -758,7 +766,7 @@ async fn checkpoint<P: Ports>(
     quirks: Quirks,
     root: &str,
     content: &[u8],
-    change: &Change,
+    change: &impl Value<Change>,
 ) -> Result<(), Error> {
     let fs = ports.patient_fs();
     let write = async {
@@ -786,7 +794,7 @@ async fn replace_file<F: Fs>(
     parent: &str,
     name: &str,
     data: &[u8],
-    change: &Change,
+    change: &impl Value<Change>,
 ) -> Result<(), Error> {
     let (file, temp) = fs.create_temp(parent, &[".tmp-", name].concat()).await?;
     let replaced = async {
@@ -796,11 +804,13 @@ async fn replace_file<F: Fs>(
             return Err(error);
         }
         fs.close(file).await?;
-        if change.given_up.get() {
+        if change.with(|change| change.given_up) {
             return Err(Error::unknown("it is too late for that"));
         }
-        change.temp.replace(Some(temp.clone()));
-        change.asked.set(true);
+        change.with_mut(|change| {
+            change.asked = true;
+            change.temp = Some(temp.clone());
+        });
         Ok(fs.rename(&temp, &[parent, "/", name].concat()).await?)
     };
     let replaced = replaced.await;

@@ -608,6 +608,13 @@ mod tests {
             row("a-start-and-a-removal", "hardened", (1, 1), Some((Op::TaskCreate, KINDS)), 515),
             row("a-start-alone", "hardened", (1, 1), Some((Op::RuntimeStart, &["deadline"])), 65),
             row("a-start-alone", "hardened", (1, 1), Some((Op::ShimState, &["deadline"])), 295),
+            row(
+                "a-start-and-want-of-memory",
+                "1.7.24",
+                (1, 1),
+                Some((Op::RuntimeStart, &["error"])),
+                150,
+            ),
             row("a-start-and-a-removal", "1.7.0-beta.3", (1, 0), None, 200),
             row("a-creation", "2.1.9", (1, 0), None, 300),
         ] {

@@ -3,7 +3,7 @@
 //!
 //! Two admissions that follow upon one another commute when neither touches what the other changes. What an
 //! admission touches is noted where it happens: an effect by its operation and subject, the poll of a task by
-//! the locks, channels and signals that it uses. Where nothing finer is known it is everything.
+//! the locks, channels, signals and values that it uses. Where nothing finer is known it is everything.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -23,7 +23,7 @@ use crate::world::WaitKey;
 struct Things([u64; WORDS]);
 
 const WORDS: usize = 11;
-/// As many locks, channels and signals have a bit of their own.
+/// As many locks, channels, signals and values have a bit of their own.
 const KEYS: u64 = 256;
 
 /// What the judge looks at after every moment: tasks, processes, answers, events, statuses.
@@ -34,6 +34,9 @@ const CONTAINERD: Things = Things::NOTHING.and(4, u64::MAX).and(5, u64::MAX);
 const METADATA: Things = Things::NOTHING.and(0, 1 << 2);
 const NRI: Things = Things::NOTHING.and(0, 1 << 3);
 const EVENTS: Things = Things::NOTHING.and(0, 1 << 4);
+const OOM_EVENTS: Things = Things::NOTHING.and(0, 1 << 5);
+const WALL_CLOCK: Things = Things::NOTHING.and(0, 1 << 6);
+const PIDS: Things = Things::NOTHING.and(0, 1 << 7);
 /// All named pipes, each by its path.
 const PIPES: Things = Things::NOTHING.and(1, u64::MAX);
 /// All files, by the first part of their paths.
@@ -169,13 +172,15 @@ impl Footprint {
     pub(crate) const CONTAINERD: Footprint = Footprint::writing(CONTAINERD.with(SEEN));
     /// What the process of a container writes to, or closes.
     pub(crate) const PIPES: Footprint = Footprint::writing(PIPES);
-    /// Any files are looked at.
-    pub(crate) const FILES: Footprint = Footprint::reading(FILES);
     /// Records, snapshots or images are looked at.
     pub(crate) const RECORDS: Footprint = Footprint::reading(METADATA);
-    pub(crate) const OOM_EVENTS: Footprint = Footprint::writing(EVENTS);
+    pub(crate) const OOM_EVENTS: Footprint = Footprint::writing(OOM_EVENTS);
     /// Events are given to subscribers.
     pub(crate) const OUTBOX: Footprint = Footprint::writing(EVENTS.with(SEEN));
+    pub(crate) const WALL_CLOCK: Footprint = Footprint::reading(WALL_CLOCK);
+    pub(crate) const SETS_WALL_CLOCK: Footprint = Footprint::writing(WALL_CLOCK.with(SEEN));
+    /// A process gets the next number.
+    pub(crate) const NEW_PID: Footprint = Footprint::writing(PIDS);
     /// The list of plugins is looked at.
     pub(crate) const PLUGINS: Footprint = Footprint::reading(NRI);
     /// What the judge looks at is changed: that a process of a user or a task is active, a status, an event.
@@ -214,10 +219,6 @@ impl Footprint {
 
     pub(crate) fn changes(part: Part, whose: impl Hash) -> Self {
         Footprint::writing(part.of(whose))
-    }
-
-    pub(crate) fn changes_all(part: Part) -> Self {
-        Footprint::writing(part.of_all())
     }
 
     pub(crate) const fn and(self, other: Footprint) -> Self {
@@ -288,6 +289,12 @@ impl Footprint {
 
     pub(crate) fn of_file(subject: Symbol) -> Footprint {
         Footprint::writing(Things::file(subject))
+    }
+
+    /// A named pipe is opened by its path, or changed.
+    pub(crate) fn of_pipe(subject: Symbol) -> Footprint {
+        let reads = Things::file(subject);
+        Footprint { reads, ..Footprint::writing(Things::pipe(subject)) }
     }
 
     /// What an admission touches by itself, whatever its task does next. `None`: the world says that.

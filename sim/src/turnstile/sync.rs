@@ -9,7 +9,8 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use shakedown_cri::ports::{
-    Code, Context, Error, Lock, Name, ReadGuard, Receiver, Runtime, Sender, Signal, WriteGuard,
+    Code, Context, Error, Lock, Name, ReadGuard, Receiver, Runtime, Sender, Signal, Value,
+    WriteGuard,
 };
 
 use super::call::{Failure, Pending, Ran};
@@ -489,11 +490,39 @@ impl Signal for SimSignal {
     }
 }
 
+struct Shared<T> {
+    sim: Sim,
+    key: WaitKey,
+    value: RefCell<T>,
+}
+
+/// A value that tasks of the simulator share. Nobody waits for it, so that nothing of it is a moment.
+pub struct SimValue<T>(Rc<Shared<T>>);
+
+impl<T> Clone for SimValue<T> {
+    fn clone(&self) -> Self {
+        SimValue(self.0.clone())
+    }
+}
+
+impl<T: 'static> Value<T> for SimValue<T> {
+    fn with<R>(&self, read: impl FnOnce(&T) -> R) -> R {
+        self.0.sim.touch(|| Footprint::of_look(self.0.key));
+        read(&self.0.value.borrow())
+    }
+
+    fn with_mut<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        self.0.sim.touch(|| Footprint::of_key(self.0.key));
+        change(&mut self.0.value.borrow_mut())
+    }
+}
+
 impl Runtime for SimRuntime {
     type Lock<T: 'static> = SimLock<T>;
     type Sender<T: 'static> = SimSender<T>;
     type Receiver<T: 'static> = SimReceiver<T>;
     type Signal = SimSignal;
+    type Value<T: 'static> = SimValue<T>;
 
     fn spawn(&self, name: Name<'_>, task: impl Future<Output = ()> + 'static) {
         let actor = task_of(self.boot, name.role, Symbol::of(name.subject));
@@ -547,6 +576,11 @@ impl Runtime for SimRuntime {
             key: self.sim.new_key(),
             set: Rc::new(Cell::new(false)),
         }
+    }
+
+    fn value<T: 'static>(&self, value: T) -> SimValue<T> {
+        let (sim, key) = (self.sim.clone(), self.sim.new_key());
+        SimValue(Rc::new(Shared { sim, key, value: RefCell::new(value) }))
     }
 
     fn unique_id(&self) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shakedown_cri::ports::{Clock, Instant};
 
-use super::WALL_EPOCH;
+use super::{WALL_EPOCH, World};
 use crate::oracle::duration_text;
 use crate::turnstile::Sim;
 
@@ -90,7 +90,7 @@ impl Clock for SimClock {
     }
 
     fn wall(&self) -> i64 {
-        self.sim.aside(|world| world.wall())
+        self.sim.look(World::wall)
     }
 }
 

@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use shakedown_cri::ports::Record;
 
+use super::World;
 use super::fs::{FileKind, WalkEntry};
+use super::ports::{short_path, short_symbol};
 use super::process::ProcessState;
 use super::shim::{InitState, SHIM_OWNER, Shim, ShimContainer};
 use super::task_service::Origin;
-use super::{World, ports::short_path};
 use crate::run::Plan;
 use crate::scenario::SandboxState;
 use crate::turnstile::Symbol;
@@ -139,7 +140,7 @@ fn left_in_files(
     if expected {
         return;
     }
-    let short = Symbol::of_or(path, |path| short_path(&plan.roots, path)).text();
+    let short = short_symbol(&plan.roots, path).text();
     left.push(match kind {
         FileKind::Fifo => format!("pipe {}", short.rsplit('/').next().unwrap_or(&short)),
         FileKind::Directory => format!("directory {short}"),

@@ -232,8 +232,9 @@ impl World {
         }
     }
 
-    /// Nanoseconds since the Unix epoch.
+    /// Nanoseconds since the Unix epoch. Whoever asks says what else it touches.
     pub fn wall(&self) -> i64 {
+        self.touches(|| Footprint::WALL_CLOCK);
         self.wall_clock.at(self.now)
     }
 
@@ -318,26 +319,25 @@ impl World {
                 Ok(piece as u64)
             }
             Occurrence::Clock { change } => {
-                self.touches(|| Footprint::NODE);
+                self.touches(|| Footprint::SETS_WALL_CLOCK);
                 self.wall_clock.change(self.now, change);
                 Ok(u64::from_ne_bytes(self.wall().to_ne_bytes()))
             }
             Occurrence::ShimLost { pid } => {
-                self.touches(|| Footprint::NODE);
+                self.touches(Footprint::default);
                 if !lost {
                     self.clean_up_lost_shim(pid);
                 }
                 Ok(u64::from(pid))
             }
             Occurrence::OomReport { pid, attempt } => {
-                self.touches(|| Footprint::NODE);
+                self.touches(|| Footprint::OOM_EVENTS);
                 if !lost {
                     self.report_oom(pid, attempt);
                 }
                 Ok(u64::from(pid))
             }
             Occurrence::Placed(number) => {
-                self.touches(|| Footprint::NODE);
                 let placed = self.placed[number].clone();
                 self.befall(&placed, lost)
             }

@@ -224,6 +224,10 @@ pub(crate) fn short_path(roots: &Roots, path: &str) -> String {
     format!("{head}{}", words.collect::<Vec<_>>().join("/"))
 }
 
+pub(crate) fn short_symbol(roots: &Roots, path: &str) -> Symbol {
+    Symbol::of_or(path, |path| short_path(roots, path))
+}
+
 /// A text with every container id in it replaced by its name.
 fn with_names(word: &str) -> String {
     let is_id = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());

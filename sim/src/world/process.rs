@@ -98,6 +98,11 @@ const SIGNAL_EXIT_BASE: i32 = 128;
 impl World {
     /// The runtime makes a container's init, blocked before the user's program.
     pub(super) fn new_process(&mut self, container: &str, name: Symbol) -> u32 {
+        self.touches(|| {
+            Footprint::NEW_PID
+                .and(Footprint::WALL_CLOCK)
+                .and(Footprint::changes(Part::Process, container))
+        });
         let pid = self.new_pid();
         self.processes.insert(
             pid,
@@ -231,6 +236,7 @@ impl World {
             }
             Placed::Oom { id } => {
                 let pid = self.living_process(id)?;
+                self.touches(|| Footprint::changes(Part::Process, &**id));
                 self.kill_process(pid, SIGKILL, ExitCause::Oom);
                 // Whoever is not watched for it yet is killed without a word.
                 if self.processes.get(&pid).is_some_and(|process| process.watched) {
@@ -239,6 +245,7 @@ impl World {
                 pid
             }
             Placed::RotateLog { path } => {
+                self.touches(|| Footprint::NODE);
                 self.fs.rename(path, &format!("{path}.1")).map_err(|error| error.to_string())?;
                 0
             }
@@ -248,6 +255,7 @@ impl World {
     }
 
     fn living_process(&self, id: &str) -> Result<u32, String> {
+        self.touches(|| Footprint::looks(Part::Process, id));
         let lives = |p: &&Process| p.container == id && p.state != ProcessState::Dead;
         let found = self.processes.values().rev().find(lives).map(|p| p.pid);
         found.ok_or_else(|| format!("no process of `{}` lived at that moment", Symbol::of(id)))

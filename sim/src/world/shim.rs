@@ -13,6 +13,7 @@ use shakedown_cri::ports::{
 use shakedown_cri::quirks::Quirk;
 use shakedown_cri::store::LinuxResources;
 
+use super::ports::short_symbol;
 use super::process::{ExitCause, ProcessState, SIGKILL};
 use super::task_service::Origin;
 use super::{Occurrence, WaitKey, World};
@@ -334,6 +335,7 @@ impl World {
 
     /// The container that a namespace of its process belongs to: it does as long as that lives.
     fn namespace_of(&self, id: &str, kind: &str) -> Result<String, Error> {
+        self.touches(|| Footprint::looks(Part::Process, id));
         let owner = self.processes.values().rev().find(|p| p.container == id);
         match owner {
             Some(owner) if owner.state != ProcessState::Dead => Ok(owner.container.clone()),
@@ -375,6 +377,7 @@ impl World {
     /// # Errors
     /// There is none.
     pub(super) fn shim_exits(&mut self, sandbox: &str) -> Result<u32, String> {
+        self.touches(|| Footprint::CONTAINERD.and(Footprint::PIPES));
         let living =
             |shim: &&mut Shim| shim.sandbox == sandbox && !shim.dead && !shim.containers.is_empty();
         let Some(shim) = self.shims.iter_mut().find(living) else {
@@ -415,6 +418,9 @@ impl World {
     pub(super) fn clean_up_lost_shim(&mut self, pid: u32) {
         let Some(process) = self.processes.get(&pid) else { return };
         let id = process.container.clone();
+        self.touches(|| {
+            Footprint::looks(Part::Task, &*id).and(Footprint::looks(Part::Known, &*id))
+        });
         let lost = |pod| match self.shims[pod as usize].containers.get(&id) {
             Some(container) => container.pid == pid && container.lost,
             None => self.shim_is_dead(pod),
@@ -473,14 +479,15 @@ impl World {
     /// Opens both ends of each output pipe for the process: it writes, the shim keeps the other end
     /// open.
     fn open_copies(&mut self, io: &IoPaths, pid: u32) -> Result<(), Error> {
-        self.touches(|| Footprint::FILES.and(Footprint::PIPES));
-        self.touches(|| Footprint::changes_all(Part::Process));
+        let of = self.processes.get(&pid).map_or("", |process| &*process.container);
+        self.touches(|| Footprint::changes(Part::Process, of));
         let mut opened = [None, None];
         let mut failed = None;
         for (slot, path) in [&io.stdout, &io.stderr].into_iter().enumerate() {
             if path.is_empty() || (slot == 1 && io.terminal) {
                 continue;
             }
+            self.touches(|| Footprint::of_pipe(short_symbol(&self.roots, path)));
             let ends = self.fs.join_fifo(SHIM_OWNER, path, FifoEnd::Write).and_then(|writer| {
                 let reader = self.fs.join_fifo(SHIM_OWNER, path, FifoEnd::Read);
                 reader.inspect_err(|_| self.fs.fifo_close(writer)).map(|reader| [writer, reader])
@@ -627,8 +634,7 @@ async fn create_locked(
     let (id, up, own) = (request.id.clone(), ctx.clone(), call.clone());
     let name = Symbol::of(&id);
     let made = sim.call(Op::RuntimeCreate, Symbol::EMPTY, Some(ctx), move |world| {
-        // Processes are numbered.
-        world.touches(|| Footprint::changes_all(Part::Process));
+        world.touches(|| Footprint::changes(Part::Process, &*id));
         if let Err(error) = own.check() {
             return Flow::Done(Err(error));
         }
