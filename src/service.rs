@@ -333,7 +333,7 @@ impl<P: Ports> RuntimeService for Service<P> {
 
     fn peek(&self, id: &str) -> Option<Peek> {
         // Until then a client is told nothing.
-        self.initialized.get().then(|| self.peek_status(id)).flatten()
+        if self.initialized.get() { self.peek_status(id) } else { None }
     }
 
     fn claims(&self, id: &str) -> Vec<&'static str> {

@@ -133,9 +133,10 @@ impl<P: Ports> Service<P> {
 
     /// See [`crate::cri::RuntimeService::peek`].
     pub(crate) fn peek_status(&self, id: &str) -> Option<Peek> {
+        let mut told = None;
         let look = |status: &Status| {
             let seen = Seen::of(status);
-            Peek {
+            told = Some(Peek {
                 state: seen.state,
                 pid: status.pid,
                 exit_code: status.exit_code,
@@ -144,9 +145,10 @@ impl<P: Ports> Service<P> {
                 created_at: status.created_at,
                 started_at: seen.started_at,
                 finished_at: seen.finished_at,
-            }
+            });
         };
-        self.containers.peek(id, |container| container.status.peek(look)).flatten()
+        self.containers.peek(id, |container| container.status.peek(look));
+        told
     }
 
     pub(crate) fn peek_claims(&self, id: &str) -> Vec<&'static str> {

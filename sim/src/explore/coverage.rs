@@ -16,9 +16,8 @@ fn place(site: Site) -> [u64; 3] {
     [actor, site.op as u64, subject]
 }
 
-fn point(words: &[u64]) -> u64 {
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    xxh3_64(&bytes)
+fn point<const N: usize>(words: [u64; N]) -> u64 {
+    xxh3_64(words.map(u64::to_le_bytes).as_flattened())
 }
 
 /// A kind of fault struck a site. Which error it is does not matter.
@@ -33,13 +32,13 @@ pub fn strike(site: Site, fault: &Fault) -> u64 {
             Effect::Late(_) => 2,
         },
     };
-    point(&[actor, op, subject, xxh3_64(fault.kind().as_bytes()), effect])
+    point([actor, op, subject, xxh3_64(fault.kind().as_bytes()), effect])
 }
 
 /// Someone's phase came right after a phase of someone else.
 pub fn turn(before: Site, then: Site) -> u64 {
     let ([a, b, c], [d, e, f]) = (place(before), place(then));
-    point(&[a, b, c, d, e, f])
+    point([a, b, c, d, e, f])
 }
 
 /// What one run did.

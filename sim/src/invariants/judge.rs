@@ -449,11 +449,16 @@ impl Judge {
             sim: &self.0.sim,
             owners: &self.0.owners,
         };
+        let mut others = false;
         for asked in state.invariants.iter_mut().filter(|asked| asked.watches.meets(seen)) {
             asked.invariant.moment(&view, happened, &mut asked.notes);
-            asked.watches = asked.invariant.watches();
+            let watches = asked.invariant.watches();
+            others |= watches != asked.watches;
+            asked.watches = watches;
         }
-        state.watched = union(&state.invariants);
+        if others {
+            state.watched = union(&state.invariants);
+        }
     }
 
     fn at_end_of_phase(&self, ask: impl Fn(&mut dyn Invariant, &View<'_>, &mut Notes)) {

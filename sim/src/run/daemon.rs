@@ -72,7 +72,9 @@ impl Daemon {
     pub fn peek(&self, id: &str) -> Option<Peek> {
         let service = self.0.service.borrow();
         let service = service.as_ref()?;
-        self.0.sim.catch("peek", || service.peek(id)).flatten()
+        let mut seen = None;
+        self.0.sim.catch("peek", || seen = service.peek(id));
+        seen
     }
 
     /// The flags by which the service keeps others off a container.

@@ -152,6 +152,17 @@ impl Parked {
         self.stage == Stage::Reply && self.main_due() <= now
     }
 
+    fn ends(&self) -> Ends {
+        if self.retries() {
+            return Ends::Asked;
+        }
+        let Some(ctx) = self.ctx.as_ref().filter(|_| self.abandons()) else { return Ends::Nothing };
+        if ctx.cancel_token().is_some() || self.prompt || self.holds_abandon() {
+            return Ends::Asked;
+        }
+        ctx.deadline().map_or(Ends::Nothing, |at| Ends::At(at.0.max(self.since)))
+    }
+
     fn holds_abandon(&self) -> bool {
         matches!(self.held, Some((Stage::Abandon, _)))
     }
@@ -192,12 +203,22 @@ impl Parked {
         Key {
             id: self.id,
             due: self.main_due(),
-            ends: self.abandons() || self.retries(),
+            ends: self.ends(),
             urgent: self.urgent,
             wait: self.wait,
             place: self.place,
         }
     }
+}
+
+/// What the end of its context means to an entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Nothing,
+    /// Its abandon is due then, come what may.
+    At(u64),
+    /// To be asked each time: a token can end the context at any time, or more depends on it than an abandon.
+    Asked,
 }
 
 /// What of an entry is looked at each time that one is sought.
@@ -206,8 +227,7 @@ struct Key {
     id: EntryId,
     /// See [`Parked::main_due`].
     due: u64,
-    /// The end of its context means something to it.
-    ends: bool,
+    ends: Ends,
     urgent: bool,
     wait: Option<WaitKey>,
     place: u64,
@@ -216,7 +236,7 @@ struct Key {
 impl Key {
     /// Whether it can be next: it has a time, or can get one from its context.
     fn is_live(&self) -> bool {
-        self.due != NEVER || self.ends
+        self.due != NEVER || self.ends != Ends::Nothing
     }
 }
 
@@ -353,7 +373,9 @@ impl Line {
 
     fn remove_key(&mut self, at: usize) {
         let last = self.keys.len() - 1;
-        self.live.set(at, self.keys[last].is_live());
+        if at != last {
+            self.live.set(at, self.keys[last].is_live());
+        }
         self.live.set(last, false);
         self.keys.swap_remove(at);
     }
@@ -407,8 +429,12 @@ impl Line {
             if key.due != NEVER {
                 self.prefer(&mut first, Candidate { due: key.due, rank: Rank::Main, at });
             }
-            if key.ends {
-                self.ends(at).for_each(|end| self.prefer(&mut first, end));
+            match key.ends {
+                Ends::Nothing => {}
+                Ends::At(due) => {
+                    self.prefer(&mut first, Candidate { due, rank: Rank::Abandon, at })
+                }
+                Ends::Asked => self.ends(at).for_each(|end| self.prefer(&mut first, end)),
             }
         }
         let Candidate { due, rank, at } = first;
@@ -437,7 +463,13 @@ impl Line {
         !self.live.iter().any(|at| {
             let key = &self.keys[at];
             key.due <= now && goes_before(Candidate { due: key.due, rank: Rank::Main, at })
-                || key.ends && self.ends(at).any(|end| end.due <= now && goes_before(end))
+                || match key.ends {
+                    Ends::Nothing => false,
+                    Ends::At(due) => {
+                        due <= now && goes_before(Candidate { due, rank: Rank::Abandon, at })
+                    }
+                    Ends::Asked => self.ends(at).any(|end| end.due <= now && goes_before(end)),
+                }
         })
     }
 

@@ -1156,7 +1156,8 @@ impl Sim {
             world.seen();
         }
         let mut core = self.0.core.borrow_mut();
-        if !core.triggers.is_empty() || core.any_held || core.may_crash {
+        let may_crash = core.may_crash && core.faults_allowed;
+        if !core.triggers.is_empty() || core.any_held || may_crash {
             core.follow_up(happened.moment, self.0.now.get());
         }
     }

@@ -109,8 +109,6 @@ pub struct Recording {
     /// What happens enters the digest. Whoever does not need it saves that.
     pub digested: bool,
     digest: Xxh3,
-    /// What stands for the site of the last moment: most replies come right after their effects.
-    last: Option<(Site, [u64; 3])>,
     /// What is still to enter the digest: many small pieces cost less together than each alone.
     pending: Vec<u8>,
 }
@@ -128,7 +126,6 @@ impl Default for Recording {
             spans: false,
             digested: true,
             digest: Xxh3::new(),
-            last: None,
             pending: Vec::with_capacity(PENDING_MAX),
         }
     }
@@ -172,10 +169,7 @@ impl Recording {
         // Most of what is recorded: without a digest it costs nothing of one.
         if self.digested {
             let Happened { at, moment, payload, error } = happened;
-            let known = self.last.filter(|(site, _)| *site == moment.site);
-            let (_, words) = known.unwrap_or_else(|| (moment.site, site_words(&moment.site)));
-            self.last = Some((moment.site, words));
-            let [actor, subject, op] = words;
+            let [actor, subject, op] = site_words(&moment.site);
             let (stage, failed) = (moment.stage as u64, u64::from(error.is_some()));
             self.mix([*at, actor, subject, op, stage << 8 | failed, *payload, world]);
         }

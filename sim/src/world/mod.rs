@@ -245,7 +245,7 @@ impl World {
 
     /// What a log holds: first what was rotated away.
     pub fn log(&self, path: &str) -> Option<Vec<u8>> {
-        let parts = [self.fs.content(&format!("{path}.1")), self.fs.content(path)];
+        let parts = [self.fs.content(&[path, ".1"].concat()), self.fs.content(path)];
         parts
             .iter()
             .any(Option::is_some)

@@ -300,7 +300,7 @@ impl Fs for SimFs {
 
     async fn create_temp(&self, parent: &str, prefix: &str) -> Result<(SimFile, String), FsError> {
         let (boot, start, dir) = (self.boot, prefix.to_owned(), parent.to_owned());
-        let wanted = format!("{parent}/{prefix}");
+        let wanted = [parent, "/", prefix].concat();
         let opening = Opening::new(&self.sim);
         let state = opening.state.clone();
         let made = self.file(Op::FsCreateTemp, &wanted, move |world, _| {
