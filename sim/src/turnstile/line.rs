@@ -500,3 +500,21 @@ impl Line {
         other.0.cmp(&urgent).then_with(by_place).then_with(by_actor).then_with(by_id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_told_in_order_however_many_there_are() {
+        let mut places = Places::default();
+        let all = [0, 3, 63, 64, 130, 200];
+        all.iter().rev().for_each(|at| places.set(*at, true));
+        assert_eq!(places.iter().collect::<Vec<_>>(), all);
+        places.set(64, false);
+        places.set(3, false);
+        places.set(5, false);
+        assert_eq!(places.iter().collect::<Vec<_>>(), [0, 63, 130, 200]);
+        assert_eq!(Places::default().iter().next(), None);
+    }
+}
