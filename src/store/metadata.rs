@@ -325,6 +325,8 @@ mod tests {
             r#""StopSignal":"SIGINT","ProcessLabel":""}}"#,
         );
         assert_eq!(String::from_utf8(metadata().encode()).unwrap(), expected);
+        let empty = String::from_utf8(Metadata::default().encode()).unwrap();
+        assert!(!empty.contains("args"), "{empty}");
     }
 
     #[test]
