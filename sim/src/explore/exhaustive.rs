@@ -34,7 +34,7 @@ impl Pick {
     }
 }
 
-/// Where another decision could have been taken.
+/// Another decision that could have been taken.
 #[derive(Clone, Copy, Debug)]
 pub enum Turn {
     Fault { site: Site, caller: Caller },
@@ -48,8 +48,9 @@ pub struct Trail {
     pub picks: Vec<Pick>,
     /// How many of them came to their turn.
     pub applied: usize,
-    /// After the last of them.
-    pub turns: Vec<Turn>,
+    /// After the last of them, each with the number of the question it was, of those that are asked between
+    /// moments.
+    pub turns: Vec<(usize, Turn)>,
     /// The last of them was a power loss that could have lost what was pending.
     pub could_lose: bool,
     /// The moment that was let go after the last of them, although it could have been kept.
@@ -172,6 +173,8 @@ pub struct Exhaustive {
     kept: Vec<u32>,
     /// Whether what is pending is lost in the crash that was picked last.
     loses: Option<bool>,
+    /// So many questions were asked between moments.
+    asked: usize,
 }
 
 impl Exhaustive {
@@ -186,7 +189,7 @@ impl Exhaustive {
         *trail.borrow_mut() = Trail { picks, ..Trail::default() };
         let picks = trail.borrow().picks.len();
         let (taken, kept) = (vec![false; picks], vec![0; picks]);
-        Exhaustive { trail, left, taken, kept, loses: None }
+        Exhaustive { trail, left, taken, kept, loses: None, asked: 0 }
     }
 
     /// The pick that `of` says yes to, if it was not taken yet.
@@ -206,7 +209,7 @@ impl Exhaustive {
     }
 
     fn turn(&self, turn: Turn) {
-        self.trail.borrow_mut().turns.push(turn);
+        self.trail.borrow_mut().turns.push((self.asked - 1, turn));
     }
 }
 
@@ -217,6 +220,7 @@ impl Oracle for Exhaustive {
     }
 
     fn choose(&mut self, choice: &Choice<'_>) -> usize {
+        self.asked += usize::from(!matches!(choice, Choice::Survival { .. }));
         match *choice {
             Choice::Fault { site, menu, awaited, endless } => {
                 let here = |pick: &Pick| matches!(pick, Pick::Fault { site: s, .. } if *s == site);

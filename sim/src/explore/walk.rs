@@ -31,6 +31,9 @@ pub struct Node {
     /// longer was looked at then.
     run: Option<Box<Run>>,
     is_settled: bool,
+    /// Once so many moments have come, the run is the same as one with a delay less: whatever can be decided then
+    /// is decided there.
+    until: Option<u32>,
 }
 
 impl Node {
@@ -48,6 +51,7 @@ impl Node {
             same: self.same.clone(),
             run: None,
             is_settled: self.is_settled,
+            until: self.until,
         }
     }
 }
@@ -84,6 +88,20 @@ struct Run {
 }
 
 impl Run {
+    /// How many of the moments came in the first so many steps.
+    fn moments(&self, steps: usize) -> u32 {
+        let all = &self.orders.steps.steps;
+        let came = all[..steps.min(all.len())].iter().filter(|step| step.happened).count();
+        u32::try_from(came).expect("a run has fewer moments")
+    }
+
+    /// Where a moment is set aside until one more came: once how many of the moments have come that run is this
+    /// one. `None`: as far as is known it never is.
+    fn is_same_from(&self, of: LeftOut) -> Option<u32> {
+        let asked = ask(&self.orders, LeftOut { most: of.least, ..of });
+        (asked.merged > 0).then(|| self.moments(asked.same.end))
+    }
+
     /// A moment that was set aside and came.
     fn kept(&self, moment: Moment) -> Option<&Kept> {
         let came = |kept: &&Kept| kept.moment == moment && kept.to != usize::MAX;
@@ -130,6 +148,7 @@ impl Tree<'_> {
                 further: Vec::new(),
                 waiting: VecDeque::new(),
                 left_out: node.same.clone(),
+                until: node.until,
                 merged: 0,
             };
             growth.grow();
@@ -262,6 +281,8 @@ struct Growth<'a> {
     left_out: Vec<LeftOut>,
     /// Not compared with other runs yet.
     waiting: VecDeque<Candidate>,
+    /// As the node's; but what was left out since is in order again, too.
+    until: Option<u32>,
     merged: u64,
 }
 
@@ -283,8 +304,12 @@ impl Growth<'_> {
         self.look_again();
         let steps = &self.run.orders.steps.steps;
         let mut from = 0;
-        for turn in &trail.turns {
+        for (question, turn) in &trail.turns {
+            let asked_at = self.run.orders.steps.asked.get(*question);
+            let is_over = |until: Option<u32>| until.is_some_and(|end| asked_at >= Some(&end));
             match *turn {
+                Turn::Hold { .. } if is_over(self.node.until) => {}
+                _ if is_over(self.until) => {}
                 Turn::Fault { site, caller } => {
                     for number in
                         faults_at(self.tree.attempts.menus(), site, caller, self.tree.merges)
@@ -300,20 +325,24 @@ impl Growth<'_> {
                         self.with(Pick::Crash { after, number, loses: false });
                     }
                 }
-                Turn::Hold { moment } if self.is_last_delay(0) => {
+                Turn::Hold { moment } => {
                     // Each comes, or is tried, as soon as it was asked about.
                     let ahead = steps.iter().skip(from).position(|step| step.moment == moment);
-                    if let Some(ahead) = ahead {
-                        from += ahead;
-                        let asked = ask(&self.run.orders, LeftOut::new(moment, from, 0));
+                    from += ahead.unwrap_or_default();
+                    let of = ahead.map(|_| LeftOut::new(moment, from, 0));
+                    if let Some(of) = of.filter(|_| self.is_last_delay(0)) {
+                        let asked = ask(&self.run.orders, of);
+                        self.until =
+                            self.until.map(|until| until.max(self.run.moments(asked.same.end)));
                         let most = u32::MAX;
                         let held = Holding { moment, from, place: Place::Last, most };
                         self.asked(asked, held, None);
                     } else {
+                        let until = of.and_then(|of| self.run.is_same_from(of));
                         self.with(Pick::Hold { moment, keeps: 1 });
+                        self.further.last_mut().expect("it was put there").until = until;
                     }
                 }
-                Turn::Hold { moment } => self.with(Pick::Hold { moment, keeps: 1 }),
             }
         }
         self.settle();
@@ -361,14 +390,17 @@ impl Growth<'_> {
             return;
         };
         let held = Holding { moment, from: 0, place: Place::Last, most: u32::MAX };
-        match self.run.kept(moment).filter(|_| self.is_last_delay(1)) {
-            Some(kept) => {
-                let asked = ask(&self.run.orders, LeftOut::new(moment, kept.to, keeps));
+        let kept = self.run.kept(moment);
+        let of = kept.map(|kept| LeftOut::new(moment, kept.to, keeps));
+        match kept.zip(of).filter(|_| self.is_last_delay(1)) {
+            Some((kept, of)) => {
+                let asked = ask(&self.run.orders, of);
                 self.asked(asked, Holding { from: kept.from, ..held }, None);
             }
             None => {
                 let picks = self.picks_with_held(held, keeps + 1);
-                self.further.push(Node { picks, ..Node::default() });
+                let until = of.and_then(|of| self.run.is_same_from(of));
+                self.further.push(Node { picks, until, ..Node::default() });
             }
         }
     }
@@ -429,7 +461,7 @@ impl Growth<'_> {
                 left_out.push(LeftOut { most: most - keeps, end: usize::MAX, ..of });
             }
             let (left_out, run) = (left_out.into(), Some(Box::new(run)));
-            let node = Node { picks, left_out, same, run, is_settled: true };
+            let node = Node { picks, left_out, same, run, is_settled: true, until: None };
             made.push(Settled { node, held: moment, place, clash });
         }
         self.further.extend(made.into_iter().map(|settled| settled.node));
@@ -488,6 +520,23 @@ mod tests {
     use crate::oracle::Menus;
     use crate::scenario::parse;
     use crate::turnstile::{Awaited, Layer, Op, RecordingEntry};
+
+    /// Small enough for every schedule of two delays.
+    const TWO_UPDATES: &str = r#"
+shakedown = 1
+title = "Two resource updates at once"
+[[world.container]]
+name = "web"
+state = "running"
+[[call]]
+do = "update"
+container = "web"
+cpu-shares = 512
+[[call]]
+do = "update"
+container = "web"
+cpu-shares = 1024
+"#;
 
     struct Row {
         driver: &'static str,
@@ -563,7 +612,10 @@ mod tests {
     fn all(row: &Row, merges: bool) -> (BTreeSet<String>, usize) {
         let Row { driver, profile, bound, at, .. } = row;
         let file = format!("{}/../scenarios/drivers/{driver}.toml", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(&file).expect("the driver is there");
+        let text = match *driver {
+            "two-updates" => TWO_UPDATES.to_owned(),
+            _ => std::fs::read_to_string(&file).expect("the driver is there"),
+        };
         let scenario = undecided(&parse(&file, &text).expect("it is right"));
         let plan = plan(&scenario).expect("it has no matrix");
         let attempts = Attempts::new(Profile::find(profile).expect("it is known"));
@@ -615,6 +667,8 @@ mod tests {
                 Some((Op::RuntimeStart, &["error"])),
                 150,
             ),
+            row("two-updates", "1.7.24", (0, 2), None, 800),
+            row("a-pod-that-dies", "1.7.24", (1, 2), Some((Op::ShimState, &["deadline"])), 1000),
             row("a-start-and-a-removal", "1.7.0-beta.3", (1, 0), None, 200),
             row("a-creation", "2.1.9", (1, 0), None, 300),
         ] {

@@ -1635,6 +1635,7 @@ impl Core {
         loop {
             let own: Vec<Fault> = rest.iter().map(|i| self.script.faults[*i].1.clone()).collect();
             let menu = Menu { standard, own: &own };
+            self.steps.iter_mut().for_each(|steps| steps.asks());
             let option = self.oracle.choose(&Choice::Fault { site, menu, awaited, endless });
             let Some(fault) = menu.get(option) else { break };
             over = over.saturating_add(nanos(fault.lasts()));
@@ -1703,6 +1704,7 @@ impl Core {
         }
         let moment = Moment { site: self.parked[at].site, stage };
         let due = Due { parked: &self.parked, at, now };
+        self.steps.iter_mut().for_each(|steps| steps.asks());
         let option = self.oracle.choose(&Choice::Hold { moment, due });
         let ready = self.parked[at].ready;
         let mut parked = self.parked.change(at);
@@ -1799,6 +1801,7 @@ impl Core {
             let moment = Moment { site: self.parked[i].site, stage };
             let due = Due { parked: &self.parked, at: i, now };
             let is_last = due.others().next().is_none();
+            self.steps.iter_mut().for_each(|steps| steps.asks());
             if self.oracle.choose(&Choice::Keep { moment, after, due }) == 0 {
                 self.parked.change(i).held = None;
                 self.stirred = true;
@@ -1926,6 +1929,7 @@ impl Core {
             }
             return;
         }
+        self.steps.iter_mut().for_each(|steps| steps.asks());
         let option = self.oracle.choose(&Choice::Crash { after, own: &own });
         let Some(option) = option.checked_sub(1) else { return };
         let chosen = option.checked_sub(Crash::STANDARD.len());

@@ -181,6 +181,7 @@ impl Core {
         }
         let moment = Moment { site: call.site, stage: call.stage };
         let due = Due { parked: &self.parked, at: usize::MAX, now };
+        self.steps.iter_mut().for_each(|steps| steps.asks());
         let option = self.oracle.choose(&Choice::Hold { moment, due });
         call.asked |= bit(call.stage);
         if option == 0 {

@@ -425,6 +425,10 @@ pub struct Steps {
     pub holds: Vec<Kept>,
     /// How many steps there were when the last fault was decided on or the daemon ended last.
     pub struck: usize,
+    /// Of each question to the oracle: how many of the moments had come.
+    pub asked: Vec<u32>,
+    /// How many have come.
+    moments: u32,
     /// The step that the current poll began with.
     poll: usize,
 }
@@ -478,6 +482,7 @@ impl Steps {
         self.struck = ready;
         let (is_open, is_late) = (false, false);
         let happened = true;
+        self.moments += 1;
         self.steps.push(Step { moment, at, happened, ready, touched, is_open, is_late, order });
     }
 
@@ -528,7 +533,13 @@ impl Steps {
     pub(super) fn happened(&mut self) {
         if let Some(step) = self.steps.last_mut() {
             step.happened = true;
+            self.moments += 1;
         }
+    }
+
+    /// The oracle is asked.
+    pub(super) fn asks(&mut self) {
+        self.asked.push(self.moments);
     }
 
     pub(super) fn set_aside(&mut self, moment: Moment, ready: usize) {
