@@ -690,6 +690,20 @@ fn blessing_one_profile_leaves_the_others() {
 }
 
 #[test]
+fn what_is_blessed_beside_the_versions_is_held_to_it() {
+    let here = Here::with(&[("plain.toml", PLAIN)]);
+    let profiles = "1.7.0-beta.3,1.7.24,2.1.9,hardened";
+    let output = here.output(&["bless", "plain.toml", "--profile", profiles, "--yes"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let hardened = || here.output(&["run", "plain.toml", "--profile", "hardened"]).status.code();
+    assert_eq!(hardened(), Some(0));
+    let file = here.path().join("plain.toml");
+    let blessed = fs::read_to_string(&file).unwrap();
+    fs::write(&file, blessed.replace("code = \"ok\"", "code = \"not-found\"")).unwrap();
+    assert_eq!(hardened(), Some(1));
+}
+
+#[test]
 fn two_processes_are_compared() {
     let here =
         Here::with(&[("plain.toml", PLAIN), ("bad/wrong.toml", "shakedown = 1\ntitel = 1\n")]);

@@ -195,7 +195,8 @@ pub fn bless(source: &Source, of_profiles: &[Cases<'_>]) -> Result<Blessed, RunF
     let profiles: Vec<&'static Profile> = of_profiles.iter().map(|cases| cases.profile).collect();
     scenario.expects = kept_expects(&scenario, &profiles);
     for group in &facts {
-        for filter in filters(&group.cases, of_profiles, &numbers, |_| true) {
+        let is_version = |profile: &Profile| Profile::ALL.contains(profile);
+        for filter in filters(&group.cases, of_profiles, &numbers, is_version) {
             scenario.expects.push(Expect { filter, ..group.what.clone() });
         }
     }
@@ -415,7 +416,7 @@ fn combinations_of(cases: &Cases<'_>) -> Vec<usize> {
 }
 
 /// Filters that fit exactly these cases of these profiles. Profiles with equal cases share one; it
-/// names none when it has all versions that an entry without names is `about`.
+/// names none when it has all versions that an entry without names is `about`, and nothing else.
 fn filters(
     cases: &[BTreeSet<usize>],
     of_profiles: &[Cases<'_>],
@@ -443,8 +444,10 @@ fn filters(
         }
     }
     for filter in &mut filters {
-        let mut meant = Profile::ALL.iter().filter(|profile| about(profile));
-        if meant.all(|profile| filter.profiles.iter().any(|n| n == profile.name)) {
+        let has = |profile: &Profile| filter.profiles.iter().any(|name| name == profile.name);
+        let all = Profile::ALL.iter().filter(|profile| about(profile)).all(has);
+        let mut here = of_profiles.iter().map(|cases| cases.profile).filter(|p| has(p));
+        if all && here.all(&about) {
             filter.profiles.clear();
         }
     }
