@@ -182,6 +182,10 @@ impl FileSystem {
         let Node::Fifo(pipe) = &mut self.inode_mut(ino).node else {
             return FifoWrite::Closed;
         };
+        // The kernel looks at nothing else when there is nothing to write.
+        if open && data.is_empty() {
+            return FifoWrite::Taken(0);
+        }
         if open && pipe.readers == 0 {
             let path = self.handle(id.0).map_or("", |handle| &*handle.path);
             return FifoWrite::Broken(FsError::new("write", path, Errno::EPIPE));
@@ -195,11 +199,9 @@ impl FileSystem {
             return FifoWrite::Blocked;
         }
         let taken = data.len().min(room);
-        if taken > 0 {
-            pipe.buffer.extend_from_slice(&data[..taken]);
-            self.record(Change::FifoWrite, ino, &data[..taken]);
-            self.settle(ino);
-        }
+        pipe.buffer.extend_from_slice(&data[..taken]);
+        self.record(Change::FifoWrite, ino, &data[..taken]);
+        self.settle(ino);
         FifoWrite::Taken(taken)
     }
 

@@ -463,6 +463,18 @@ fn a_full_pipe_blocks_and_small_writes_are_whole() {
 }
 
 #[test]
+fn a_write_of_nothing_needs_neither_room_nor_a_reader() {
+    let mut fs = fs();
+    let reader = fs.open_fifo(DAEMON, "/p", FifoEnd::Read).unwrap();
+    let writer = fs.join_fifo(SHIM, "/p", FifoEnd::Write).unwrap();
+    fs.fifo_write(writer, &vec![b'x'; FIFO_CAPACITY]);
+    assert_eq!(fs.fifo_write(writer, b""), FifoWrite::Taken(0));
+    fs.fifo_close(reader);
+    assert_eq!(fs.fifo_write(writer, b""), FifoWrite::Taken(0));
+    assert!(matches!(fs.fifo_write(writer, b"z"), FifoWrite::Broken(_)));
+}
+
+#[test]
 fn opening_something_else_as_a_pipe_is_refused() {
     let mut fs = populated();
     assert_eq!(
