@@ -4,19 +4,30 @@
 use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::rc::Rc;
 
 use crate::turnstile::{Kept, Moment, Stage, Step, Steps};
 
 /// What a run would be in which a moment is set aside for longer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// From step `end` on nothing differs, and nothing that changed places before touches what
     /// another changes.
     Same { end: usize },
     /// As far as is known it is another one.
-    Other(Option<Clash>),
+    Other(Split),
     /// It cannot be set aside for so long.
     Over,
+}
+
+/// Where a run becomes another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    /// What comes before the clash, and in time: nothing came before it that comes later in the run that was asked.
+    pub in_time: Rc<[Moment]>,
+    /// What comes before the last of the moments for which it is set aside.
+    pub meanwhile: Rc<[Moment]>,
+    pub clash: Option<Clash>,
 }
 
 /// Two moments that would change places, and do not commute: the first would come after the second.
@@ -102,11 +113,16 @@ impl Orders {
         if is_given_up || holds.iter().any(is_other) {
             return None;
         }
-        let undone = without.and_then(|without| {
-            let kept = holds.iter().find(|kept| kept.moment == without)?;
-            let is_it = |at: &usize| steps[*at].moment == without && steps[*at].ready == kept.to;
-            Some(((from..end).find(is_it)?, kept.ready))
-        });
+        let undone = match without {
+            // Where it never came it is not known what it would have done.
+            Some(without) => {
+                let kept = holds.iter().find(|kept| kept.moment == without)?;
+                let is_it =
+                    |at: &usize| steps[*at].moment == without && steps[*at].ready == kept.to;
+                Some(((from..end).find(is_it)?, kept.ready))
+            }
+            None => None,
+        };
         let mut held = Held {
             steps,
             prepared: self.prepared(),
@@ -116,6 +132,8 @@ impl Orders {
             comes: steps[from..end].iter().any(|step| step.moment == moment),
             undone,
             came: Places::new(end - from),
+            in_time: Places::new(end - from),
+            meanwhile: Places::new(end - from),
             stale: Places::new(end - from),
             ahead: BinaryHeap::new(),
             holds: true,
@@ -169,6 +187,10 @@ pub struct Held<'a> {
     /// A step that was set aside in the run, and since when it could have come.
     undone: Option<(usize, usize)>,
     came: Places,
+    /// What came when nothing that is later in the run had come.
+    in_time: Places,
+    /// What had come when one moment fewer than now had.
+    meanwhile: Places,
     /// What it was tried for in vain has changed since.
     stale: Places,
     /// What could come, in the natural order.
@@ -203,29 +225,14 @@ impl Held<'_> {
         before.map_or_else(|order| order, |()| self.longer())
     }
 
-    /// Whether step `which` comes within as many moments while it is set aside.
-    pub fn meets(mut self, moments: u32, which: usize) -> bool {
-        let mut came = 0;
-        while came < moments {
-            let Some(next) = self.next() else { return false };
-            if next == which {
-                return true;
-            }
-            let counts = !self.aside.is_empty() || !self.comes;
-            // What does not commute is for the caller to look at.
-            let Ok(as_step) = self.admit(next) else { return true };
-            came += u32::from(counts && as_step.is_some_and(|at| self.step(at).happened));
-        }
-        false
-    }
-
     /// Goes on until one more moment came since it was set aside.
     fn one_more(&mut self) -> Result<(), Order> {
+        self.meanwhile.clone_from(&self.came);
         loop {
             let next = self.next().ok_or(Order::Over)?;
             self.reach = self.reach.max(next + 1);
             let counts = !self.aside.is_empty() || !self.comes;
-            let came = self.admit(next).map_err(|clash| Order::Other(Some(clash)))?;
+            let came = self.admit(next).map_err(|clash| Order::Other(self.split(Some(clash))))?;
             if counts && came.is_some_and(|came| self.step(came).happened) {
                 return Ok(());
             }
@@ -240,13 +247,21 @@ impl Held<'_> {
             self.comes_up(at);
         }
         while self.low < self.high || is_due {
-            let Some(next) = self.next() else { return Order::Other(None) };
+            let Some(next) = self.next() else { return Order::Other(self.split(None)) };
             is_due &= self.step(next).moment != self.moment;
             if let Err(clash) = self.admit(next) {
-                return Order::Other(Some(clash));
+                return Order::Other(self.split(Some(clash)));
             }
         }
         Order::Same { end: self.low }
+    }
+
+    fn split(&self, clash: Option<Clash>) -> Split {
+        let moments = |of: &Places| {
+            let of = (self.from..self.end).filter(|at| of.has(at - self.from));
+            of.map(|at| self.step(at).moment).collect()
+        };
+        Split { in_time: moments(&self.in_time), meanwhile: moments(&self.meanwhile), clash }
     }
 
     fn step(&self, at: usize) -> &Step {
@@ -333,6 +348,9 @@ impl Held<'_> {
     }
 
     fn put(&mut self, at: usize) {
+        if at >= self.high {
+            self.in_time.put(at - self.from);
+        }
         self.came.put(at - self.from);
         self.high = self.high.max(at + 1);
         while self.low < self.end && self.has_come(self.low) {

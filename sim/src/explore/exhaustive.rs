@@ -35,7 +35,7 @@ impl Pick {
 }
 
 /// Another decision that could have been taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     Fault { site: Site, caller: Caller },
     Hold { moment: Moment },

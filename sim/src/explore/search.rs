@@ -17,7 +17,7 @@ pub struct Log {
 }
 
 /// Who makes a call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     pub awaited: Awaited,
     /// Its context has no end.

@@ -4,20 +4,22 @@
 //! about is tried once. Where the last delay of the bound would only have moments that commute change
 //! places, with those of the run before or of another one that was made, the run is left out. A fault that
 //! strikes while they are still out of order can tell the two apart: for that, what was left out is looked at
-//! again in the runs with one fault more.
+//! again in the runs with one fault more. What strikes before a delay makes a difference is decided on in the run
+//! without that delay only, and every length of it is tried there.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::attempt::Attempts;
-use super::commute::{Clash, Order, Orders};
+use super::commute::{Order, Orders, Split};
 use super::exhaustive::{Exhaustive, Pick, Trail, Turn, faults_at};
 use super::strategy::Bound;
 use super::symptom::Symptom;
 use crate::oracle::Crash;
 use crate::run::{Outcome, Plan};
-use crate::turnstile::{Kept, Moment, Step};
+use crate::turnstile::{Kept, Moment, Step, Steps};
 
 /// A run to be made.
 #[derive(Default)]
@@ -34,6 +36,9 @@ pub struct Node {
     /// Once so many moments have come, the run is the same as one with a delay less: whatever can be decided then
     /// is decided there.
     until: Option<u32>,
+    /// Faults and crashes that the run that was asked offers too, before the two part. They are decided on there, and
+    /// those runs look again at how long the moment can be set aside.
+    skips: Vec<Turn>,
 }
 
 impl Node {
@@ -52,12 +57,13 @@ impl Node {
             run: None,
             is_settled: self.is_settled,
             until: self.until,
+            skips: self.skips.clone(),
         }
     }
 }
 
 /// Setting a moment aside, as the last decision, would bring the same run.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct LeftOut {
     moment: Moment,
     /// The step at which it could come, where it is not set aside already.
@@ -71,11 +77,15 @@ struct LeftOut {
     end: usize,
     /// What is set aside in the run, and would not be.
     instead: Option<Moment>,
+    /// What comes before a longer hold makes a difference. What strikes with one of these is not decided on in the
+    /// run with that hold.
+    early: Rc<[Moment]>,
 }
 
 impl LeftOut {
     fn new(moment: Moment, from: usize, base: u32) -> Self {
-        LeftOut { moment, from, base, least: 1, most: u32::MAX, end: 0, instead: None }
+        let early = Rc::default();
+        LeftOut { moment, from, base, least: 1, most: u32::MAX, end: 0, instead: None, early }
     }
 }
 
@@ -100,6 +110,37 @@ impl Run {
     fn is_same_from(&self, of: LeftOut) -> Option<u32> {
         let asked = ask(&self.orders, LeftOut { most: of.least, ..of });
         (asked.merged > 0).then(|| self.moments(asked.same.end))
+    }
+
+    /// Of a question to the oracle: in which step it came up, and how many of the moments had come.
+    fn question(&self, question: usize) -> Option<(&Step, u32)> {
+        let Steps { steps, asked, .. } = &self.orders.steps;
+        let (number, moments) = asked.get(question)?;
+        Some((steps[..*number].last()?, *moments))
+    }
+
+    /// Whether a daemon that is killed then leaves what it would have left one moment earlier: the moment came at
+    /// the same time, and nothing was changed but what the daemon knows.
+    fn is_as_before(&self, question: usize, after: Moment) -> bool {
+        let Some((at, _)) = self.orders.steps.asked.get(question) else { return false };
+        let [.., before, at] = &self.orders.steps.steps[..*at] else { return false };
+        at.moment == after && at.touched.is_of_memory() && before.at == at.at
+    }
+
+    /// What could have struck, and the moment with which it came up. `None`: nothing, or what leaves the same as one
+    /// moment earlier.
+    fn strike(&self, &(question, turn): &(usize, Turn)) -> Option<(Turn, Moment)> {
+        let is_merged = match turn {
+            Turn::Hold { .. } => return None,
+            Turn::Fault { .. } => false,
+            Turn::Crash { after } => self.is_as_before(question, after),
+        };
+        let (step, _) = self.question(question).filter(|_| !is_merged)?;
+        Some((turn, step.moment))
+    }
+
+    fn strikes(&self) -> Vec<(Turn, Moment)> {
+        self.trail.turns.iter().filter_map(|asked| self.strike(asked)).collect()
     }
 
     /// A moment that was set aside and came.
@@ -149,6 +190,7 @@ impl Tree<'_> {
                 waiting: VecDeque::new(),
                 left_out: node.same.clone(),
                 until: node.until,
+                strikes: Vec::new(),
                 merged: 0,
             };
             growth.grow();
@@ -185,32 +227,35 @@ struct Asked {
     /// Runs that are left out.
     merged: u32,
     /// The first length that makes a difference, as far as is known, and which.
-    other: Option<(u32, Option<Clash>)>,
+    other: Option<(u32, Split)>,
 }
 
 fn ask(orders: &Orders, of: LeftOut) -> Asked {
-    let mut asked = Asked { same: LeftOut { most: of.least - 1, ..of }, merged: 0, other: None };
-    let Some(mut held) = orders.hold(of.from, of.moment, of.instead) else {
-        asked.other = Some((of.least, None));
+    let (least, most) = (of.least, of.most);
+    let held = orders.hold(of.from, of.moment, of.instead);
+    let same = LeftOut { most: least - 1, early: Rc::default(), ..of };
+    let mut asked = Asked { same, merged: 0, other: None };
+    let Some(mut held) = held else {
+        asked.other = Some((least, Split::default()));
         // What strikes with the next one is before it is let go.
-        asked.same.end = of.from + 2;
+        asked.same.end = asked.same.from + 2;
         return asked;
     };
-    for more in of.least..=of.most {
-        let order = if more == of.least { held.until(more) } else { held.longer() };
+    for more in least..=most {
+        let order = if more == least { held.until(more) } else { held.longer() };
         match order {
             Order::Same { end } => {
                 asked.merged += 1;
                 asked.same.most = more;
                 asked.same.end = asked.same.end.max(end);
             }
-            Order::Other(clash) => {
-                asked.other = Some((more, clash));
+            Order::Other(split) => {
+                asked.other = Some((more, split));
                 break;
             }
             Order::Over => {
                 // A fault can bring about more to wait for.
-                asked.same.most = of.most;
+                asked.same.most = most;
                 break;
             }
         }
@@ -234,7 +279,7 @@ struct Candidate {
     held: Holding,
     /// For how many others it is set aside, from the beginning.
     keeps: u32,
-    clash: Option<Clash>,
+    split: Split,
     /// Which run was asked: one of those that were made, or the node's own.
     of: Option<usize>,
     /// Which of what was left out there ends where this one begins.
@@ -257,7 +302,7 @@ struct Settled {
     node: Node,
     held: Moment,
     place: Place,
-    clash: Option<Clash>,
+    split: Split,
 }
 
 impl Settled {
@@ -283,6 +328,8 @@ struct Growth<'a> {
     waiting: VecDeque<Candidate>,
     /// As the node's; but what was left out since is in order again, too.
     until: Option<u32>,
+    /// What can strike in the node's run, each with the moment with which it came up.
+    strikes: Vec<(Turn, Moment)>,
     merged: u64,
 }
 
@@ -304,12 +351,19 @@ impl Growth<'_> {
         self.look_again();
         let steps = &self.run.orders.steps.steps;
         let mut from = 0;
-        for (question, turn) in &trail.turns {
-            let asked_at = self.run.orders.steps.asked.get(*question);
-            let is_over = |until: Option<u32>| until.is_some_and(|end| asked_at >= Some(&end));
-            match *turn {
-                Turn::Hold { .. } if is_over(self.node.until) => {}
-                _ if is_over(self.until) => {}
+        for asked in &trail.turns {
+            let (question, turn) = *asked;
+            let moments = self.run.question(question).map(|(_, moments)| moments);
+            let is_over = |until: Option<u32>| until.is_some_and(|end| moments >= Some(end));
+            let is_hold = matches!(turn, Turn::Hold { .. });
+            if is_over(self.until) || is_hold && is_over(self.node.until) {
+                continue;
+            }
+            self.strikes.extend(self.run.strike(asked));
+            if self.node.skips.contains(&turn) {
+                continue;
+            }
+            match turn {
                 Turn::Fault { site, caller } => {
                     for number in
                         faults_at(self.tree.attempts.menus(), site, caller, self.tree.merges)
@@ -317,7 +371,7 @@ impl Growth<'_> {
                         self.with(Pick::Fault { site, number });
                     }
                 }
-                Turn::Crash { after } if self.is_as_before(after) => {
+                Turn::Crash { after } if self.run.is_as_before(question, after) => {
                     self.merged += Crash::STANDARD.len() as u64;
                 }
                 Turn::Crash { after } => {
@@ -330,7 +384,9 @@ impl Growth<'_> {
                     let ahead = steps.iter().skip(from).position(|step| step.moment == moment);
                     from += ahead.unwrap_or_default();
                     let of = ahead.map(|_| LeftOut::new(moment, from, 0));
-                    if let Some(of) = of.filter(|_| self.is_last_delay(0)) {
+                    if self.is_last_delay(0)
+                        && let Some(of) = of
+                    {
                         let asked = ask(&self.run.orders, of);
                         self.until =
                             self.until.map(|until| until.max(self.run.moments(asked.same.end)));
@@ -346,16 +402,6 @@ impl Growth<'_> {
             }
         }
         self.settle();
-    }
-
-    /// Whether a daemon that is killed after the moment leaves what it would have left before it: the moment
-    /// came at the same time, and nothing was changed but what the daemon knows.
-    fn is_as_before(&self, after: Moment) -> bool {
-        let steps = &self.run.orders.steps.steps;
-        let is_it = |step: &Step| step.happened && step.moment == after;
-        let Some(at) = steps.iter().rposition(is_it) else { return false };
-        let before = steps[..at].last();
-        steps[at].touched.is_of_memory() && before.is_some_and(|before| before.at == steps[at].at)
     }
 
     fn with(&mut self, pick: Pick) {
@@ -392,12 +438,12 @@ impl Growth<'_> {
         let held = Holding { moment, from: 0, place: Place::Last, most: u32::MAX };
         let kept = self.run.kept(moment);
         let of = kept.map(|kept| LeftOut::new(moment, kept.to, keeps));
-        match kept.zip(of).filter(|_| self.is_last_delay(1)) {
-            Some((kept, of)) => {
+        match (kept, of) {
+            (Some(kept), Some(of)) if self.is_last_delay(1) => {
                 let asked = ask(&self.run.orders, of);
                 self.asked(asked, Holding { from: kept.from, ..held }, None);
             }
-            None => {
+            (_, of) => {
                 let picks = self.picks_with_held(held, keeps + 1);
                 let until = of.and_then(|of| self.run.is_same_from(of));
                 self.further.push(Node { picks, until, ..Node::default() });
@@ -407,40 +453,55 @@ impl Growth<'_> {
 
     /// Notes an answer that the node's run gave, or one of those that were made.
     fn asked(&mut self, asked: Asked, held: Holding, of: Option<(usize, &mut Vec<LeftOut>)>) {
-        let Asked { same, merged, other } = asked;
+        let Asked { mut same, merged, other } = asked;
         self.merged += u64::from(merged);
         let (of, left_out) = match of {
             Some((of, left_out)) => (Some(of), left_out),
             None => (None, &mut self.left_out),
         };
-        left_out.push(same);
-        let behind = left_out.len() - 1;
-        if let Some((more, clash)) = other {
+        let behind = left_out.len();
+        if let Some((more, split)) = other {
             let keeps = same.base + more;
-            self.waiting.push_back(Candidate { held, keeps, clash, of, behind });
+            same.early = split.in_time.iter().chain(&*split.meanwhile).copied().collect();
+            self.waiting.push_back(Candidate { held, keeps, split, of, behind });
         }
+        left_out.push(same);
     }
 
     /// Makes the runs in which another moment is set aside, each that no other one is known to be equal to.
     fn settle(&mut self) {
         let mut made: Vec<Settled> = Vec::new();
-        while let Some(Candidate { held, keeps, clash, of, behind }) = self.waiting.pop_front() {
+        while let Some(Candidate { held, keeps, split, of, behind }) = self.waiting.pop_front() {
             let Holding { moment, place, most, .. } = held;
             let alike = |(_, other): &(usize, &Settled)| {
-                clash.is_some() && other.clash == clash && other.place == place
+                let clash = split.clash;
+                clash.is_some() && other.split.clash == clash && other.place == place
             };
             let mut alike = made.iter().enumerate().rev().filter(alike).take(ALIKE);
             let equal =
                 alike.find_map(|(number, other)| Some((number, other.asked_instead(held, keeps)?)));
             if let Some((number, asked)) = equal {
-                // A fault that strikes before what was asked goes another way is decided on too early for
-                // the other run to have it.
+                // A fault before the two part strikes too early for the other run. So it does where that run has not
+                // taken its own last decision yet.
+                let mut early = made[number].split.in_time.to_vec();
+                let its_own = self.strikes_of(Some(number), &made);
+                let is_offered = |moment: &&Moment| its_own.iter().any(|(_, with)| with == *moment);
+                let meanwhile = asked.other.iter().flat_map(|(_, split)| &*split.meanwhile);
+                early.extend(meanwhile.filter(|moment| !is_offered(moment)));
                 let left_out = match of {
                     Some(of) => &mut made[of].node.same,
                     None => &mut self.left_out,
                 };
                 let before = &mut left_out[behind];
                 before.most = asked.same.most - before.base;
+                // Nor does that run have what it skips.
+                early.extend_from_slice(&before.early);
+                before.early = early.as_slice().into();
+                let strikes = self.strikes_of(of, &made);
+                let is_early = |turn: &Turn| {
+                    strikes.iter().any(|(strike, with)| strike == turn && early.contains(with))
+                };
+                made[number].node.skips.retain(is_early);
                 let mut same = std::mem::take(&mut made[number].node.same);
                 self.asked(asked, held, Some((number, &mut same)));
                 made[number].node.same = same;
@@ -458,26 +519,40 @@ impl Growth<'_> {
                 // Where it is let go before the last decision, it is looked at again how long that makes no
                 // difference.
                 let of = LeftOut::new(moment, 0, keeps);
-                left_out.push(LeftOut { most: most - keeps, end: usize::MAX, ..of });
+                let most = most.saturating_sub(keeps);
+                left_out.push(LeftOut { most, end: usize::MAX, ..of });
             }
+            let strikes = self.strikes_of(of, &made);
+            let skips = strikes.iter().filter(|(_, with)| split.in_time.contains(with));
+            let skips = skips.map(|(strike, _)| *strike).collect();
             let (left_out, run) = (left_out.into(), Some(Box::new(run)));
-            let node = Node { picks, left_out, same, run, is_settled: true, until: None };
-            made.push(Settled { node, held: moment, place, clash });
+            let node = Node { picks, left_out, same, run, is_settled: true, until: None, skips };
+            made.push(Settled { node, held: moment, place, split });
         }
         self.further.extend(made.into_iter().map(|settled| settled.node));
+    }
+
+    /// What can strike in a run that was asked: one of those that were made, or the node's own.
+    fn strikes_of(&self, of: Option<usize>, made: &[Settled]) -> Cow<'_, [(Turn, Moment)]> {
+        match of.and_then(|of| made[of].node.run.as_ref()) {
+            Some(run) => run.strikes().into(),
+            None => (&self.strikes).into(),
+        }
     }
 
     /// What was left out of the run with one decision less may make a difference with the last one, if that
     /// strikes while moments are out of order.
     fn look_again(&mut self) {
-        let is_fault = match self.node.picks.last() {
-            Some(Pick::Fault { .. }) => true,
-            Some(Pick::Crash { .. }) => false,
-            _ => return,
-        };
+        let last = self.node.picks.last();
+        if last.is_none_or(|last| last.held().is_some()) {
+            return;
+        }
+        // A loss after a longer hold comes of the run in which nothing was lost after it.
+        let looks_longer = !matches!(last, Some(Pick::Crash { loses: true, .. }));
         let orders = &self.run.orders;
         let Some(struck) = orders.steps.struck.checked_sub(1) else { return };
-        for mut left_out in self.node.left_out.iter().copied() {
+        for left_out in self.node.left_out.iter() {
+            let mut left_out = left_out.clone();
             let mut first = left_out.from;
             if left_out.base > 0 {
                 // For longer it cannot be set aside if it was until nothing else could come.
@@ -486,21 +561,22 @@ impl Growth<'_> {
                 left_out.from = kept.to;
                 first = kept.from;
             }
-            if struck < left_out.from || struck >= left_out.end {
+            let with = orders.steps.steps[struck].moment;
+            let is_early = looks_longer && left_out.early.contains(&with);
+            if struck < left_out.from || struck >= left_out.end && !is_early {
                 continue;
             }
-            let LeftOut { from, moment, most, instead, .. } = left_out;
-            // Without the fault it was set aside for longer than that; but where the fault strikes
-            // meanwhile, that run goes on from one which this fault comes too early for.
-            if is_fault {
-                let held = orders.hold(from, moment, instead);
-                if held.is_none_or(|held| held.meets(most.saturating_add(1), struck)) {
-                    left_out.most = u32::MAX;
-                }
+            if is_early {
+                left_out.most = u32::MAX;
             }
+            // That is another run anyway.
+            if left_out.most < left_out.least {
+                continue;
+            }
+            let LeftOut { from, base, moment, instead, .. } = left_out;
+            let most = left_out.most.saturating_add(base);
             let asked = ask(orders, left_out);
-            let from = if left_out.base > 0 { first } else { from };
-            let most = left_out.most.saturating_add(left_out.base);
+            let from = if base > 0 { first } else { from };
             let place = Place::BeforeLast { instead };
             self.asked(Asked { merged: 0, ..asked }, Holding { moment, from, place, most }, None);
         }
@@ -542,7 +618,7 @@ cpu-shares = 1024
         driver: &'static str,
         profile: &'static str,
         bound: Bound,
-        /// With a delay only faults of these kinds at this operation.
+        /// With a delay only faults of these kinds at this operation, or crashes after it.
         at: Option<(Op, &'static [&'static str])>,
         /// So many runs are to be enough.
         most: usize,
@@ -562,8 +638,9 @@ cpu-shares = 1024
     /// tasks may have one name, and then it is chance which of their calls comes first and is counted so.
     fn histories(outcome: &Outcome) -> BTreeMap<String, Vec<String>> {
         let mut histories: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        // So is the number in a name that is drawn for a directory.
         let uncounted = |text: String| -> String {
-            let mut parts = text.split('#');
+            let mut parts = text.split_inclusive(['#', '/']);
             let first = parts.next().unwrap_or_default().to_owned();
             parts.fold(first, |all, part| all + part.trim_start_matches(char::is_numeric))
         };
@@ -628,7 +705,9 @@ cpu-shares = 1024
                 at.as_ref().is_none_or(is_here)
                     && stands_for_itself(attempts.menus(), site.op, *number)
             }
-            Pick::Crash { .. } => at.is_none(),
+            Pick::Crash { after, .. } => at
+                .as_ref()
+                .is_none_or(|(op, kinds)| *op == after.site.op && kinds.contains(&"crash")),
             Pick::Hold { .. } => true,
         };
         let (mut brought, mut runs) = (BTreeSet::new(), 0);
@@ -657,18 +736,19 @@ cpu-shares = 1024
             row("a-start-and-a-second-start", "hardened", (0, 1), None, 60),
             row("a-start-and-a-stop", "hardened", (0, 1), None, 45),
             row("a-start-and-a-removal", "1.7.24", (1, 1), Some((Op::TaskWait, KINDS)), 175),
-            row("a-start-and-a-removal", "hardened", (1, 1), Some((Op::TaskCreate, KINDS)), 515),
+            row("a-start-and-a-removal", "hardened", (1, 1), Some((Op::TaskCreate, KINDS)), 500),
             row("a-start-alone", "hardened", (1, 1), Some((Op::RuntimeStart, &["deadline"])), 65),
-            row("a-start-alone", "hardened", (1, 1), Some((Op::ShimState, &["deadline"])), 295),
+            row("a-start-alone", "hardened", (1, 1), Some((Op::ShimState, &["deadline"])), 330),
             row(
                 "a-start-and-want-of-memory",
                 "1.7.24",
                 (1, 1),
                 Some((Op::RuntimeStart, &["error"])),
-                150,
+                130,
             ),
-            row("two-updates", "1.7.24", (0, 2), None, 800),
-            row("a-pod-that-dies", "1.7.24", (1, 2), Some((Op::ShimState, &["deadline"])), 1000),
+            row("a-start-and-a-removal", "1.7.24", (1, 1), Some((Op::FsRename, &["crash"])), 400),
+            row("two-updates", "1.7.24", (0, 2), None, 700),
+            row("a-pod-that-dies", "1.7.24", (1, 2), Some((Op::ShimState, &["deadline"])), 160),
             row("a-start-and-a-removal", "1.7.0-beta.3", (1, 0), None, 200),
             row("a-creation", "2.1.9", (1, 0), None, 300),
         ] {

@@ -1641,7 +1641,7 @@ impl Core {
             over = over.saturating_add(nanos(fault.lasts()));
             self.fault_until(over);
             self.recording.fault(now, site, fault.clone().awaited(endless));
-            self.steps.iter_mut().for_each(|steps| steps.struck = steps.steps.len());
+            self.steps.iter_mut().for_each(|steps| steps.strikes());
             struck.push(fault.clone());
             let Some(own) = option.checked_sub(1 + standard.len()) else { break };
             self.fates[rest.remove(own)] = Fate::Applied;
@@ -1932,6 +1932,7 @@ impl Core {
         self.steps.iter_mut().for_each(|steps| steps.asks());
         let option = self.oracle.choose(&Choice::Crash { after, own: &own });
         let Some(option) = option.checked_sub(1) else { return };
+        self.steps.iter_mut().for_each(|steps| steps.strikes());
         let chosen = option.checked_sub(Crash::STANDARD.len());
         let crash = chosen.map_or_else(|| Crash::STANDARD[option], |own_index| own[own_index]);
         self.let_crash(crash, chosen.map(|own_index| rest[own_index]), now);

@@ -423,10 +423,10 @@ pub struct Kept {
 pub struct Steps {
     pub steps: Vec<Step>,
     pub holds: Vec<Kept>,
-    /// How many steps there were when the last fault was decided on or the daemon ended last.
+    /// How many steps there were when the last fault or crash was decided on.
     pub struck: usize,
-    /// Of each question to the oracle: how many of the moments had come.
-    pub asked: Vec<u32>,
+    /// Of each question to the oracle: how many steps there were, and how many of the moments had come.
+    pub asked: Vec<(usize, u32)>,
     /// How many have come.
     moments: u32,
     /// The step that the current poll began with.
@@ -479,7 +479,6 @@ impl Steps {
             entry: EntryId::NONE,
         };
         let (ready, touched) = (self.steps.len(), Footprint::CRASH);
-        self.struck = ready;
         let (is_open, is_late) = (false, false);
         let happened = true;
         self.moments += 1;
@@ -539,7 +538,12 @@ impl Steps {
 
     /// The oracle is asked.
     pub(super) fn asks(&mut self) {
-        self.asked.push(self.moments);
+        self.asked.push((self.steps.len(), self.moments));
+    }
+
+    /// A fault or a crash is decided on.
+    pub(super) fn strikes(&mut self) {
+        self.struck = self.steps.len();
     }
 
     pub(super) fn set_aside(&mut self, moment: Moment, ready: usize) {
