@@ -229,7 +229,11 @@ impl Held<'_> {
     fn one_more(&mut self) -> Result<(), Order> {
         self.meanwhile.clone_from(&self.came);
         loop {
-            let next = self.next().ok_or(Order::Over)?;
+            let next = self.next();
+            if self.gives_up_before(next) {
+                return Err(Order::Other(self.split(None)));
+            }
+            let next = next.ok_or(Order::Over)?;
             self.reach = self.reach.max(next + 1);
             let counts = !self.aside.is_empty() || !self.comes;
             let came = self.admit(next).map_err(|clash| Order::Other(self.split(Some(clash))))?;
@@ -247,7 +251,10 @@ impl Held<'_> {
             self.comes_up(at);
         }
         while self.low < self.high || is_due {
-            let Some(next) = self.next() else { return Order::Other(self.split(None)) };
+            let next = self.next();
+            let Some(next) = next.filter(|_| !self.gives_up_before(next)) else {
+                return Order::Other(self.split(None));
+            };
             is_due &= self.step(next).moment != self.moment;
             if let Err(clash) = self.admit(next) {
                 return Order::Other(self.split(Some(clash)));
@@ -308,6 +315,13 @@ impl Held<'_> {
             return Some(at);
         }
         None
+    }
+
+    /// Whether a call that came just in time still waits when all else of the time has come: it would be given up.
+    fn gives_up_before(&self, next: Option<usize>) -> bool {
+        let still_waits = |at: usize| self.step(at).is_late && !self.has_come(at);
+        next.is_none_or(|next| self.step(next).moment.stage == Stage::Abandon)
+            && (self.low..self.end).any(still_waits)
     }
 
     /// Lets a step come before those that came before it, and returns as which one it does; `None`: it waits.

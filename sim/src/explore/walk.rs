@@ -746,6 +746,13 @@ cpu-shares = 1024
                 Some((Op::RuntimeStart, &["error"])),
                 130,
             ),
+            row(
+                "a-start-and-a-stop",
+                "hardened",
+                (1, 1),
+                Some((Op::MetricsRegister, &["hang"])),
+                140,
+            ),
             row("a-start-and-a-removal", "1.7.24", (1, 1), Some((Op::FsRename, &["crash"])), 400),
             row("two-updates", "1.7.24", (0, 2), None, 700),
             row("a-pod-that-dies", "1.7.24", (1, 2), Some((Op::ShimState, &["deadline"])), 160),
