@@ -392,7 +392,7 @@ impl Growth<'_> {
                             self.until.map(|until| until.max(self.run.moments(asked.same.end)));
                         let most = u32::MAX;
                         let held = Holding { moment, from, place: Place::Last, most };
-                        self.asked(asked, held, None);
+                        self.note(asked, held, None);
                     } else {
                         let until = of.and_then(|of| self.run.is_same_from(of));
                         self.with(Pick::Hold { moment, keeps: 1 });
@@ -423,7 +423,7 @@ impl Growth<'_> {
         picks
     }
 
-    /// Whether no delay of the bound is left after `more`.
+    /// Whether the delay that is asked about is the last of the bound. `taken`: so many of the node's are it.
     fn is_last_delay(&self, taken: usize) -> bool {
         let spent = self.node.picks.iter().filter(|pick| pick.held().is_some()).count();
         self.tree.merges && self.tree.bound.delays as usize == spent + 1 - taken
@@ -441,7 +441,7 @@ impl Growth<'_> {
         match (kept, of) {
             (Some(kept), Some(of)) if self.is_last_delay(1) => {
                 let asked = ask(&self.run.orders, of);
-                self.asked(asked, Holding { from: kept.from, ..held }, None);
+                self.note(asked, Holding { from: kept.from, ..held }, None);
             }
             (_, of) => {
                 let picks = self.picks_with_held(held, keeps + 1);
@@ -452,7 +452,7 @@ impl Growth<'_> {
     }
 
     /// Notes an answer that the node's run gave, or one of those that were made.
-    fn asked(&mut self, asked: Asked, held: Holding, of: Option<(usize, &mut Vec<LeftOut>)>) {
+    fn note(&mut self, asked: Asked, held: Holding, of: Option<(usize, &mut Vec<LeftOut>)>) {
         let Asked { mut same, merged, other } = asked;
         self.merged += u64::from(merged);
         let (of, left_out) = match of {
@@ -503,7 +503,7 @@ impl Growth<'_> {
                 };
                 made[number].node.skips.retain(is_early);
                 let mut same = std::mem::take(&mut made[number].node.same);
-                self.asked(asked, held, Some((number, &mut same)));
+                self.note(asked, held, Some((number, &mut same)));
                 made[number].node.same = same;
                 continue;
             }
@@ -513,7 +513,7 @@ impl Growth<'_> {
             let kept = run.kept(moment).filter(|_| run.trail.could_keep == Some(moment));
             if let Some(kept) = kept {
                 let asked = ask(&run.orders, LeftOut::new(moment, kept.to, keeps));
-                self.asked(asked, held, Some((made.len(), &mut same)));
+                self.note(asked, held, Some((made.len(), &mut same)));
             }
             if place != Place::Last {
                 // Where it is let go before the last decision, it is looked at again how long that makes no
@@ -569,7 +569,7 @@ impl Growth<'_> {
             if is_early {
                 left_out.most = u32::MAX;
             }
-            // That is another run anyway.
+            // Even the shortest brings another run, which is made elsewhere.
             if left_out.most < left_out.least {
                 continue;
             }
@@ -578,7 +578,7 @@ impl Growth<'_> {
             let asked = ask(orders, left_out);
             let from = if base > 0 { first } else { from };
             let place = Place::BeforeLast { instead };
-            self.asked(Asked { merged: 0, ..asked }, Holding { moment, from, place, most }, None);
+            self.note(Asked { merged: 0, ..asked }, Holding { moment, from, place, most }, None);
         }
     }
 }
