@@ -54,7 +54,6 @@ fn ours(engine: Engine) -> Runs {
             let oracle = Box::new(Scripted::new(&script));
             let world = World::new(Default::default());
             let sim = Sim::new(world, script, oracle, menus.clone(), Limits::default());
-            sim.with_recording(|recording| recording.digested = false);
             sim.allow_faults(true);
             let slept = Rc::new(Cell::new(0));
             let stop = engine.run(&sim, || {

@@ -41,17 +41,15 @@ impl fmt::Display for Event<'_> {
     }
 }
 
-/// Tells the events of a run that recorded its [marks](crate::turnstile::Recording::marks), a line each, behind
-/// a line with `name`; then the digest of all, with `report` behind it.
+/// Tells the events of a run, a line each with the digest so far, behind a line with `name`; then the digest of all, with `report` behind it.
 ///
 /// # Errors
 /// When `out` cannot be written to.
 pub fn tell(out: &mut impl Write, name: &str, outcome: &Outcome, report: &[u8]) -> io::Result<()> {
     let recording = &outcome.recording;
     writeln!(out, "{RUN}{name}")?;
-    let events = recording.entries.iter().filter(|entry| entry.is_digested());
-    for (event, mark) in events.zip(recording.marks.iter().flatten()) {
-        writeln!(out, "{}; all so far {mark:032x}", Event(event))?;
+    for (event, digest) in recording.digests() {
+        writeln!(out, "{}; all so far {digest:032x}", Event(event))?;
     }
     writeln!(out, "the report; all so far {:032x}", recording.digest_with(report))
 }

@@ -120,7 +120,7 @@ fn failure(status: ExitStatus) -> Option<ExitCode> {
 
 fn tell_all(args: &Args) -> Result<ExitCode, Failure> {
     let sources = args.corpus.sources()?;
-    let runner = Runner::new().marking();
+    let runner = Runner::new();
     let selected = args.corpus.select(&runner, &sources)?;
     let mut out = BufWriter::new(io::stdout().lock());
     for selection in selected.iter().flatten() {

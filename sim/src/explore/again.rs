@@ -61,7 +61,7 @@ impl<'a> Again<'a> {
     /// # Errors
     /// When `out` cannot be written to.
     pub fn tell(&mut self, run: u64, out: &mut impl Write) -> io::Result<()> {
-        let Some((scenario, outcome)) = self.maker.mark(run, &self.seen) else { return Ok(()) };
+        let Some((scenario, outcome)) = self.maker.outcome(run, &self.seen) else { return Ok(()) };
         let answers = format!("{:?}", outcome.answers);
         determinism::tell(
             out,

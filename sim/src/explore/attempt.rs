@@ -43,13 +43,6 @@ impl Attempts {
         self
     }
 
-    /// With a record of the digest after each event.
-    #[must_use]
-    pub fn marking(mut self) -> Self {
-        self.options.marks = true;
-        self
-    }
-
     pub fn menus(&self) -> &Menus {
         &self.options.menus
     }

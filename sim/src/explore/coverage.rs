@@ -12,8 +12,7 @@ pub type Seen = FxHashSet<u64>;
 
 /// The site, however often it was reached before.
 fn place(site: Site) -> [u64; 3] {
-    let [actor, subject] = Symbol::text_hashes([site.actor, site.subject]);
-    [actor, site.op as u64, subject]
+    Symbol::with_hashes(|hashes| [hashes.of(site.actor), site.op as u64, hashes.of(site.subject)])
 }
 
 fn point<const N: usize>(words: [u64; N]) -> u64 {

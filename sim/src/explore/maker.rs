@@ -53,9 +53,10 @@ pub(super) fn assignment(run: u64, scenarios: usize) -> (usize, Kind) {
 }
 
 /// A run, and what it was made from.
-struct Made {
-    /// Without decisions.
-    scenario: Scenario,
+struct Made<'a> {
+    /// Of which it is a part, that of the cast, with its decisions.
+    scenario: &'a Scenario,
+    cast: Cast,
     plan: Rc<Plan>,
     log: Log,
     outcome: Result<Outcome, Symptom>,
@@ -81,7 +82,7 @@ impl<'a> Maker<'a> {
         seen: &Arc<Seen>,
         ledger: &mut Ledger,
     ) -> Option<Report> {
-        let Made { scenario, plan, log, outcome } = self.made(run, kind, seen)?;
+        let Made { scenario, cast, plan, log, outcome } = self.made(run, kind, seen)?;
         let Log { decisions, mut covered } = log;
         covered.strikes.retain(|point| !seen.contains(point));
         covered.turns.retain(|point| !seen.contains(point));
@@ -93,6 +94,7 @@ impl<'a> Maker<'a> {
             Err(broken) => (None, vec![broken], Recording::default()),
         };
         let with_decisions = |symptom| {
+            let scenario = cast.of(scenario);
             let tidy = [true, false];
             let entries = tidy.map(|tidy| Entries::of(&decisions.script(&recording, tidy)));
             (symptom, entries.map(|entries| entries.put_into(&scenario)))
@@ -102,14 +104,13 @@ impl<'a> Maker<'a> {
         Some(Report { run, moments, digest, covered, symptoms })
     }
 
-    /// Makes it with a record of the digest after each event; with its scenario.
-    pub fn mark(&mut self, run: u64, seen: &Arc<Seen>) -> Option<(Scenario, Outcome)> {
-        self.attempts = self.attempts.clone().marking();
+    /// Makes it for its outcome; with the scenario of which it is a part.
+    pub fn outcome(&mut self, run: u64, seen: &Arc<Seen>) -> Option<(&'a Scenario, Outcome)> {
         let made = self.made(run, None, seen)?;
         Some((made.scenario, made.outcome.ok()?))
     }
 
-    fn made(&mut self, run: u64, kind: Option<Kind>, seen: &Arc<Seen>) -> Option<Made> {
+    fn made(&mut self, run: u64, kind: Option<Kind>, seen: &Arc<Seen>) -> Option<Made<'a>> {
         let (target, of_run) = assignment(run, self.scenarios.len());
         let seed = xxh3_64_with_seed(&run.to_le_bytes(), self.settings.seed);
         let bound = self.settings.bound;
@@ -120,7 +121,8 @@ impl<'a> Maker<'a> {
         let search = Search::new(kind.unwrap_or(of_run), Bound { faults, ..bound }, seed, seen);
         let log = search.log();
         let outcome = self.attempts.make(&plan, search);
-        Some(Made { scenario: cast.of(&self.scenarios[target]), plan, log: log.take(), outcome })
+        let scenario = &self.scenarios[target];
+        Some(Made { scenario, cast, plan, log: log.take(), outcome })
     }
 
     fn plan(&mut self, target: usize, cast: &Cast) -> Option<Rc<Plan>> {

@@ -37,8 +37,6 @@ pub struct Options {
     pub logs: bool,
     /// Record each call, and what a client that gives up means to it.
     pub calls: bool,
-    /// Record the digest after each event.
-    pub marks: bool,
     /// Record the node after each moment, and what calls and locks take.
     pub film: bool,
     /// Record the admissions, with what each touches.
@@ -65,7 +63,6 @@ impl Options {
             limits: Limits::default(),
             logs: false,
             calls: false,
-            marks: false,
             film: false,
             steps: false,
             judge: Ids::ALL,
@@ -108,7 +105,6 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
     };
     sim.with_recording(|recording| {
         recording.calls = options.calls.then(Vec::new);
-        recording.marks = options.marks.then(Vec::new);
         recording.spans = options.film;
     });
     if options.steps {

@@ -26,7 +26,6 @@ const STALE_MAX: usize = 5;
 pub struct Runner {
     menus: Rc<Menus>,
     engine: Engine,
-    marks: bool,
     without: Vec<Id>,
 }
 
@@ -68,12 +67,6 @@ impl Runner {
         Runner { engine, ..Self::default() }
     }
 
-    /// Records the digest after each event of a run.
-    #[must_use]
-    pub fn marking(self) -> Self {
-        Runner { marks: true, ..self }
-    }
-
     /// Takes invariants out of the judge: what they say is neither asked nor expected.
     #[must_use]
     pub fn without(self, ids: &[Id]) -> Self {
@@ -81,9 +74,9 @@ impl Runner {
     }
 
     fn run(&self, plan: &Rc<Plan>, options: Options) -> Result<Outcome, String> {
-        let (menus, engine, marks) = (self.menus.clone(), self.engine, self.marks);
+        let (menus, engine) = (self.menus.clone(), self.engine);
         let judge = self.without.iter().fold(options.judge, |ids, id| ids.without(*id));
-        let options = Options { menus, engine, marks, judge, ..options };
+        let options = Options { menus, engine, judge, ..options };
         guarded(&plan.case, || run(plan, &options))
     }
 

@@ -204,8 +204,8 @@ struct Core {
     current: Option<TaskId>,
     /// Whose call is on its way to its reply without being parked.
     passing: Option<Symbol>,
-    /// The moment whose poll is under way or just ended, to be judged when it did.
-    unfinished: Option<Happened>,
+    /// The entry in the recording of the moment whose poll is under way or just ended, to be judged when it did.
+    unfinished: Option<usize>,
     horizon: u64,
     budget: u64,
     stop: Option<Stop>,
@@ -305,7 +305,7 @@ impl Sim {
             last_fault_at: 0,
             calls: Vec::new(),
             triggers: Vec::new(),
-            recording: Recording::default(),
+            recording: Recording::with_capacity(512),
             steps: None,
             current: None,
             passing: None,
@@ -1146,7 +1146,14 @@ impl Sim {
 
     /// Judges the moment that just ended, and does what it triggers.
     fn finish_moment(&self) {
-        let Some(happened) = self.0.core.borrow_mut().unfinished.take() else { return };
+        let happened = {
+            let mut core = self.0.core.borrow_mut();
+            let Some(entry) = core.unfinished.take() else { return };
+            let RecordingEntry::Moment(happened) = &core.recording.entries[entry] else {
+                unreachable!("only moments are judged")
+            };
+            happened.clone()
+        };
         if let Some(observer) = self.0.observer.borrow_mut().as_mut() {
             let mut world = self.0.world.borrow_mut();
             // What the judge looks at is not what the poll does in which a moment came.
@@ -1862,16 +1869,15 @@ impl Core {
         payload: u64,
         error: Option<Rc<str>>,
         at: u64,
-        world: u64,
+        files: u64,
     ) {
         if self.faults_allowed
             && let Some(steps) = &mut self.steps
         {
             steps.happened();
         }
-        let happened = Happened { at, moment, payload, error };
-        self.recording.moment(&happened, world);
-        self.unfinished = Some(happened);
+        self.unfinished = Some(self.recording.entries.len());
+        self.recording.moment(Happened { at, moment, payload, files, error });
     }
 
     /// Begins a call of the scenario. Without a daemon it is over at once.

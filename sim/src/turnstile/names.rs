@@ -36,6 +36,16 @@ impl Text {
     }
 }
 
+/// The hashes of all texts.
+#[derive(Clone, Copy)]
+pub struct Hashes<'a>(&'a [Text]);
+
+impl Hashes<'_> {
+    pub fn of(self, symbol: Symbol) -> u64 {
+        self.0[symbol.0 as usize].hash
+    }
+}
+
 struct Table {
     texts: Vec<Text>,
     printed: FxHashMap<Rc<str>, Symbol>,
@@ -97,9 +107,9 @@ impl Symbol {
         TABLE.with_borrow(|table| table.texts[self.0 as usize].text.clone())
     }
 
-    /// Hashes of the texts that are the same in every process.
-    pub fn text_hashes<const N: usize>(symbols: [Symbol; N]) -> [u64; N] {
-        TABLE.with_borrow(|table| symbols.map(|symbol| table.texts[symbol.0 as usize].hash))
+    /// Has hashes of the texts used, which are the same in every process.
+    pub fn with_hashes<R>(use_them: impl FnOnce(Hashes<'_>) -> R) -> R {
+        TABLE.with_borrow(|table| use_them(Hashes(&table.texts)))
     }
 
     /// Its first eight bytes, as a number: of two texts with different ones, that with the smaller comes first.

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::names::Symbol;
+use super::names::{Hashes, Symbol};
 use super::site::{Moment, Site, Stage};
 use crate::oracle::Fault;
 
@@ -16,6 +16,8 @@ pub struct Happened {
     pub moment: Moment,
     /// Hash of what the call brought: equal runs have equal payloads.
     pub payload: u64,
+    /// Hash of the file system's history, with the moment.
+    pub files: u64,
     /// The text of the error that the call brought, if it did.
     pub error: Option<Rc<str>>,
 }
@@ -81,6 +83,39 @@ impl Entry {
         !matches!(self, Entry::Log { .. } | Entry::Made { .. } | Entry::Released { .. })
     }
 
+    /// No entry but a fault has more words in the digest.
+    const WORDS_MAX: usize = 7;
+
+    /// Adds to `bytes` what of it is part of the digest.
+    fn digested_into(&self, bytes: &mut Vec<u8>, hashes: Hashes<'_>) {
+        let site_words = |site: &Site| {
+            let op = u64::from(site.op as u8) << 32 | u64::from(site.count);
+            [hashes.of(site.actor), hashes.of(site.subject), op]
+        };
+        match self {
+            Entry::Moment(Happened { at, moment, payload, files, error }) => {
+                let [actor, subject, op] = site_words(&moment.site);
+                let outcome = (moment.stage as u64) << 8 | u64::from(error.is_some());
+                add_words(bytes, [*at, actor, subject, op, outcome, *payload, *files]);
+            }
+            Entry::Fault { at, site, fault } => {
+                let [actor, subject, op] = site_words(site);
+                add_words(bytes, [*at, actor, subject, op, 1 << 16]);
+                bytes.extend_from_slice(fault.to_string().as_bytes());
+            }
+            Entry::Held { at, moment } => {
+                let [actor, subject, op] = site_words(&moment.site);
+                add_words(bytes, [*at, actor, subject, op, 2 << 16 | moment.stage as u64]);
+            }
+            Entry::LetGo { at, moment, .. } => {
+                let [actor, subject, op] = site_words(&moment.site);
+                add_words(bytes, [*at, actor, subject, op, 3 << 16 | moment.stage as u64]);
+            }
+            Entry::Phase { name, .. } => bytes.extend_from_slice(name.as_bytes()),
+            Entry::Log { .. } | Entry::Made { .. } | Entry::Released { .. } => {}
+        }
+    }
+
     pub fn at(&self) -> u64 {
         match self {
             Entry::Moment(happened) => happened.at,
@@ -95,110 +130,49 @@ impl Entry {
     }
 }
 
-/// All that happened, and a digest over it.
+/// All that happened.
+#[derive(Default)]
 pub struct Recording {
     pub entries: Vec<Entry>,
     pub moments: u64,
     /// The calls that were made while the scenario's faults could strike; only when asked for, and no
     /// part of the digest.
     pub calls: Option<Vec<(Site, Awaited)>>,
-    /// The digest after each entry that is part of it; only when asked for.
-    pub marks: Option<Vec<u128>>,
     /// Calls are recorded when they are made, and locks when they are given back.
     pub spans: bool,
-    /// What happens enters the digest. Whoever does not need it saves that.
-    pub digested: bool,
-    digest: Xxh3,
-    /// What is still to enter the digest: many small pieces cost less together than each alone.
-    pending: Vec<u8>,
 }
 
-/// As many bytes enter the digest together.
-const PENDING_MAX: usize = 4096;
-
-impl Default for Recording {
-    fn default() -> Self {
-        Recording {
-            entries: Vec::with_capacity(512),
-            moments: 0,
-            calls: None,
-            marks: None,
-            spans: false,
-            digested: true,
-            digest: Xxh3::new(),
-            pending: Vec::with_capacity(PENDING_MAX),
-        }
-    }
-}
-
-fn site_words(site: &Site) -> [u64; 3] {
-    let [actor, subject] = Symbol::text_hashes([site.actor, site.subject]);
-    [actor, subject, u64::from(site.op as u8) << 32 | u64::from(site.count)]
+fn add_words<const N: usize>(bytes: &mut Vec<u8>, words: [u64; N]) {
+    bytes.extend_from_slice(words.map(u64::to_le_bytes).as_flattened());
 }
 
 impl Recording {
     /// Why a moment that was set aside goes again when it was meant to.
     pub const IN_TIME: &str = "its time came";
 
-    fn mix_bytes(&mut self, bytes: &[u8]) {
-        if !self.digested {
-            return;
-        }
-        if self.pending.len() + bytes.len() > PENDING_MAX {
-            self.digest.update(&self.pending);
-            self.pending.clear();
-        }
-        self.pending.extend_from_slice(bytes);
+    pub fn with_capacity(entries: usize) -> Self {
+        Recording { entries: Vec::with_capacity(entries), ..Recording::default() }
     }
 
-    fn mix<const N: usize>(&mut self, words: [u64; N]) {
-        self.mix_bytes(words.map(u64::to_le_bytes).as_flattened());
-    }
-
-    /// An entry that is in the digest already.
-    fn push(&mut self, entry: Entry) {
-        self.entries.push(entry);
-        if self.marks.is_some() {
-            let digest = self.digest();
-            self.marks.iter_mut().for_each(|marks| marks.push(digest));
-        }
-    }
-
-    /// `world`: the digest of the file system after the moment.
-    pub fn moment(&mut self, happened: &Happened, world: u64) {
-        // Most of what is recorded: without a digest it costs nothing of one.
-        if self.digested {
-            let Happened { at, moment, payload, error } = happened;
-            let [actor, subject, op] = site_words(&moment.site);
-            let (stage, failed) = (moment.stage as u64, u64::from(error.is_some()));
-            self.mix([*at, actor, subject, op, stage << 8 | failed, *payload, world]);
-        }
+    pub fn moment(&mut self, happened: Happened) {
         self.moments += 1;
-        self.push(Entry::Moment(happened.clone()));
+        self.entries.push(Entry::Moment(happened));
     }
 
     pub fn fault(&mut self, at: u64, site: Site, fault: Fault) {
-        let [actor, subject, op] = site_words(&site);
-        self.mix([at, actor, subject, op, 1 << 16]);
-        self.mix_bytes(fault.to_string().as_bytes());
-        self.push(Entry::Fault { at, site, fault: Box::new(fault) });
+        self.entries.push(Entry::Fault { at, site, fault: Box::new(fault) });
     }
 
     pub fn held(&mut self, at: u64, moment: Moment) {
-        let [actor, subject, op] = site_words(&moment.site);
-        self.mix([at, actor, subject, op, 2 << 16 | moment.stage as u64]);
-        self.push(Entry::Held { at, moment });
+        self.entries.push(Entry::Held { at, moment });
     }
 
     pub fn let_go(&mut self, at: u64, moment: Moment, why: &'static str) {
-        let [actor, subject, op] = site_words(&moment.site);
-        self.mix([at, actor, subject, op, 3 << 16 | moment.stage as u64]);
-        self.push(Entry::LetGo { at, moment, why });
+        self.entries.push(Entry::LetGo { at, moment, why });
     }
 
     pub fn phase(&mut self, at: u64, name: &'static str) {
-        self.mix_bytes(name.as_bytes());
-        self.push(Entry::Phase { at, name });
+        self.entries.push(Entry::Phase { at, name });
     }
 
     pub fn log(&mut self, at: u64, text: Rc<str>) {
@@ -217,16 +191,29 @@ impl Recording {
         }
     }
 
-    /// The digest so far, with `rest` (such as the final report) behind it.
+    /// The digest of all, with `rest` (such as the final report) behind it.
     pub fn digest_with(&self, rest: &[u8]) -> u128 {
-        let mut digest = self.digest.clone();
-        digest.update(&self.pending);
-        digest.update(rest);
-        digest.digest128()
+        let mut bytes = Vec::with_capacity(self.entries.len() * Entry::WORDS_MAX * 8 + rest.len());
+        Symbol::with_hashes(|hashes| {
+            self.entries.iter().for_each(|entry| entry.digested_into(&mut bytes, hashes));
+        });
+        bytes.extend_from_slice(rest);
+        xxh3_128(&bytes)
     }
 
     pub fn digest(&self) -> u128 {
         self.digest_with(&[])
+    }
+
+    /// What is part of the digest, in order; each entry with the digest of all up to and with it.
+    pub fn digests(&self) -> impl Iterator<Item = (&Entry, u128)> {
+        let (mut so_far, mut bytes) = (Xxh3::new(), Vec::new());
+        self.entries.iter().filter(|entry| entry.is_digested()).map(move |entry| {
+            bytes.clear();
+            Symbol::with_hashes(|hashes| entry.digested_into(&mut bytes, hashes));
+            so_far.update(&bytes);
+            (entry, so_far.digest128())
+        })
     }
 
     /// The moments in order.
