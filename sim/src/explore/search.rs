@@ -93,7 +93,7 @@ impl Search {
 
 impl Oracle for Search {
     fn considers_crashes(&self) -> bool {
-        self.chance.swarm.crashes.is_some()
+        self.left.faults > 0 && self.chance.swarm.crashes.is_some()
     }
 
     fn choose(&mut self, choice: &Choice<'_>) -> usize {

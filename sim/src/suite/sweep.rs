@@ -112,11 +112,11 @@ fn of_actor<'r>(
 /// The actor at the head of a path of calls: `start-1` of `start-1/task.create(web)#1`.
 pub(crate) fn root_of(actor: &str) -> &str {
     let mut depth = 0_u32;
-    for (i, c) in actor.char_indices() {
+    for (i, c) in actor.bytes().enumerate() {
         match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            '/' if depth == 0 => return &actor[..i],
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            b'/' if depth == 0 => return &actor[..i],
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use shakedown_cri::ports::{CancelToken, Code, Context, Instant};
 use super::call::Pending;
 use super::names::Symbol;
 use super::site::{Layer, Op, Site, Stage};
-use super::{NEVER, TaskId};
+use super::{NEVER, TaskId, bit};
 use crate::oracle::Fault;
 use crate::world::{Occurrence, WaitKey};
 
@@ -302,6 +302,8 @@ pub(super) struct Line {
 
 /// A change of an entry, which takes effect on the order when it is dropped.
 pub(super) struct Change<'a> {
+    /// It was more than looked at.
+    is_one: bool,
     parked: &'a mut Parked,
     key: &'a mut Key,
     live: &'a mut Places,
@@ -320,12 +322,16 @@ impl Deref for Change<'_> {
 
 impl DerefMut for Change<'_> {
     fn deref_mut(&mut self) -> &mut Parked {
+        self.is_one = true;
         self.parked
     }
 }
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
+        if !self.is_one {
+            return;
+        }
         let key = self.parked.key();
         if key.due != self.key.due {
             self.parked.ready = self.steps;
@@ -392,7 +398,13 @@ impl Line {
 
     pub fn change(&mut self, at: usize) -> Change<'_> {
         let Line { parked, keys, live, steps, tokens } = self;
-        Change { parked: &mut parked[at], key: &mut keys[at], live, at, steps: *steps, tokens }
+        let (parked, key) = (&mut parked[at], &mut keys[at]);
+        Change { is_one: false, parked, key, live, at, steps: *steps, tokens }
+    }
+
+    /// The oracle was asked whether a stage is set aside. That has no part in the order.
+    pub fn note_asked(&mut self, at: usize, stage: Stage) {
+        self.parked[at].asked |= bit(stage);
     }
 
     /// Most often it is one of the last.

@@ -1713,14 +1713,12 @@ impl Core {
         let due = Due { parked: &self.parked, at, now };
         self.steps.iter_mut().for_each(|steps| steps.asks());
         let option = self.oracle.choose(&Choice::Hold { moment, due });
-        let ready = self.parked[at].ready;
-        let mut parked = self.parked.change(at);
-        parked.asked |= bit(stage);
+        self.parked.note_asked(at, stage);
         if option == 0 {
             return false;
         }
-        parked.held = Some((stage, option == 2));
-        drop(parked);
+        let ready = self.parked[at].ready;
+        self.parked.change(at).held = Some((stage, option == 2));
         self.note_held(moment, ready, now);
         true
     }
