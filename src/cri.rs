@@ -401,7 +401,7 @@ pub trait RuntimeService {
     /// without waiting; what is not told is not judged.
     ///
     /// It is asked after moments, between two polls, and may use no port but
-    /// [`Lock::peek`](crate::ports::Lock::peek).
+    /// [`Lock::peek`](crate::ports::Lock::peek) and [`Value::with`](crate::ports::Value::with).
     fn peek(&self, id: &str) -> Option<Peek>;
 
     /// The flags by which the service keeps others off a container now, such as `starting`. They are

@@ -64,7 +64,8 @@ pub trait UnderTest: Send + Sync + 'static {
 
     /// Whether its tasks share memory by the locks, channels, signals and values of the
     /// [runtime port](shakedown_cri::ports::Runtime) alone, and it tells errors apart where containerd's does. Then
-    /// `check` leaves out what is known to bring the same; otherwise it tries everything.
+    /// `check` leaves out what is known to bring the same; otherwise it tries everything. And the judge
+    /// [peeks](RuntimeService::peek) only after something of that changed which a peek has looked at.
     fn shares_through_ports(&self) -> bool {
         false
     }

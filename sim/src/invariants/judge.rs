@@ -274,6 +274,8 @@ struct Inner {
     daemon: Daemon,
     plan: Rc<Plan>,
     answers: crate::run::Answers,
+    /// See [`UnderTest::shares_through_ports`](crate::under_test::UnderTest::shares_through_ports).
+    shares_through_ports: bool,
     owners: RefCell<FxHashMap<Symbol, Owner>>,
     state: RefCell<State>,
 }
@@ -357,6 +359,7 @@ impl Judge {
         };
         Judge(Rc::new(Inner {
             sim,
+            shares_through_ports: daemon.runtime().shares_through_ports(),
             daemon,
             plan,
             answers,
@@ -392,9 +395,12 @@ impl Judge {
         let mut changed = false;
         // Only what polls a task of the service can change what it would say.
         if stage != Stage::Effect && !site.actor.is_inside() {
+            let says_what_it_said =
+                !self.0.sim.take_service_changed() && self.0.shares_through_ports;
             for subject in &mut state.subjects {
-                let peek = self.0.daemon.peek(&subject.id);
-                if peek != subject.peek {
+                let peek =
+                    if says_what_it_said { None } else { Some(self.0.daemon.peek(&subject.id)) };
+                if let Some(peek) = peek.filter(|peek| *peek != subject.peek) {
                     subject.changes(peek);
                     changed = true;
                 } else if subject.has_changed && subject.peek.is_some() {

@@ -56,6 +56,7 @@ impl Daemon {
         let boot = Boot { ports, config: plan.config.clone(), quirks: *quirks };
         let service = sim.catch("daemon", || runtime.boot(boot));
         self.0.service.borrow_mut().clone_from(&service);
+        sim.note_service_changed();
         service
     }
 
@@ -105,6 +106,7 @@ impl Daemon {
                 died.0.facts.borrow_mut().serves = false;
                 // Its destructors may look at the daemon again.
                 let gone = died.0.service.borrow_mut().take();
+                died.0.sim.note_service_changed();
                 died.0.sim.catch("daemon", || drop(gone));
             }),
         }

@@ -247,6 +247,8 @@ struct Shared {
     direct: Cell<bool>,
     /// Steps are recorded.
     stepping: Cell<bool>,
+    /// See [`Sim::take_service_changed`].
+    service_changed: Cell<bool>,
     core: RefCell<Core>,
     world: RefCell<World>,
     follower: RefCell<Option<Follower>>,
@@ -320,6 +322,7 @@ impl Sim {
             now: Cell::new(0),
             direct: Cell::new(false),
             stepping: Cell::new(false),
+            service_changed: Cell::new(true),
             core: RefCell::new(core),
             world: RefCell::new(world),
             follower: RefCell::new(None),
@@ -395,6 +398,17 @@ impl Sim {
         if self.0.stepping.get() {
             self.note_touched(footprint());
         }
+    }
+
+    /// Something that can be looked at from outside is another one in the service, or the service itself is.
+    pub(crate) fn note_service_changed(&self) {
+        self.0.service_changed.set(true);
+    }
+
+    /// Whether looks at the service from outside can show something else than when this was asked last, as far as
+    /// its tasks share memory by the ports alone.
+    pub(crate) fn take_service_changed(&self) -> bool {
+        self.0.service_changed.replace(false)
     }
 
     #[cold]

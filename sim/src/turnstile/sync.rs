@@ -252,6 +252,7 @@ impl<T> WriteGuard<T> for SimGuard<T> {
     fn with_mut<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         if self.lock.seen.get() {
             self.lock.sim.touch(|| Footprint::VIEW);
+            self.lock.sim.note_service_changed();
         }
         change(&mut self.lock.value.borrow_mut())
     }
@@ -513,6 +514,7 @@ impl<T: 'static> Value<T> for SimValue<T> {
 
     fn with_mut<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         self.0.sim.touch(|| Footprint::of_key(self.0.key));
+        self.0.sim.note_service_changed();
         change(&mut self.0.value.borrow_mut())
     }
 }
