@@ -30,7 +30,7 @@ fn the_engines_bring_the_same_digest() {
             for index in (0..madsim.len()).step_by(STEP) {
                 let [ours, theirs] = [&madsim, &bare].map(|cases| {
                     let ran = cases.run(index, false).unwrap_or_else(|error| panic!("{error:?}"));
-                    (ran.outcome.digest, ran.outcome.recording.moments, ran.verdict)
+                    (ran.outcome.digest(), ran.outcome.recording.moments, ran.verdict)
                 });
                 assert!(
                     ours == theirs,

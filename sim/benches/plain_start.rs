@@ -51,7 +51,10 @@ fn checked(outcome: &Outcome) -> u64 {
 fn start(bencher: Bencher<'_, '_>, options: &Options) {
     let plan = plan();
     let moments = checked(&run(&plan, options));
-    bencher.counter(ItemsCount::new(moments)).bench_local(|| run(&plan, options));
+    bencher.counter(ItemsCount::new(moments)).bench_local(|| {
+        let outcome = run(&plan, options);
+        (outcome.digest(), outcome)
+    });
 }
 
 /// Counted items are moments.

@@ -13,7 +13,6 @@ use super::hunt::Settings;
 use super::maker::Maker;
 use crate::determinism;
 use crate::scenario::Scenario;
-use crate::suite::Ledger;
 
 /// One of so many runs is made again.
 const ONE_IN: u64 = 20;
@@ -53,7 +52,8 @@ impl<'a> Again<'a> {
 
     /// The digest of a run; `None`: it cannot be made.
     pub fn digest(&mut self, run: u64) -> Option<u128> {
-        self.maker.make(run, None, &self.seen, &mut Ledger::default())?.digest
+        let (_, outcome) = self.maker.outcome(run, &self.seen)?;
+        Some(outcome.digest())
     }
 
     /// [Tells](determinism::tell) the events of a run.

@@ -93,12 +93,13 @@ fn replay(attempts: &Attempts, scenario: &Scenario) -> Result<(u128, Vec<Symptom
     let names = Names::new(&plan);
     let options = Options::of(attempts.profile());
     let other = guarded(&plan.case, || run(&plan, &options))?;
-    if other.digest != bare.digest {
+    let digest = bare.digest();
+    if other.digest() != digest {
         let (engine, file) = (Engine::default(), print(scenario));
         return Err(format!("{engine:?} and {:?} differ in\n{file}", Engine::Bare));
     }
     let named = |symptom: Symptom| symptom.told(|what| names.text(what));
-    Ok((bare.digest, Symptom::all(&bare).into_iter().map(named).collect()))
+    Ok((digest, Symptom::all(&bare).into_iter().map(named).collect()))
 }
 
 /// How long a title or a file's name gets.

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use shakedown_cri::quirks::Profile;
 
-use super::again::{Sample, is_sampled};
+use super::again::Sample;
 use super::attempt::Attempts;
 use super::coverage::{Covered, Seen};
 use super::failure::Failure;
@@ -136,7 +136,7 @@ pub fn hunt<E>(
             let mut sample = Sample::default();
             let covered = Arc::make_mut(&mut seen);
             for report in of_round {
-                if let Some(digest) = report.digest.filter(|_| is_sampled(report.run, settings)) {
+                if let Some(digest) = report.digest {
                     sample.made.push((report.run, digest));
                 }
                 let points = report.covered.strikes.iter().chain(&report.covered.turns);

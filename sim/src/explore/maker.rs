@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::again::is_sampled;
 use super::attempt::{Attempts, plan};
 use super::cast::{Cast, Parts};
 use super::coverage::{Covered, Seen};
@@ -25,7 +26,7 @@ use crate::turnstile::{Recording, RecordingEntry};
 pub(super) struct Report {
     pub run: u64,
     pub moments: u64,
-    /// `None`: the harness broke.
+    /// Of a run that is made again; `None`: of another, or the harness broke.
     pub digest: Option<u128>,
     /// What was not seen before it.
     pub covered: Covered,
@@ -89,7 +90,8 @@ impl<'a> Maker<'a> {
         let (digest, symptoms, recording) = match outcome {
             Ok(outcome) => {
                 ledger.add(&plan, &outcome);
-                (Some(outcome.digest), Symptom::all(&outcome), outcome.recording)
+                let digest = is_sampled(run, self.settings).then(|| outcome.digest());
+                (digest, Symptom::all(&outcome), outcome.recording)
             }
             Err(broken) => (None, vec![broken], Recording::default()),
         };

@@ -286,7 +286,7 @@ impl Report {
             invariants: invariants.collect(),
             verdict: VerdictLine::new(&entry),
             moments: outcome.recording.moments,
-            digest: format!("{:032x}", outcome.digest),
+            digest: format!("{:032x}", outcome.digest()),
             detail,
         }
     }

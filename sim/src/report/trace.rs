@@ -71,7 +71,7 @@ pub fn trace(source: &Source, ran: &Ran) -> String {
             "case": ran.case.name,
             "profile": ran.outcome.profile.name,
             "passed": ran.verdict.passed(),
-            "digest": format!("{:032x}", ran.outcome.digest),
+            "digest": format!("{:032x}", ran.outcome.digest()),
         },
     });
     format!("{document}\n")

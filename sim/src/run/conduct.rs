@@ -239,7 +239,6 @@ impl Conductor {
         let [faults, holds, occurrences, crashes] = self.sim.fates();
         let steps = self.sim.take_steps();
         let recording = self.sim.with_recording(std::mem::take);
-        let digest = recording.digest();
         Outcome {
             case: self.plan.case.clone(),
             profile: self.profile,
@@ -266,7 +265,6 @@ impl Conductor {
             never_began: self.never_began(),
             wrong: self.wrong.take(),
             recording,
-            digest,
             film: camera.map(|camera| camera.film()),
             steps,
         }

@@ -116,7 +116,6 @@ pub struct Outcome {
     pub never_began: Vec<(Symbol, Rc<str>)>,
     /// What of the file's world could not be made: the run is one of another world.
     pub wrong: Vec<RunError>,
-    pub digest: u128,
     /// The node after each moment; only when asked for.
     pub film: Option<Film>,
     /// The admissions that could have come in another order; only when asked for.
@@ -124,6 +123,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The digest of what happened: see [`Recording::digest`].
+    pub fn digest(&self) -> u128 {
+        self.recording.digest()
+    }
+
     /// Whether a fault struck that no real node produces.
     pub fn had_forced_fault(&self) -> bool {
         self.recording.entries.iter().any(|entry| match entry {
