@@ -164,7 +164,7 @@ impl<P: Ports> Service<P> {
             config,
             image_ref: image.id.clone(),
             log_path,
-            stop_signal: image.stop_signal,
+            stop_signal: image.stop_signal.clone(),
             process_label: String::new(),
         };
 

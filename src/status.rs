@@ -33,7 +33,7 @@ impl<P: Ports> Service<P> {
                 return Err(error.wrap(outer));
             }
         };
-        let (image, image_ref) = image_names(&meta.config.image, &meta.image_ref, known.as_ref());
+        let (image, image_ref) = image_names(&meta.config.image, &meta.image_ref, known.as_deref());
         let stored = container.status.get().await;
         let seen = Seen::of(&stored);
         let mut status = ContainerStatus {

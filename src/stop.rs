@@ -203,7 +203,7 @@ impl<P: Ports> Service<P> {
             return Ok(meta.stop_signal.clone());
         }
         match self.ports.containerd().image_get(ctx, &meta.image_ref).await {
-            Ok(image) if !image.stop_signal.is_empty() => return Ok(image.stop_signal),
+            Ok(image) if !image.stop_signal.is_empty() => return Ok(image.stop_signal.clone()),
             Ok(_) => {}
             Err(error) if error.is_not_found() => warn!(
                 "Image {} not found, stop container with signal {}",

@@ -134,8 +134,9 @@ impl Containerd for FakeContainerd {
         Ok(())
     }
 
-    async fn image_get(&self, _: &Context, reference: &str) -> Result<Image, Error> {
-        Ok(Image { id: "sha256:1".into(), tags: vec![reference.into()], ..Image::default() })
+    async fn image_get(&self, _: &Context, reference: &str) -> Result<Rc<Image>, Error> {
+        let (id, tags) = ("sha256:1".into(), vec![reference.into()]);
+        Ok(Rc::new(Image { id, tags, ..Image::default() }))
     }
 
     /// Opens the pipes, as a shim does.

@@ -549,7 +549,7 @@ fn on_a_node<F: Future<Output = Outcome> + 'static>(
         Limits::default(),
     );
     let roots = Roots { root: "/root".into(), state: "/state".into(), logs: "/logs".into() };
-    let ports = SimPorts::new(&sim, roots, FIRST_BOOT);
+    let ports = SimPorts::new(&sim, Rc::new(roots), FIRST_BOOT);
     let script = script(sim.clone(), ports);
     let outcome = Rc::new(Cell::new(Err("the script never ended".to_owned())));
     let out = outcome.clone();

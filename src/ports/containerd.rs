@@ -158,12 +158,12 @@ pub trait Containerd: Clone + 'static {
     ) -> impl Future<Output = Result<Vec<Mount>, Error>>;
     fn snapshot_remove(&self, ctx: &Context, key: &str) -> impl Future<Output = Result<(), Error>>;
 
-    /// By id, tag or digest.
+    /// By id, tag or digest. An image never changes, so that readers can share it.
     fn image_get(
         &self,
         ctx: &Context,
         reference: &str,
-    ) -> impl Future<Output = Result<Image, Error>>;
+    ) -> impl Future<Output = Result<Rc<Image>, Error>>;
 
     /// Returns the pid of the blocked init.
     fn task_create(

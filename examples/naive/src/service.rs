@@ -133,9 +133,9 @@ impl<P: Ports> Service<P> {
             id: id.clone(),
             name: container_name(&config, &pod),
             sandbox_id,
-            image_ref: image.id,
+            image_ref: image.id.clone(),
             log_path,
-            stop_signal: image.stop_signal,
+            stop_signal: image.stop_signal.clone(),
             process_label: String::new(),
             config,
         };

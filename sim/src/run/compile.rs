@@ -179,10 +179,10 @@ pub struct Plan {
     pub clocks: Vec<ClockPlan>,
     pub occurrences: Vec<OccurrencePlan>,
     pub runtimes: Vec<String>,
-    pub roots: Roots,
+    pub roots: Rc<Roots>,
     /// How the daemon is configured.
     pub config: Config,
-    images: Vec<Image>,
+    images: Vec<Rc<Image>>,
     world: file::World,
     /// What is on the disk before the daemon comes up, of which each run gets a copy, and what of the file's paths
     /// cannot be made.
@@ -344,7 +344,7 @@ impl Plan {
         for sandbox in &sandboxes {
             Symbol::alias(&sandbox.id, Symbol::of(&sandbox.name));
         }
-        let images: Vec<Image> = world.images.iter().map(image).collect();
+        let images: Vec<Rc<Image>> = world.images.iter().map(|of| Rc::new(image(of))).collect();
         for image in &images {
             Symbol::alias(&image.id, Symbol::of(&image.tags[0]));
         }
@@ -441,7 +441,7 @@ impl Plan {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let roots = Roots::default();
+        let roots = Rc::<Roots>::default();
         Ok(Plan {
             case: case.name.clone(),
             bound: world.bound,
@@ -512,8 +512,7 @@ impl Plan {
     /// cannot be made.
     pub fn world(&self, quirks: Quirks) -> (World, Vec<RunError>) {
         let (fs, wrong) = self.disk.clone();
-        let mut world = World::on(fs, quirks);
-        world.roots = Rc::new(self.roots.clone());
+        let mut world = World::on(fs, self.roots.clone(), quirks);
         world.wall_clock.changes = self.clocks.iter().map(|clock| (clock.change, false)).collect();
         world.metadata.images.clone_from(&self.images);
         world.nri.mode = match self.world.nri {

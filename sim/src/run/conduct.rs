@@ -290,13 +290,14 @@ impl Conductor {
             Ok(())
         });
         self.daemon.serves();
-        for container in &self.plan.containers {
+        for (index, container) in self.plan.containers.iter().enumerate() {
             if container.state == InitialState::Absent {
                 continue;
             }
-            let (service, container) = (service.clone(), container.clone());
+            let (service, plan) = (service.clone(), self.plan.clone());
             let actor = setup_actor(container.name);
             self.prepare(&actor.text(), async move {
+                let container = &plan.containers[index];
                 let ctx = Context::background;
                 let made = service
                     .create_container(ctx(), container.sandbox_id.clone(), container.config.clone())
@@ -324,9 +325,8 @@ impl Conductor {
         for sandbox in &self.plan.sandboxes {
             // A handler that is not configured is refused by the creation of a container already:
             // the pods get theirs when their containers are made.
-            let given = sandbox_of(sandbox);
-            if !given.runtime_handler.is_empty() || !given.config.annotations.is_empty() {
-                let service = service.clone();
+            if !sandbox.runtime_handler.is_empty() || !sandbox.config.annotations.is_empty() {
+                let (service, given) = (service.clone(), sandbox_of(sandbox));
                 self.prepare("setup", async move {
                     let adopted = service.adopt_sandbox(given).await;
                     adopted.map_err(|e| e.wrap("a sandbox is not described anew"))

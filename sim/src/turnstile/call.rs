@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context as TaskContext, Poll};
 
 use rustc_hash::FxHasher;
@@ -236,7 +236,9 @@ impl<T: Payload, F: FnMut(&mut World) -> Flow<T>> Pending for CallCell<T, F> {
 
 /// A call that containerd serves in several steps: a handler with calls of its own.
 pub(super) struct ServeCell<T, G, H> {
-    out: Rc<Slot<T>>,
+    /// For the handler, which leaves here what it brings.
+    me: Weak<Self>,
+    out: Slot<T>,
     delivered: Cell<bool>,
     handler: Cell<Option<H>>,
     gate: RefCell<G>,
@@ -255,12 +257,12 @@ where
             return Ran::Wait(key);
         }
         let Some(handler) = self.handler.take() else { return Ran::Done };
-        let (out, sim) = (self.out.clone(), self.sim.clone());
+        let me = self.me.upgrade().expect("whoever has it run holds it");
         Ran::Serve(Box::pin(async move {
             let result = handler().await;
             // A reply that was decided already (a lost one) stays what it is.
-            if sim.served(entry) {
-                out.put(result);
+            if me.sim.served(entry) {
+                me.out.put(result);
             }
         }))
     }
@@ -398,14 +400,15 @@ impl Sim {
         gate: impl FnMut(&mut World) -> Option<WaitKey> + 'static,
         handler: impl FnOnce() -> Fut + 'static,
     ) -> Call<T> {
-        let cell = ServeCell {
-            out: Rc::default(),
+        let cell = Rc::new_cyclic(|me| ServeCell {
+            me: me.clone(),
+            out: Slot::default(),
             delivered: Cell::new(false),
             handler: Cell::new(Some(handler)),
             gate: RefCell::new(gate),
             sim: self.clone(),
-        };
-        self.make_call(op, subject, ctx, Rc::new(cell))
+        });
+        self.make_call(op, subject, ctx, cell)
     }
 
     fn make_call<T: Payload>(

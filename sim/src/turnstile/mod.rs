@@ -2191,20 +2191,19 @@ fn handler_actor(site: Site) -> Symbol {
 }
 
 /// Tasks of a boot by role and subject: `exit-monitor(web)`, `boot2:exit-monitor(web)`.
-fn task_of(boot: u32, role: &str, subject: Symbol) -> Symbol {
+fn task_of(boot: u32, role: &'static str, subject: Symbol) -> Symbol {
     boot_actor(boot, role_of(role, subject))
 }
 
 /// Roles of tasks and their subjects as one text: `exit-monitor(web)`.
-pub(crate) fn role_of(role: &str, subject: Symbol) -> Symbol {
+pub(crate) fn role_of(role: &'static str, subject: Symbol) -> Symbol {
     if subject.is_empty() {
         return Symbol::of(role);
     }
     thread_local! {
-        static ROLES: RefCell<FxHashMap<(Symbol, Symbol), Symbol>> =
+        static ROLES: RefCell<FxHashMap<(&'static str, Symbol), Symbol>> =
             RefCell::new(FxHashMap::default());
     }
-    let role = Symbol::of(role);
     ROLES.with_borrow_mut(|roles| {
         *roles.entry((role, subject)).or_insert_with(|| Symbol::of(&format!("{role}({subject})")))
     })

@@ -10,7 +10,7 @@ pub struct Metadata {
     pub records: BTreeMap<String, Rc<Record>>,
     /// Key to the image it was made from.
     pub snapshots: BTreeMap<String, String>,
-    pub images: Vec<Image>,
+    pub images: Vec<Rc<Image>>,
 }
 
 fn missing_record(id: &str) -> Error {
@@ -72,8 +72,8 @@ impl Metadata {
         self.snapshots.remove(key).map(|_| ()).ok_or_else(|| missing_snapshot(key))
     }
 
-    pub fn image(&self, reference: &str) -> Result<Image, Error> {
-        let matches = |image: &&Image| {
+    pub fn image(&self, reference: &str) -> Result<Rc<Image>, Error> {
+        let matches = |image: &&Rc<Image>| {
             image.id == reference
                 || image.tags.iter().any(|tag| tag == reference)
                 || image.digests.iter().any(|digest| digest == reference)

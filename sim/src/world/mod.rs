@@ -190,14 +190,14 @@ pub struct World {
 impl World {
     /// A node with an empty disk.
     pub fn new(quirks: Quirks) -> Self {
-        World::on(FileSystem::new(fs::Limits::default()), quirks)
+        World::on(FileSystem::new(fs::Limits::default()), Rc::default(), quirks)
     }
 
-    /// A node with this disk.
-    pub fn on(mut fs: FileSystem, quirks: Quirks) -> Self {
+    /// A node with this disk, on which the service has these directories.
+    pub fn on(mut fs: FileSystem, roots: Rc<Roots>, quirks: Quirks) -> Self {
         fs.set_unlimited(shim::SHIM_OWNER);
         World {
-            roots: Rc::default(),
+            roots,
             boot: FIRST_BOOT,
             crashes: Vec::new(),
             quirks,

@@ -59,12 +59,12 @@ struct Handles {
 
 impl SimPorts {
     /// `boot`: the number of the daemon's start, owner of the descriptors it opens.
-    pub fn new(sim: &Sim, roots: Roots, boot: u32) -> Self {
+    pub fn new(sim: &Sim, roots: Rc<Roots>, boot: u32) -> Self {
         let sim = sim.clone();
         SimPorts(Rc::new(Handles {
             runtime: SimRuntime::new(sim.clone(), boot),
             clock: SimClock { sim: sim.clone() },
-            fs: SimFs { sim: sim.clone(), roots: Rc::new(roots), boot },
+            fs: SimFs { sim: sim.clone(), roots, boot },
             containerd: SimContainerd { sim: sim.clone() },
             nri: SimNri { sim: sim.clone() },
             events: SimEvents { sim: sim.clone() },
@@ -602,7 +602,7 @@ impl Containerd for SimContainerd {
         &self,
         ctx: &Context,
         reference: &str,
-    ) -> impl Future<Output = Result<Image, Error>> {
+    ) -> impl Future<Output = Result<Rc<Image>, Error>> {
         self.metadata(Op::ImageGet, ctx, reference, |world, wanted| world.metadata.image(wanted))
     }
 
