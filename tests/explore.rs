@@ -34,6 +34,14 @@ fn drivers() -> Vec<Scenario> {
     found.iter().map(|file| undecided(&read(file).scenario)).collect()
 }
 
+/// The scenarios of the corpus that have one case.
+fn without_matrix() -> impl Iterator<Item = Scenario> {
+    let corpus = collect(&[PathBuf::from(DRIVERS).join("..")]).unwrap_or_else(|e| panic!("{e}"));
+    let sources = corpus.into_iter().map(|file| Source::read(&file));
+    let scenarios = sources.map(|source| source.unwrap_or_else(|e| panic!("{e}")).scenario);
+    scenarios.filter(|scenario| scenario.matrix.is_empty()).map(|scenario| undecided(&scenario))
+}
+
 fn plan(scenario: &Scenario) -> Rc<Plan> {
     let scenario = scenario.clone();
     let case = Case { name: scenario.name.clone(), values: Vec::new(), scenario };
@@ -51,49 +59,52 @@ fn happened(outcome: &Outcome) -> Vec<String> {
 /// What a search decided, printed as a file and read again, brings the same run, byte for byte.
 #[test]
 fn decisions_replay_from_their_file() {
-    let seen = Arc::default();
     let mut decided = 0;
-    for (number, scenario) in drivers().iter().enumerate() {
+    let scenarios = drivers().into_iter().map(|driver| (driver, 60));
+    for (number, (scenario, seeds)) in scenarios.chain(without_matrix().map(|s| (s, 8))).enumerate()
+    {
         for profile in ["hardened", "1.7.24"].map(|name| Profile::find(name).expect("it is known"))
         {
-            let moments = happened_until_quiet(&run(&plan(scenario), &options(profile)));
-            for seed in 0..60 {
+            let moments = happened_until_quiet(&run(&plan(&scenario), &options(profile)));
+            for seed in 0..seeds {
                 let kind = Kind::ALL[seed % Kind::ALL.len()];
                 let bound = Bound { faults: 3, delays: 3 };
                 let seed = (number * 1000 + seed) as u64;
-                let scenario = Cast::draw(scenario, &moments, bound, seed).of(scenario);
-                let search = Search::new(kind, bound, seed, &seen);
-                let log = search.log();
-                let found = run_under(&plan(&scenario), &options(profile), Box::new(search));
-                let decisions = Entries::of(&log.take().decisions.script(&found.recording, false));
-                decided += usize::from(decisions != Entries::default());
-                let text = print(&decisions.put_into(&scenario));
-                let read = parse(&format!("{}.toml", scenario.name), &text)
-                    .unwrap_or_else(|errors| panic!("{errors:?}\n{text}"));
-                let replayed = run(&plan(&read), &options(profile));
-                let (ours, theirs) = (happened(&found), happened(&replayed));
-                let differs = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs);
-                assert!(
-                    found.digest() == replayed.digest(),
-                    "{kind:?} {seed}: {differs:#?}\n{text}"
-                );
+                let scenario = Cast::draw(&scenario, &moments, bound, seed).of(&scenario);
+                decided += usize::from(replays(&scenario, profile, kind, bound, seed));
             }
         }
     }
-    assert!(decided > 200, "only {decided} runs decided anything");
+    assert!(decided > 1000, "only {decided} runs decided anything");
+}
+
+/// Whether anything was decided in the run that this seed brings.
+fn replays(
+    scenario: &Scenario,
+    profile: &'static Profile,
+    kind: Kind,
+    bound: Bound,
+    seed: u64,
+) -> bool {
+    let search = Search::new(kind, bound, seed, &Arc::default());
+    let log = search.log();
+    let found = run_under(&plan(scenario), &options(profile), Box::new(search));
+    let decisions = Entries::of(&log.take().decisions.script(&found.recording, false));
+    let text = print(&decisions.put_into(scenario));
+    let read = parse(&format!("{}.toml", scenario.name), &text)
+        .unwrap_or_else(|errors| panic!("{errors:?}\n{text}"));
+    let replayed = run(&plan(&read), &options(profile));
+    let (ours, theirs) = (happened(&found), happened(&replayed));
+    let differs = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs);
+    assert!(found.digest() == replayed.digest(), "{kind:?} {seed}: {differs:#?}\n{text}");
+    decisions != Entries::default()
 }
 
 /// Whatever is in play, a file can say it, and at least one call is.
 #[test]
 fn a_part_of_a_scenario_is_one() {
-    let corpus = collect(&[PathBuf::from(DRIVERS).join("..")]).unwrap_or_else(|e| panic!("{e}"));
     let (mut parts, mut clocks) = (0, 0);
-    for file in corpus {
-        let scenario = Source::read(&file).unwrap_or_else(|error| panic!("{error}")).scenario;
-        if !scenario.matrix.is_empty() {
-            continue;
-        }
-        let scenario = undecided(&scenario);
+    for scenario in without_matrix() {
         let moments = happened_until_quiet(&run(&plan(&scenario), &options(&Profile::ALL[0])));
         for seed in 0..16 {
             let cast = Cast::draw(&scenario, &moments, Bound { faults: 1, delays: 0 }, seed);

@@ -1278,7 +1278,9 @@ fn a_kubelet_brings_the_names_of_its_calls_and_containers() {
     let Action::Kubelet(kubelet) = &scenario.calls[0].action else {
         panic!("{:?}", scenario.calls);
     };
-    let calls = kubelet.calls("kubelet-1");
-    assert_eq!(calls.len(), 24);
-    assert!(calls.contains(&"kubelet-1-remove-2-again-4".to_owned()), "{calls:?}");
+    let actors = kubelet.actors("kubelet-1");
+    assert_eq!(actors.len(), 27);
+    for name in ["kubelet-1-remove-2-again-4", "kubelet-1-relist-2", "kubelet-1-delete"] {
+        assert!(actors.iter().any(|actor| actor == name), "{actors:?}");
+    }
 }

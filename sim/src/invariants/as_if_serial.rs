@@ -33,6 +33,49 @@ fn parted(view: &View<'_>, a: &CallFact, b: &CallFact) -> bool {
     view.power_losses.iter().any(|at| (from..to).contains(at))
 }
 
+/// A resource update that may be in force, in the end or until another one is.
+struct Update<'a> {
+    call: &'a CallFact,
+    limits: Limits,
+}
+
+impl Update<'_> {
+    /// Whether the other one was made only after this one was answered.
+    fn is_before(&self, other: &Update<'_>) -> bool {
+        match (interval(self.call), interval(other.call)) {
+            (Some((_, answered)), Some((began, _))) => answered < began,
+            _ => false,
+        }
+    }
+}
+
+/// Whether `found` can be in force after these updates, in an order in which they can have been made. One that
+/// failed or was cut off may have come about, or not.
+fn can_be_in_force(updates: &[Update<'_>], found: &Limits) -> bool {
+    type Limit = fn(&Limits) -> i64;
+    const LIMITS: [Limit; 2] = [|limits| limits.cpu_shares, |limits| limits.memory];
+    let [cpu_shares, memory] = LIMITS.map(|of| {
+        let sets = move |update: &&Update<'_>| of(&update.limits) != 0;
+        let must = || updates.iter().filter(|update| update.call.succeeded()).filter(sets);
+        let can_be_last = |update: &&Update<'_>| !must().any(|other| update.is_before(other));
+        let last = updates.iter().filter(|update| of(&update.limits) == of(found));
+        must().next().map(|_| last.filter(can_be_last).collect::<Vec<_>>())
+    });
+    match (cpu_shares, memory) {
+        (Some(cpu_shares), Some(memory)) => cpu_shares.iter().any(|last_of_cpu| {
+            // Each of two that set both is before the other otherwise.
+            let agrees = |last_of_memory: &&Update<'_>| {
+                std::ptr::eq(*last_of_cpu, *last_of_memory)
+                    || last_of_cpu.limits.memory == 0
+                    || last_of_memory.limits.cpu_shares == 0
+            };
+            memory.iter().any(agrees)
+        }),
+        (Some(last), None) | (None, Some(last)) => !last.is_empty(),
+        (None, None) => true,
+    }
+}
+
 /// What updates answered with success is what the process is limited to; one that does not run gets it
 /// from its spec.
 fn limits_in_force(view: &View<'_>, index: usize, notes: &mut Notes) {
@@ -42,21 +85,10 @@ fn limits_in_force(view: &View<'_>, index: usize, notes: &mut Notes) {
         else {
             return None;
         };
-        (call.subject == Some(index)).then_some((call, limits))
+        (call.subject == Some(index) && call.began.is_some()).then_some(Update { call, limits })
     });
-    // What a crash cut off may be in force, or not.
-    let (cut, updates): (Vec<_>, Vec<_>) = updates.partition(|(call, _)| call.was_cut());
-    let mut updates: Vec<_> = (updates.into_iter())
-        .filter(|(call, _)| call.succeeded())
-        .map(|(call, limits)| (call.answered, limits))
-        .collect();
-    updates.sort_unstable_by_key(|(answered, _)| *answered);
-    let mut wanted = Limits::default();
-    for (_, limits) in updates {
-        wanted.cpu_shares = or(limits.cpu_shares, wanted.cpu_shares);
-        wanted.memory = or(limits.memory, wanted.memory);
-    }
-    if wanted == Limits::default() {
+    let updates: Vec<Update<'_>> = updates.collect();
+    if !updates.iter().any(|update| update.call.succeeded()) {
         return;
     }
     let living = view.processes(index).find(|process| process.state == ProcessState::Running);
@@ -67,23 +99,19 @@ fn limits_in_force(view: &View<'_>, index: usize, notes: &mut Notes) {
         (None, None) => return,
     };
     let found = Limits { cpu_shares: found.cpu_shares, memory: found.memory_limit_in_bytes };
-    let as_wanted = |of: fn(&Limits) -> i64| {
-        let found = of(&found);
-        let may_be = cut.iter().any(|(_, limits)| of(limits) == found);
-        of(&wanted) == 0 || of(&wanted) == found || may_be
-    };
-    let in_force = as_wanted(|limits| limits.cpu_shares) && as_wanted(|limits| limits.memory);
-    notes.judge(in_force, view, || {
+    notes.judge(can_be_in_force(&updates, &found), view, || {
+        let wanted = updates.iter().filter(|update| update.call.succeeded()).map(|update| {
+            let Limits { cpu_shares, memory } = update.limits;
+            format!("{} to {cpu_shares} cpu shares and {memory} bytes of memory", update.call.name)
+        });
         format!(
-            "{} was to be limited to {} cpu shares and {} bytes of memory, but {place} has {} and {}",
-            subject.name, wanted.cpu_shares, wanted.memory, found.cpu_shares, found.memory
+            "{} was limited by {}, but {place} has {} and {}",
+            subject.name,
+            wanted.collect::<Vec<_>>().join(", by "),
+            found.cpu_shares,
+            found.memory
         )
     });
-}
-
-/// `new` unless it says nothing.
-const fn or(new: i64, old: i64) -> i64 {
-    if new == 0 { old } else { new }
 }
 
 impl Invariant for AsIfSerial {
@@ -183,5 +211,64 @@ impl Invariant for AsIfSerial {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shakedown_cri::ports::Error;
+
+    use super::*;
+    use crate::turnstile::Symbol;
+
+    /// A call that began and was answered at these moments.
+    fn update(from: u64, to: u64, succeeded: bool) -> CallFact {
+        CallFact {
+            name: Symbol::of("update"),
+            kind: Kind::Update,
+            subject: Some(0),
+            sandbox_id: None,
+            began: Some((0, from)),
+            answered: Some((0, to)),
+            result: Some(if succeeded { Ok(()) } else { Err(Error::unknown("no luck")) }),
+            gave_up: None,
+            claimed: false,
+        }
+    }
+
+    const fn limits(cpu_shares: i64, memory: i64) -> Limits {
+        Limits { cpu_shares, memory }
+    }
+
+    #[test]
+    fn updates_that_meet_may_have_come_in_any_order() {
+        let (first, second, later) = (update(0, 5, true), update(3, 8, true), update(9, 10, true));
+        let both = [
+            Update { call: &first, limits: limits(1, 10) },
+            Update { call: &second, limits: limits(2, 20) },
+        ];
+        assert!(can_be_in_force(&both, &limits(1, 10)));
+        assert!(can_be_in_force(&both, &limits(2, 20)));
+        // Half of each.
+        assert!(!can_be_in_force(&both, &limits(1, 20)));
+        assert!(!can_be_in_force(&both, &limits(0, 0)));
+        let after = [
+            Update { call: &first, limits: limits(1, 10) },
+            Update { call: &later, limits: limits(2, 0) },
+        ];
+        assert!(can_be_in_force(&after, &limits(2, 10)));
+        assert!(!can_be_in_force(&after, &limits(1, 10)));
+    }
+
+    #[test]
+    fn an_update_that_failed_may_be_in_force_or_not() {
+        let (made, failed) = (update(0, 5, true), update(6, 8, false));
+        let updates = [
+            Update { call: &made, limits: limits(1, 0) },
+            Update { call: &failed, limits: limits(2, 0) },
+        ];
+        assert!(can_be_in_force(&updates, &limits(1, 0)));
+        assert!(can_be_in_force(&updates, &limits(2, 0)));
+        assert!(!can_be_in_force(&updates, &limits(3, 0)));
     }
 }

@@ -57,9 +57,11 @@ impl EventOrder {
                     });
                 }
             }
-            let removed = view.calls.iter().any(|call| {
-                call.kind == Kind::Remove && call.subject == Some(index) && call.succeeded()
-            });
+            // A removal that came before the container has removed nothing.
+            let removed = subject.peek.is_none()
+                && view.calls.iter().any(|call| {
+                    call.kind == Kind::Remove && call.subject == Some(index) && call.succeeded()
+                });
             let created = Self::sent(view, index, EventKind::Created);
             let reaped = view.reaped.is_some_and(|reaped| {
                 !reaped.failed.iter().any(|f| f.step == format!("remove {}", subject.name))

@@ -129,6 +129,8 @@ pub struct KubeletPlan {
     pub name: Symbol,
     pub at: Option<Duration>,
     pub when: Option<Moment>,
+    /// Who deletes its pod.
+    pub deletion: Symbol,
     pub delete_at: Option<Duration>,
     pub delete_when: Option<Moment>,
     pub restart: file::Restart,
@@ -148,6 +150,8 @@ pub struct KubeletContainer {
     /// One after the other, until one succeeds.
     pub stops: Vec<usize>,
     pub removes: Vec<usize>,
+    /// Who sees that it has ended. Each container has one of its own: a moment has its name once.
+    pub relist: Symbol,
 }
 
 /// An occurrence of the plan.
@@ -975,12 +979,14 @@ fn kubelet_plan(
             start,
             stops,
             removes,
+            relist: Symbol::of(&file::Kubelet::call(&call.name, "relist", n, 0)),
         });
     }
     Ok(KubeletPlan {
         name: Symbol::of(&call.name),
         at,
         when,
+        deletion: Symbol::of(&file::Kubelet::deletion(&call.name)),
         delete_at,
         delete_when,
         restart: kubelet.restart,

@@ -484,13 +484,12 @@ impl Conductor {
         self.sim.start_task_when(plan.name, due(plan.at), plan.when, Box::pin(kubelet.run()));
         let told = mail.clone();
         let deletion = Box::pin(async move { told.delete() });
-        let actor = Symbol::of(&format!("{}-delete", plan.name));
-        self.sim.start_task_when(actor, due(plan.delete_at), plan.delete_when, deletion);
+        self.sim.start_task_when(plan.deletion, due(plan.delete_at), plan.delete_when, deletion);
         for container in &plan.containers {
             let told = mail.clone();
             let relist = Box::pin(async move { told.exited() });
-            let actor = Symbol::of(&format!("{}-relist", plan.name));
-            self.sim.start_task_when(actor, None, Some(kubelet::exit_of(container)), relist);
+            let exit = Some(kubelet::exit_of(container));
+            self.sim.start_task_when(container.relist, None, exit, relist);
         }
     }
 
@@ -583,6 +582,11 @@ impl Conductor {
                     out.borrow_mut().restarted.push((container.name.to_string(), result));
                 }
             }
+            // A kubelet that has not seen one container gives the next the same number.
+            let is_name_taken = |container: &ContainerPlan| {
+                let mut others = plan.containers.iter().filter(|c| c.name != container.name);
+                others.any(|o| o.names_the_same(container) && service.peek(&o.id).is_some())
+            };
             for (container, _) in plan.containers.iter().zip(&made).filter(|(_, made)| **made) {
                 let id = container.id.clone();
                 let stop =
@@ -594,7 +598,10 @@ impl Conductor {
                     reaper.insist(&id, |service, ctx| service.remove_container(ctx, id.clone()));
                 if let Err(error) = remove.await {
                     fail(format!("remove {}", container.name), error);
-                } else if has_a_name_of_its_own(&plan, container) && is_startable(container) {
+                } else if has_a_name_of_its_own(&plan, container)
+                    && !is_name_taken(container)
+                    && is_startable(container)
+                {
                     let made = reaper.make_again(container).await;
                     out.borrow_mut().made_again.push((container.name.to_string(), made));
                 }
@@ -721,10 +728,7 @@ impl Conductor {
             let kubelets = self.plan.kubelets.iter().zip(&self.mailboxes);
             let untold = kubelets.filter_map(|(kubelet, mail)| match kubelet.delete_when {
                 _ if !mail.has_begun() => Some((kubelet.name, why(kubelet.when))),
-                Some(_) if !mail.is_deleted() => {
-                    let name = Symbol::of(&format!("{}-delete", kubelet.name));
-                    Some((name, why(kubelet.delete_when)))
-                }
+                Some(_) if !mail.is_deleted() => Some((kubelet.deletion, why(kubelet.delete_when))),
                 _ => None,
             });
             silent.chain(untold).collect()

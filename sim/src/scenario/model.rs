@@ -396,16 +396,22 @@ impl Kubelet {
     /// How often a stop or removal that failed is tried again.
     pub const RETRIES: u32 = 4;
 
-    /// The names of all calls that the kubelet `name` may make.
-    pub fn calls(&self, name: &str) -> Vec<String> {
+    /// The names of all that the kubelet `name` may do: its calls, the deletion of its pod, and a look at the
+    /// containers for each that ended.
+    pub fn actors(&self, name: &str) -> Vec<String> {
         let of_container = |n| {
-            let once = ["create", "start"].map(|what| Self::call(name, what, n, 0));
+            let once = ["create", "start", "relist"].map(|what| Self::call(name, what, n, 0));
             let retried = ["stop", "remove"].into_iter().flat_map(move |what| {
                 (0..=Self::RETRIES).map(move |again| Self::call(name, what, n, again))
             });
             once.into_iter().chain(retried)
         };
-        (1..=self.containers).flat_map(of_container).collect()
+        (1..=self.containers).flat_map(of_container).chain([Self::deletion(name)]).collect()
+    }
+
+    /// The name of the deletion of the pod of the kubelet `name`.
+    pub fn deletion(name: &str) -> String {
+        format!("{name}-delete")
     }
 }
 

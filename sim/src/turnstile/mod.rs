@@ -181,8 +181,8 @@ struct Core {
     crash_fates: Vec<Fate>,
     /// The oracle is asked after each moment whether the daemon ends there.
     may_crash: bool,
-    /// What is to happen before anything else does: the daemon ends.
-    crash_due: Option<(Crash, Option<usize>)>,
+    /// What is to happen before anything else does.
+    crash_due: Option<CrashDue>,
     /// Number of the daemon's latest boot.
     boot: u32,
     /// No boot lives.
@@ -480,7 +480,7 @@ impl Sim {
         let mut core = self.0.core.borrow_mut();
         for crash in 0..core.script.crashes.len() {
             if let CrashAt::Time(after) = core.script.crashes[crash].at {
-                // The crash itself has the moment with a number.
+                // Others may come before it: it has its number when it is asked about, or strikes.
                 let site = Site { count: 0, ..daemon_site(Op::Crash) };
                 core.park(site, Stage::Only, start.after(after).0, start.0, What::Crash { crash });
             }
@@ -505,7 +505,7 @@ impl Sim {
     /// The daemon ends by itself, as the next thing to happen.
     pub fn exit_daemon(&self) {
         let crash = Crash { kind: CrashKind::Daemon, down: None };
-        self.0.core.borrow_mut().crash_due = Some((crash, None));
+        self.0.core.borrow_mut().crash_due = Some(CrashDue { crash, own: None, site: None });
     }
 
     /// The call that the current task serves has its answer, of which this is the hash.
@@ -762,7 +762,7 @@ impl Sim {
 
     /// The daemon ends: nothing of its boot runs or waits any more, its descriptors and connections
     /// are closed, the calls that it served are over without an answer.
-    fn crash(&self, crash: Crash, own: Option<usize>) {
+    fn crash(&self, CrashDue { crash, own, site }: CrashDue) {
         let now = self.0.now.get();
         let (futures, parked, died) = {
             let mut core = self.0.core.borrow_mut();
@@ -781,7 +781,7 @@ impl Sim {
                 CrashKind::Power => core.power_loss(&mut world, own),
             }
             core.take_from(&mut world, now);
-            let site = core.count_of(daemon_site(Op::Crash));
+            let site = site.unwrap_or_else(|| core.count_of(daemon_site(Op::Crash)));
             let moment = Moment { site, stage: Stage::Only };
             if let Some(steps) = &mut core.steps {
                 steps.crash(moment, now);
@@ -919,9 +919,9 @@ impl Sim {
             if let Some(stop) = &core.stop {
                 return Err(stop.clone());
             }
-            if let Some((crash, own)) = core.crash_due.take() {
+            if let Some(due) = core.crash_due.take() {
                 drop(core);
-                self.crash(crash, own);
+                self.crash(due);
                 continue;
             }
             if core.recording.moments >= core.budget {
@@ -1139,7 +1139,7 @@ impl Sim {
                 None
             }
             What::Crash { crash } => {
-                let fate = core.set_up_crash(crash, now);
+                let fate = core.set_up_crash(crash, moment.site, now);
                 core.crash_fates[crash] = fate;
                 None
             }
@@ -1723,7 +1723,12 @@ impl Core {
         if !self.faults_allowed || parked.asked & bit(stage) != 0 || parked.held.is_some() {
             return false;
         }
-        let moment = Moment { site: self.parked[at].site, stage };
+        let mut site = parked.site;
+        if site.count == 0 {
+            site = self.count_of(site);
+            self.parked.change(at).site = site;
+        }
+        let moment = Moment { site, stage };
         let due = Due { parked: &self.parked, at, now };
         self.steps.iter_mut().for_each(|steps| steps.asks());
         let option = self.oracle.choose(&Choice::Hold { moment, due });
@@ -1953,7 +1958,8 @@ impl Core {
         self.steps.iter_mut().for_each(|steps| steps.strikes());
         let chosen = option.checked_sub(Crash::STANDARD.len());
         let crash = chosen.map_or_else(|| Crash::STANDARD[option], |own_index| own[own_index]);
-        self.let_crash(crash, chosen.map(|own_index| rest[own_index]), now);
+        let own = chosen.map(|own_index| rest[own_index]);
+        self.let_crash(CrashDue { crash, own, site: None }, now);
         for (i, index) in rest.into_iter().enumerate() {
             self.crash_fates[index] =
                 if Some(i) == chosen { Fate::Applied } else { daemon_is_down() };
@@ -1961,18 +1967,19 @@ impl Core {
     }
 
     /// The time of a crash of the script came.
-    fn set_up_crash(&mut self, index: usize, now: u64) -> Fate {
+    fn set_up_crash(&mut self, index: usize, site: Site, now: u64) -> Fate {
         if self.down || self.crash_due.is_some() {
             return daemon_is_down();
         }
-        self.let_crash(self.script.crashes[index].crash, Some(index), now);
+        let crash = self.script.crashes[index].crash;
+        let site = Some(site).filter(|site| site.count > 0);
+        self.let_crash(CrashDue { crash, own: Some(index), site }, now);
         Fate::Applied
     }
 
-    /// `own`: the number of the scenario's crash that it is.
-    fn let_crash(&mut self, crash: Crash, own: Option<usize>, now: u64) {
+    fn let_crash(&mut self, due: CrashDue, now: u64) {
         self.fault_until(now);
-        self.crash_due = Some((crash, own));
+        self.crash_due = Some(due);
     }
 
     /// The node loses power: the oracle says what is left of what the disk did not have yet.
@@ -2164,6 +2171,15 @@ impl Pending for EffectOnly {
     }
 
     fn deliver(&self) {}
+}
+
+/// The daemon is about to end.
+struct CrashDue {
+    crash: Crash,
+    /// The number of the scenario's crash that it is.
+    own: Option<usize>,
+    /// As which it was asked about.
+    site: Option<Site>,
 }
 
 /// A site of the daemon as a whole; its count is to be set.

@@ -66,6 +66,8 @@ impl World {
         for number in queues.of_subscribers.into_values().chain([queues.unclaimed]).flatten() {
             self.events[number].lost = true;
         }
+        // What nobody could take yet, also where its subscriber has left.
+        self.events.iter_mut().for_each(|sent| sent.lost |= sent.held);
     }
 
     fn note_event(&mut self, event: ContainerEvent, held: bool) -> usize {

@@ -72,10 +72,9 @@ impl<'t> Parser<'t, '_> {
                 }
                 let kubelet = (action == Some(ActionWord::Kubelet)).then(|| self.kubelet(&table));
                 if let Some(kubelet) = &kubelet {
-                    let told = ["delete", "relist"].map(|what| format!("{name}-{what}"));
-                    for call in kubelet.calls(&name).into_iter().chain(told) {
-                        names.add(&call, table.span.clone());
-                        self.calls.insert(call, None);
+                    for actor in kubelet.actors(&name) {
+                        names.add(&actor, table.span.clone());
+                        self.calls.insert(actor, None);
                     }
                     let count = made.insert(kubelet.container.clone(), kubelet.containers);
                     if count.is_some() {
