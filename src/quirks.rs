@@ -445,6 +445,12 @@ quirks! {
         shown: "concurrent/status-and-list-while-a-start-hangs-at-every-moment",
         what: "reading a status waits for the disk while another call writes it",
     },
+    StoreLockedForPipes {
+        id: "store-locked-for-pipes", part: Service, since: None, fixed: [],
+        known: "spec section 4.4", breaks: ["I13"],
+        shown: "concurrent/status-and-list-while-the-pipes-of-a-removed-container-are-closed",
+        what: "nobody finds any container while the pipes of one that is removed are closed",
+    },
     DiskUnbounded {
         id: "disk-unbounded", part: Service, since: None, fixed: [],
         known: "spec section 3.1", breaks: ["I5", "I6", "I7", "I8", "I9", "I10", "I11", "I12", "I13", "I16"],

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use crate::client::{Record, Task, WaitChannel};
 use crate::config::{
-    Config, LOAD_TIMEOUT, OOM_REASON, RECOVERY_PATIENCE, UNKNOWN_EXIT_CODE, UNKNOWN_EXIT_REASON,
-    pauses,
+    Config, LOAD_TIMEOUT, OOM_REASON, RECOVERY_PATIENCE, START_FAILURE_REASON, UNKNOWN_EXIT_CODE,
+    UNKNOWN_EXIT_REASON, pauses,
 };
 use crate::cri::{ContainerState, EventKind, SandboxState};
 use crate::io::{ContainerIo, create_loggers};
@@ -43,8 +43,36 @@ struct Found<P: Ports> {
     io: Option<Rc<ContainerIo<P>>>,
     /// With [`Quirk::ExitMonitorBeforeStore`] it is under way already.
     watch: Option<Watch<P>>,
-    /// A task that can go once what became of it is on record, and whether it is active till then.
-    ended: Option<(Task<P>, bool)>,
+    /// A task that is to go.
+    doomed: Option<(Task<P>, Doom)>,
+}
+
+/// Why a task that recovery finds is to go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doom {
+    /// Its start was cut off. It goes once that is on record.
+    Cut,
+    /// Its start failed, which is on record, and the rollback was cut off. Its process may run.
+    HalfUndone,
+    /// Its process has ended. It goes once that is on record.
+    Over,
+}
+
+/// What was left of loading a container.
+#[derive(Clone, Copy)]
+struct Unfinished {
+    /// Its status is still to be written.
+    unwritten: bool,
+    /// Then its task is to be deleted.
+    task: bool,
+    /// It is UNKNOWN until then.
+    marked: bool,
+}
+
+impl<P: Ports> Found<P> {
+    fn of(status: Status, io: Option<Rc<ContainerIo<P>>>) -> Self {
+        Found { status, io, watch: None, doomed: None }
+    }
 }
 
 impl<P: Ports> Service<P> {
@@ -67,6 +95,8 @@ impl<P: Ports> Service<P> {
             .map_err(|e| e.wrap("failed to list containers"))?;
         self.load_all(&ctx, Kind::Container, &containers).await?;
         let Config { root_dir, state_dir, .. } = &self.config;
+        // Of all of them: what keeps one from being read may keep the others, too.
+        let patience = self.patience(&ctx);
         for (records, base, what) in [
             (&sandboxes, format!("{root_dir}/sandboxes"), "sandbox"),
             (&sandboxes, format!("{state_dir}/sandboxes"), "volatile sandbox"),
@@ -75,7 +105,7 @@ impl<P: Ports> Service<P> {
         ] {
             let gives_up = self.quirks.has(Quirk::RecoveryGivesUp);
             let orphans = async |_: &Context| self.remove_orphans(records, &base).await;
-            let removed = self.asked(&self.patience(&ctx), gives_up, orphans).await;
+            let removed = self.asked(&patience, gives_up, orphans).await;
             let removed = removed
                 .map_err(|e| e.wrap(format!("failed to cleanup orphaned {what} directories")));
             match removed {
@@ -254,8 +284,7 @@ impl<P: Ports> Service<P> {
                 return true;
             }
             let ctx = service.load_context(&Context::background());
-            let mut found =
-                Found { status: known.clone(), io: container.io(), watch: None, ended: None };
+            let mut found = Found::of(known.clone(), container.io());
             let loaded =
                 service.load_status(&ctx, &container.record, &container.meta, &mut found).await;
             container.set_io(found.io);
@@ -286,7 +315,7 @@ impl<P: Ports> Service<P> {
             if over {
                 container.end_told.set();
             }
-            service.end_task(&ctx, &container, found.ended).await;
+            service.end_task(&ctx, &container, found.doomed).await;
             service.take_up(&ctx, &container, found.watch).await;
             if over {
                 container.stopped.set();
@@ -312,14 +341,15 @@ impl<P: Ports> Service<P> {
     }
 
     /// Deletes the task of a container whose end is on record. One that stays and is active has the container
-    /// UNKNOWN, which a stop can end; one that is stopped is deleted later.
+    /// UNKNOWN, which a stop can end; one of a start that failed, or of a process that has ended, is deleted
+    /// later.
     async fn end_task(
         &self,
         ctx: &Context,
         container: &Container<P>,
-        ended: Option<(Task<P>, bool)>,
+        doomed: Option<(Task<P>, Doom)>,
     ) {
-        let Some((task, active)) = ended else { return };
+        let Some((task, doom)) = doomed else { return };
         let id = container.id();
         match gone_is_fine(task.delete_with_kill(ctx).await) {
             Ok(()) if container.io().is_none() => {
@@ -329,19 +359,25 @@ impl<P: Ports> Service<P> {
             Ok(()) => {}
             Err(error) => {
                 warn!(%error, "the task of container {} stays for now", quote(id));
-                if active {
-                    self.mark_unknown(container).await;
-                } else if !self.quirks.has(Quirk::RecoveryGivesUpOnContainers) {
-                    self.finish_loading_later(container, false, true);
+                let marked = doom != Doom::Over && !container.status.get().await.unknown;
+                if marked {
+                    self.mark(container, true).await;
+                }
+                if doom == Doom::HalfUndone
+                    || doom == Doom::Over && !self.quirks.has(Quirk::RecoveryGivesUpOnContainers)
+                {
+                    let unfinished = Unfinished { unwritten: false, task: true, marked };
+                    self.finish_loading_later(container, unfinished);
                 }
             }
         }
     }
 
     /// Does in the background, until that succeeds, what was left of loading a container: writes its status
-    /// where that is `unwritten`, then deletes the `task` of a process whose end that tells. Nobody else
+    /// where that is unwritten, then deletes the task of a process whose end that tells. Nobody else
     /// would before the removal: no exit of it is to come, and a stop has nothing to do.
-    fn finish_loading_later(&self, container: &Container<P>, mut unwritten: bool, task: bool) {
+    fn finish_loading_later(&self, container: &Container<P>, unfinished: Unfinished) {
+        let Unfinished { mut unwritten, task, marked } = unfinished;
         let container = container.clone();
         let id = container.id().to_owned();
         self.until_done(&id, async move |service| {
@@ -353,18 +389,24 @@ impl<P: Ports> Service<P> {
                 return !unwritten;
             }
             let ctx = service.defer_context();
-            let deleted = service.delete_container_task(&ctx, &container).await;
-            if deleted.is_ok() && container.io().is_none() {
+            if service.delete_container_task(&ctx, &container).await.is_err() {
+                return false;
+            }
+            if container.io().is_none() {
                 service.remove_old_pipes(container.id()).await;
             }
-            deleted.is_ok()
+            if marked {
+                service.mark(&container, false).await;
+            }
+            true
         });
     }
 
-    async fn mark_unknown(&self, container: &Container<P>) {
-        let unknown = |status: Status| Ok(Status { unknown: true, ..status });
-        if let Err(error) = container.status.update(unknown).await {
-            error!(%error, "failed to mark container {} as unknown", quote(container.id()));
+    /// As UNKNOWN, or no longer so.
+    async fn mark(&self, container: &Container<P>, unknown: bool) {
+        let marked = |status: Status| Ok(Status { unknown, ..status });
+        if let Err(error) = container.status.update(marked).await {
+            error!(%error, "failed to mark container {}", quote(container.id()));
         }
     }
 
@@ -636,9 +678,10 @@ impl<P: Ports> Service<P> {
             true => StatusStorage::disowned(&self.ports, &root).await,
             false => None,
         };
+        let set_aside = disowned.is_some();
         if !self.quirks.has(Quirk::RecordDeletedFirst)
             && missing
-            && disowned.is_none()
+            && !set_aside
             && self.has_no_task(whole, &ctx, &record).await
             && self.finish_removal(whole, &record, &meta).await
         {
@@ -659,26 +702,35 @@ impl<P: Ports> Service<P> {
             }
             _ => stored,
         };
+        let nobody_knows = set_aside && stored.is_err();
         let status = stored.unwrap_or_else(|error| {
             warn!(%error, "Failed to load container status for {}", quote(&id));
-            // Of what was set aside the rest is still so.
-            let known = disowned.unwrap_or_default();
-            let killed = removed.is_some_and(|removed| removed.reason == OOM_REASON);
-            let reason = match killed || known.reason == OOM_REASON {
-                true => OOM_REASON,
-                false => UNKNOWN_EXIT_REASON,
+            let killed = |known: Option<&Status>| known.is_some_and(|s| s.reason == OOM_REASON);
+            let oom = killed(removed.as_ref()) || killed(disowned.as_ref());
+            let reason = |other| if oom { OOM_REASON } else { other };
+            let status = match disowned {
+                // Why is on no record.
+                Some(known) => {
+                    let at = self.ports.clock().wall();
+                    known.start_failed(reason(START_FAILURE_REASON), "", at)
+                }
+                None => Status {
+                    exit_code: UNKNOWN_EXIT_CODE,
+                    reason: reason(UNKNOWN_EXIT_REASON).into(),
+                    ..Status::default()
+                },
             };
-            Status { exit_code: UNKNOWN_EXIT_CODE, reason: reason.into(), unknown: true, ..known }
+            Status { unknown: true, ..status }
         });
         // 3 to 5
-        let mut found = Found { status, io: None, watch: None, ended: None };
+        let mut found = Found::of(status, None);
         let gives_up = self.quirks.has(Quirk::RecoveryGivesUpOnContainers);
         let asked = if gives_up { ctx.clone() } else { self.patience(whole) };
         let load =
             async |limited: &Context| self.load_status(limited, &record, &meta, &mut found).await;
         let loaded = self.asked(&asked, gives_up, load).await;
         let ctx = self.next_budget(whole, ctx);
-        let Found { mut status, io, watch, ended } = found;
+        let Found { mut status, io, watch, doomed } = found;
         // 6
         let mut unlearnt = None;
         match loaded {
@@ -696,22 +748,30 @@ impl<P: Ports> Service<P> {
         }
         // 7
         let state = status.state();
-        let (storage, written) =
-            StatusStorage::store(&self.ports, self.quirks, &root, &id, status).await;
+        let (ports, quirks) = (&self.ports, self.quirks);
+        let (storage, written) = match nobody_knows {
+            // No file says that better than none.
+            true => (StatusStorage::unwritten(ports, quirks, &root, &id, status), Ok(())),
+            false => StatusStorage::store(ports, quirks, &root, &id, status).await,
+        };
         if gives_up {
             written.clone()?;
         }
         let container = Container::new(&self.ports, meta, storage, state, record, io);
         match written {
-            Ok(()) => self.end_task(&ctx, &container, ended).await,
+            Ok(()) => self.end_task(&ctx, &container, doomed).await,
             Err(error) => {
                 warn!(%error, "the status of container {} is not written back yet", quote(&id));
                 // As long as the exit is not on record the task keeps it.
-                let active = ended.map(|(_, active)| active);
-                if active == Some(true) {
-                    self.mark_unknown(&container).await;
+                let doom = doomed.as_ref().map(|(_, doom)| *doom);
+                match doom {
+                    Some(Doom::Cut) => self.mark(&container, true).await,
+                    Some(Doom::HalfUndone) => self.end_task(&ctx, &container, doomed).await,
+                    Some(Doom::Over) | None => {}
                 }
-                self.finish_loading_later(&container, true, active == Some(false));
+                let task = doom == Some(Doom::Over);
+                let unfinished = Unfinished { unwritten: true, task, marked: false };
+                self.finish_loading_later(&container, unfinished);
             }
         }
         Ok(Some((container, watch, unlearnt)))
@@ -727,7 +787,7 @@ impl<P: Ports> Service<P> {
         found: &mut Found<P>,
     ) -> Result<bool, Error> {
         let id = record.id();
-        let Found { status, io, watch, ended } = found;
+        let Found { status, io, watch, doomed } = found;
         // 3
         let attach = async |paths: IoPaths| {
             if let Some(attached) = io.as_ref() {
@@ -769,6 +829,13 @@ impl<P: Ports> Service<P> {
         };
         // 5
         let state = status.state();
+        if matches!(info.status, TaskStatus::Created | TaskStatus::Running)
+            && status.is_failed_start()
+            && !self.quirks.has(Quirk::RollbackDeleteNotRetried)
+        {
+            *doomed = Some((task, Doom::HalfUndone));
+            return Ok(true);
+        }
         let unexpected = |word: &str| {
             let state = quote(state.name());
             error!("unexpected container state for {word} task: {state}");
@@ -795,7 +862,7 @@ impl<P: Ports> Service<P> {
                 // EXITED: the rollback of its start was cut off.
                 let ends = cut || state == ContainerState::Exited;
                 if ends && !self.quirks.has(Quirk::ExitDeletedFirst) {
-                    *ended = Some((task, true));
+                    *doomed = Some((task, Doom::Cut));
                     return Ok(true);
                 }
                 gone_is_fine(task.delete_with_kill(ctx).await)?;
@@ -843,7 +910,7 @@ impl<P: Ports> Service<P> {
                 if self.quirks.has(Quirk::ExitDeletedFirst) {
                     gone_is_fine(task.delete_with_kill(ctx).await)?;
                 } else {
-                    *ended = Some((task, false));
+                    *doomed = Some((task, Doom::Over));
                 }
                 let exit = match planted!(self, RecoveryCodeGuessed) {
                     true => ports::Exit { code: UNKNOWN_EXIT_CODE, at: self.ports.clock().wall() },
@@ -854,7 +921,8 @@ impl<P: Ports> Service<P> {
                     status.unknown = false;
                 }
                 // What is on record may be the failure of a start, which says more.
-                if state != ContainerState::Exited || self.quirks.has(Quirk::ExitDeletedFirst) {
+                let failed = state == ContainerState::Exited || status.is_failed_start();
+                if !failed || self.quirks.has(Quirk::ExitDeletedFirst) {
                     status.finished_at = exit.at;
                     status.exit_code = exit.code;
                 }

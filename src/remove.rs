@@ -48,7 +48,7 @@ impl<P: Ports> Service<P> {
             }
             Err(error) if error.is_not_found() && !self.quirks.has(Quirk::RemoveNeedsRecord) => {
                 warn!(%error, "get container info failed");
-                self.containers.delete(id).await;
+                self.containers.delete(id, self.quirks).await;
                 self.names.release_by_id(id).await;
                 return Ok(());
             }
@@ -143,7 +143,7 @@ impl<P: Ports> Service<P> {
         planted!(self, DeletedEventEarly => {
             self.send_container_event(ctx, id, sandbox_id, EventKind::Deleted).await;
         });
-        self.containers.delete(id).await;
+        self.containers.delete(id, self.quirks).await;
         if !planted!(self, NameKept) {
             self.names.release_by_id(id).await;
         }

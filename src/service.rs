@@ -328,7 +328,13 @@ impl<P: Ports> RuntimeService for Service<P> {
 
     fn update_from_plugin(&self, updates: Vec<NriUpdate>) -> LocalFuture<Result<(), Error>> {
         let service = self.clone();
-        Box::pin(async move { service.nri_update_containers(&updates).await })
+        Box::pin(async move {
+            // A plugin that connects while the daemon comes up is not registered yet.
+            if !service.initialized.get() {
+                return Err(Error::unknown("server is not initialized yet"));
+            }
+            service.nri_update_containers(&updates).await
+        })
     }
 
     fn peek(&self, id: &str) -> Option<Peek> {

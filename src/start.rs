@@ -258,12 +258,13 @@ impl<P: Ports> Service<P> {
         });
         planted!(self, RollbackTaskKept => { left.task = false; });
         planted!(self, RollbackStatusForgotten => { left.failure = None; });
-        // R3
+        // R3. No plugin is told what there is until all have heard of the stop.
         let mut crashed = false;
+        let mut sync_block = rollback.sync_block;
         if self.quirks.has(Quirk::NriStopBeforeKill) || planted!(self, RollbackNriFirst) {
             crashed = self.roll_back_nri(container, &mut left).await;
+            sync_block = None;
         }
-        drop(rollback.sync_block);
         if !left.task
             && !self.quirks.has(Quirk::PipesKeptOnEarlyFailure)
             && let Some(io) = container.io()
@@ -273,6 +274,7 @@ impl<P: Ports> Service<P> {
         }
         // R2, R3 and R1a
         crashed |= self.undo(container, rollback.task, &mut left).await;
+        drop(sync_block);
         self.clean_up_later(container, left);
         crashed
     }

@@ -994,7 +994,7 @@ impl Case for ContainerScript {
                         Ok(None)
                     }
                     IndexCall::Delete => {
-                        store.delete(id).await;
+                        store.delete(id, Profile::default().quirks).await;
                         Ok(None)
                     }
                 };

@@ -11,6 +11,7 @@ use crate::io::ContainerIo;
 use crate::ports::{
     Code, Context, Error, Lock, Name, Ports, ReadGuard, Runtime, Signal, Value, WriteGuard,
 };
+use crate::quirks::{Quirk, Quirks};
 use crate::quote::quote;
 
 /// A container as the service knows it. Clones share everything.
@@ -168,21 +169,30 @@ impl<P: Ports> ContainerStore<P> {
         self.0.read().await.with(|containers| containers.by_id.values().cloned().collect())
     }
 
-    /// Closes the container's IO and forgets the container. What the prefix does not resolve to is
-    /// passed over.
-    pub async fn delete(&self, prefix: &str) {
+    /// Forgets the container, and closes its IO. What the prefix does not resolve to is passed over.
+    pub async fn delete(&self, prefix: &str, quirks: Quirks) {
         let guard = self.0.write().await;
         let Ok(container) = guard.with(|containers| containers.get(prefix).cloned()) else {
             return;
         };
-        if let Some(io) = container.io() {
-            io.close().await;
+        let close = async || {
+            if let Some(io) = container.io() {
+                io.close().await;
+            }
+        };
+        let locked = quirks.has(Quirk::StoreLockedForPipes);
+        if locked {
+            close().await;
         }
         guard.with_mut(|containers| {
             containers.labels.release(&container.meta.process_label);
             containers.index.delete(container.id());
             containers.by_id.remove(container.id());
         });
+        drop(guard);
+        if !locked {
+            close().await;
+        }
     }
 
     /// For observers outside the service: `None` when there is no such container, or the store is

@@ -278,6 +278,11 @@ impl Status {
         }
     }
 
+    /// Whether this is the end of a container that never ran: its start failed.
+    pub fn is_failed_start(&self) -> bool {
+        self.finished_at != 0 && self.started_at == 0
+    }
+
     /// After a report of its process's exit. The first report counts; an unknown container can only
     /// become an exited one.
     #[must_use]
@@ -403,16 +408,21 @@ impl<P: Ports> StatusStorage<P> {
         id: &str,
         status: Status,
     ) -> (Self, Result<(), Error>) {
-        let storage = StatusStorage {
+        let storage = Self::unwritten(ports, quirks, root, id, status.clone());
+        let written = storage.write(&status).await;
+        (storage, written)
+    }
+
+    /// With a status that no file can tell.
+    pub fn unwritten(ports: &P, quirks: Quirks, root: &str, id: &str, status: Status) -> Self {
+        StatusStorage {
             ports: ports.clone(),
             quirks,
             root: root.into(),
-            lock: ports.runtime().lock(Name::new("status", id), status.clone()),
+            lock: ports.runtime().lock(Name::new("status", id), status),
             turn: ports.runtime().lock(Name::new("checkpoint", id), ()),
             outstanding: ports.runtime().value(Vec::new()),
-        };
-        let written = storage.write(&status).await;
-        (storage, written)
+        }
     }
 
     /// Replaces the file.
