@@ -244,7 +244,7 @@ impl PartialEq for Peek {
 
 impl Eq for Peek {}
 
-/// Whether two texts that are mostly empty are the same. Peeks are compared after every moment, and most
+/// Whether two texts that are mostly empty are the same. Peeks are compared after many moments, and most
 /// have no texts. A comparison of nothing with nothing reads through two dangling pointers under an empty
 /// mask in some C libraries, for which some processors take a hundred times as long as for one that reads.
 pub fn same_text(a: &str, b: &str) -> bool {
