@@ -34,12 +34,17 @@ fn drivers() -> Vec<Scenario> {
     found.iter().map(|file| undecided(&read(file).scenario)).collect()
 }
 
-/// The scenarios of the corpus that have one case.
-fn without_matrix() -> impl Iterator<Item = Scenario> {
+/// The scenarios of the corpus that have one case, as they are.
+fn of_one_case() -> impl Iterator<Item = Scenario> {
     let corpus = collect(&[PathBuf::from(DRIVERS).join("..")]).unwrap_or_else(|e| panic!("{e}"));
     let sources = corpus.into_iter().map(|file| Source::read(&file));
     let scenarios = sources.map(|source| source.unwrap_or_else(|e| panic!("{e}")).scenario);
-    scenarios.filter(|scenario| scenario.matrix.is_empty()).map(|scenario| undecided(&scenario))
+    scenarios.filter(|scenario| scenario.matrix.is_empty())
+}
+
+/// And without their decisions.
+fn without_matrix() -> impl Iterator<Item = Scenario> {
+    of_one_case().map(|scenario| undecided(&scenario))
 }
 
 fn plan(scenario: &Scenario) -> Rc<Plan> {
@@ -98,6 +103,18 @@ fn replays(
     let differs = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs);
     assert!(found.digest() == replayed.digest(), "{kind:?} {seed}: {differs:#?}\n{text}");
     decisions != Entries::default()
+}
+
+/// Searches make millions of runs: none is kept by what it made.
+#[test]
+fn a_run_is_gone_when_it_is_over() {
+    for scenario in of_one_case().chain(without_matrix()) {
+        let plan = plan(&scenario);
+        for engine in [Engine::Bare, Engine::default()] {
+            drop(run(&plan, &Options { engine, ..options(&Profile::ALL[0]) }));
+            assert_eq!(Rc::strong_count(&plan), 1, "{} on {engine:?}", scenario.name);
+        }
+    }
 }
 
 /// Whatever is in play, a file can say it, and at least one call is.

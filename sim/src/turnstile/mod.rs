@@ -755,7 +755,13 @@ impl Sim {
         let line = Line::with_capacity(0);
         let parked = std::mem::replace(&mut self.0.core.borrow_mut().parked, line);
         self.catch("daemon", || drop(parked));
-        self.0.core.borrow_mut().daemon = None;
+        let calls: Vec<_> = {
+            let mut core = self.0.core.borrow_mut();
+            core.daemon = None;
+            // Those that never began hold what they would have called, and with it the run.
+            core.calls.iter_mut().map(|call| call.make.take()).collect()
+        };
+        drop(calls);
         self.0.observer.borrow_mut().take();
         self.0.follower.borrow_mut().take();
     }
