@@ -40,10 +40,10 @@ struct Update<'a> {
 }
 
 impl Update<'_> {
-    /// Whether the other one was made only after this one was answered.
+    /// Whether this one had come about when the other one was made. What failed may be on its way still.
     fn is_before(&self, other: &Update<'_>) -> bool {
         match (interval(self.call), interval(other.call)) {
-            (Some((_, answered)), Some((began, _))) => answered < began,
+            (Some((_, answered)), Some((began, _))) => self.call.succeeded() && answered < began,
             _ => false,
         }
     }
@@ -268,6 +268,14 @@ mod tests {
             Update { call: &failed, limits: limits(2, 0) },
         ];
         assert!(can_be_in_force(&updates, &limits(1, 0)));
+        assert!(can_be_in_force(&updates, &limits(2, 0)));
+        assert!(!can_be_in_force(&updates, &limits(3, 0)));
+        // A request that was given up comes through all the same, and late.
+        let next = update(9, 10, true);
+        let updates = [
+            Update { call: &failed, limits: limits(2, 0) },
+            Update { call: &next, limits: limits(1, 0) },
+        ];
         assert!(can_be_in_force(&updates, &limits(2, 0)));
         assert!(!can_be_in_force(&updates, &limits(3, 0)));
     }
