@@ -2,8 +2,6 @@
 //! that commute (Mazurkiewicz, 1977; Godefroid, 1996): told from the steps of that run.
 
 use std::cell::OnceCell;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 use crate::turnstile::{Kept, Moment, Stage, Step, Steps};
@@ -44,39 +42,52 @@ pub struct Orders {
     prepared: OnceCell<Prepared>,
 }
 
+/// What of the steps is asked about again and again, whatever is set aside. Each has its number.
 struct Prepared {
-    /// Of each step: what comes first of those of the same time in the natural order has a smaller one.
+    moments: Vec<Moment>,
+    /// It came about.
+    happened: Places,
+    /// It tried in vain.
+    vain: Places,
+    /// It would have been given up, had it not been due.
+    late: Places,
+    /// What comes first of those of the same time in the natural order has a smaller one.
     ranks: Vec<u32>,
-    /// The steps in the order of when they could come, and for each number where those begin that could from
-    /// then on.
+    by_rank: Vec<u32>,
+    /// The number from which on it could come; the steps in that order, and for each number where those begin
+    /// that could from then on.
+    ready: Vec<u32>,
     by_ready: Vec<u32>,
     ready_from: Vec<u32>,
-    /// All that a step reads, and changes, on top of one another: what has nothing in common here has nothing
-    /// in common.
+    /// All that it reads, and changes, on top of one another: what has nothing in common here has nothing in common.
     folded: Vec<(u64, u64)>,
-    /// The steps of the same call before and after a step.
+    /// The steps before it, of the same time, that do not commute with it. Found when it is asked about.
+    conflicts: Vec<OnceCell<Places>>,
+    /// The steps of the same call before and after it.
     before: Vec<Option<u32>>,
     next: Vec<Option<u32>>,
 }
 
 impl Prepared {
     fn new(all: &[Step]) -> Self {
-        let mut by_natural: Vec<u32> = (0..count(all.len())).collect();
-        by_natural.sort_by(|a, b| all[*a as usize].natural(&all[*b as usize]).then(a.cmp(b)));
+        let numbers = 0..count(all.len());
+        let set = |is: fn(&Step) -> bool| Places::of(all.iter().map(is));
+        let mut by_rank: Vec<u32> = numbers.clone().collect();
+        by_rank.sort_by(|a, b| all[*a as usize].natural(&all[*b as usize]).then(a.cmp(b)));
         let mut ranks = vec![0; all.len()];
-        for (rank, at) in by_natural.iter().enumerate() {
+        for (rank, at) in by_rank.iter().enumerate() {
             ranks[*at as usize] = count(rank);
         }
-        let mut by_ready: Vec<u32> = (0..count(all.len())).collect();
-        by_ready.sort_by_key(|at| all[*at as usize].ready);
+        let ready: Vec<u32> = all.iter().map(|step| count(step.ready)).collect();
+        let mut by_ready: Vec<u32> = numbers.clone().collect();
+        by_ready.sort_by_key(|at| ready[*at as usize]);
         let mut ready_from = Vec::with_capacity(all.len() + 2);
         for (at, step) in by_ready.iter().enumerate() {
             ready_from.resize(all[*step as usize].ready + 1, count(at));
         }
         ready_from.resize(all.len() + 2, count(all.len()));
-        let folded = all.iter().map(|step| step.touched.folded()).collect();
         let [mut before, mut next] = [(); 2].map(|()| vec![None; all.len()]);
-        let mut by_call: Vec<u32> = (0..count(all.len())).collect();
+        let mut by_call: Vec<u32> = numbers.collect();
         by_call.sort_by_key(|at| all[*at as usize].call());
         for pair in by_call.windows(2) {
             let [a, b] = [pair[0] as usize, pair[1] as usize];
@@ -85,7 +96,37 @@ impl Prepared {
                 before[b] = Some(pair[0]);
             }
         }
-        Prepared { ranks, by_ready, ready_from, folded, before, next }
+        Prepared {
+            moments: all.iter().map(|step| step.moment).collect(),
+            happened: set(|step| step.happened),
+            vain: set(Step::is_vain),
+            late: set(|step| step.is_late),
+            ranks,
+            by_rank,
+            ready,
+            by_ready,
+            ready_from,
+            folded: all.iter().map(|step| step.touched.folded()).collect(),
+            conflicts: vec![OnceCell::new(); all.len()],
+            before,
+            next,
+        }
+    }
+
+    fn conflict(&self, all: &[Step], a: usize, b: usize) -> bool {
+        let [(a_reads, a_writes), (b_reads, b_writes)] = [self.folded[a], self.folded[b]];
+        let can = (a_writes & (b_reads | b_writes)) | (a_reads & b_writes) != 0;
+        (can || all[a].is_of_call_of(&all[b])) && all[a].conflicts(&all[b])
+    }
+
+    fn conflicts(&self, all: &[Step], at: usize) -> &Places {
+        self.conflicts[at].get_or_init(|| {
+            let from = all.partition_point(|step| step.at < all[at].at);
+            let mut conflicts = Places::new(at);
+            let those = (from..at).filter(|before| self.conflict(all, *before, at));
+            those.for_each(|before| conflicts.put(before));
+            conflicts
+        })
     }
 }
 
@@ -102,45 +143,38 @@ impl Orders {
     /// the run, and is not to be. `None`: nothing can be said.
     pub fn hold(&self, from: usize, moment: Moment, without: Option<Moment>) -> Option<Held<'_>> {
         let Steps { steps, holds, .. } = &self.steps;
-        let at = steps.get(from).map(|step| step.at);
-        let end = from + steps[from..].partition_point(|step| Some(step.at) == at);
         // Two that are set aside at once are beyond this.
         let is_other =
             |kept: &Kept| kept.to > from && kept.moment != moment && Some(kept.moment) != without;
         // Nor is it known what would have come of a call that is given up later, or earlier.
-        let is_given_up = moment.stage == Stage::Abandon
-            || steps[from..end].iter().any(|step| step.moment == moment && step.is_late);
-        if is_given_up || holds.iter().any(is_other) {
+        if moment.stage == Stage::Abandon || holds.iter().any(is_other) {
+            return None;
+        }
+        let prepared = self.prepared();
+        let at = steps.get(from).map(|step| step.at);
+        let end = from + steps[from..].partition_point(|step| Some(step.at) == at);
+        let all_of = |moment: Moment| (from..end).filter(move |at| prepared.moments[*at] == moment);
+        if all_of(moment).any(|at| prepared.late.has(at)) {
             return None;
         }
         let undone = match without {
             // Where it never came it is not known what it would have done.
             Some(without) => {
                 let kept = holds.iter().find(|kept| kept.moment == without)?;
-                let is_it =
-                    |at: &usize| steps[*at].moment == without && steps[*at].ready == kept.to;
-                Some(((from..end).find(is_it)?, kept.ready))
+                Some((all_of(without).find(|at| steps[*at].ready == kept.to)?, kept.ready))
             }
             None => None,
         };
         let mut held = Held {
             steps,
-            prepared: self.prepared(),
+            prepared,
             from,
             end,
             moment,
-            comes: steps[from..end].iter().any(|step| step.moment == moment),
+            comes: all_of(moment).next().is_some(),
             undone,
-            came: Places::new(end - from),
-            in_time: Places::new(end - from),
-            meanwhile: Places::new(end - from),
-            stale: Places::new(end - from),
-            ahead: BinaryHeap::new(),
-            holds: true,
-            aside: Vec::new(),
-            waiting: Vec::new(),
-            low: from,
-            high: from,
+            order: Progress::new(from, steps.len()),
+            before: Progress::default(),
             reach: from,
         };
         for at in from..end {
@@ -156,26 +190,114 @@ fn count(of: usize) -> u32 {
     u32::try_from(of).expect("a run has fewer moments")
 }
 
-/// A set of steps of a window.
-#[derive(Clone)]
+/// A set of numbers.
+#[derive(Clone, Default)]
 struct Places(Vec<u64>);
 
+const BITS: usize = u64::BITS as usize;
+
 impl Places {
-    fn new(steps: usize) -> Self {
-        Places(vec![0; steps.div_ceil(64)])
+    /// With room for all below `end`.
+    fn new(end: usize) -> Self {
+        Places(vec![0; end.div_ceil(BITS)])
+    }
+
+    fn of(are: impl ExactSizeIterator<Item = bool>) -> Self {
+        let mut places = Places::new(are.len());
+        are.enumerate().filter(|(_, is)| *is).for_each(|(at, _)| places.put(at));
+        places
     }
 
     fn has(&self, at: usize) -> bool {
-        self.0[at / 64] >> (at % 64) & 1 == 1
+        self.0[at / BITS] >> (at % BITS) & 1 == 1
     }
 
     fn put(&mut self, at: usize) {
-        self.0[at / 64] |= 1 << (at % 64);
+        self.0[at / BITS] |= 1 << (at % BITS);
+    }
+
+    fn put_all(&mut self, others: &Places, without: &Places) {
+        for ((word, bits), without) in self.0.iter_mut().zip(&others.0).zip(&without.0) {
+            *word |= bits & !without;
+        }
+    }
+
+    /// Takes the first one out.
+    fn pop(&mut self) -> Option<usize> {
+        let (at, word) = self.0.iter_mut().enumerate().find(|(_, word)| **word != 0)?;
+        let bit = word.trailing_zeros() as usize;
+        *word &= *word - 1;
+        Some(at * BITS + bit)
+    }
+
+    /// Those that `others` has not, in order.
+    fn without(&self, others: impl Fn(usize) -> u64) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().flat_map(move |(at, word)| {
+            let mut left = word & !others(at);
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros() as usize)?;
+                left &= left - 1;
+                Some(at * BITS + bit)
+            })
+        })
+    }
+}
+
+/// How far an order of steps got.
+#[derive(Default)]
+struct Progress {
+    came: Places,
+    /// What came when nothing that is later in the run had come.
+    in_time: Places,
+    /// What had come when one moment fewer than now had.
+    meanwhile: Places,
+    /// What it was tried for in vain has changed since.
+    stale: Places,
+    /// What could come: its ranks.
+    ahead: Places,
+    /// The moment is set aside, or will be when it comes to its turn.
+    holds: bool,
+    aside: Vec<usize>,
+    /// Tried in vain before what they wait for.
+    waiting: Vec<usize>,
+    /// All before it came.
+    low: usize,
+    /// None from it on did.
+    high: usize,
+}
+
+impl Progress {
+    fn new(from: usize, steps: usize) -> Self {
+        let none = || Places::new(steps);
+        let came = Places::of((0..steps).map(|at| at < from));
+        Progress {
+            came,
+            in_time: none(),
+            meanwhile: none(),
+            stale: none(),
+            ahead: none(),
+            holds: true,
+            low: from,
+            high: from,
+            ..Progress::default()
+        }
+    }
+
+    /// Becomes a copy, in the memory that it has.
+    fn copy(&mut self, other: &Progress) {
+        let Progress { came, in_time, meanwhile, stale, ahead, .. } = other;
+        self.came.0.clone_from(&came.0);
+        self.in_time.0.clone_from(&in_time.0);
+        self.meanwhile.0.clone_from(&meanwhile.0);
+        self.stale.0.clone_from(&stale.0);
+        self.ahead.0.clone_from(&ahead.0);
+        self.aside.clone_from(&other.aside);
+        self.waiting.clone_from(&other.waiting);
+        (self.holds, self.low, self.high) = (other.holds, other.low, other.high);
     }
 }
 
 /// The order in which the steps of a window come while one of the moments is set aside.
-#[derive(Clone)]
 pub struct Held<'a> {
     steps: &'a [Step],
     prepared: &'a Prepared,
@@ -186,36 +308,26 @@ pub struct Held<'a> {
     comes: bool,
     /// A step that was set aside in the run, and since when it could have come.
     undone: Option<(usize, usize)>,
-    came: Places,
-    /// What came when nothing that is later in the run had come.
-    in_time: Places,
-    /// What had come when one moment fewer than now had.
-    meanwhile: Places,
-    /// What it was tried for in vain has changed since.
-    stale: Places,
-    /// What could come, in the natural order.
-    ahead: BinaryHeap<Reverse<(u32, u32)>>,
-    /// The moment is set aside, or will be when it comes to its turn.
-    holds: bool,
-    aside: Vec<usize>,
-    /// Tried in vain before what they wait for.
-    waiting: Vec<usize>,
-    /// All before it came.
-    low: usize,
-    /// None from it on did.
-    high: usize,
+    order: Progress,
+    /// As it was before the moment was let go.
+    before: Progress,
     /// None from it on was tried while the moment was set aside.
     pub reach: usize,
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
     /// The run in which it is set aside until one more moment came than in that which was asked about last, at
     /// first one.
     pub fn longer(&mut self) -> Order {
         match self.one_more() {
             Err(order) => order,
             Ok(()) if !self.comes => Order::Same { end: self.end },
-            Ok(()) => self.clone().ends(),
+            Ok(()) => {
+                self.before.copy(&self.order);
+                let order = self.ends();
+                std::mem::swap(&mut self.before, &mut self.order);
+                order
+            }
         }
     }
 
@@ -227,7 +339,7 @@ impl Held<'_> {
 
     /// Goes on until one more moment came since it was set aside.
     fn one_more(&mut self) -> Result<(), Order> {
-        self.meanwhile.clone_from(&self.came);
+        self.order.meanwhile.0.clone_from(&self.order.came.0);
         loop {
             let next = self.next();
             if self.gives_up_before(next) {
@@ -235,81 +347,80 @@ impl Held<'_> {
             }
             let next = next.ok_or(Order::Over)?;
             self.reach = self.reach.max(next + 1);
-            let counts = !self.aside.is_empty() || !self.comes;
+            let counts = !self.order.aside.is_empty() || !self.comes;
             let came = self.admit(next).map_err(|clash| Order::Other(self.split(Some(clash))))?;
-            if counts && came.is_some_and(|came| self.step(came).happened) {
+            if counts && came.is_some_and(|came| self.prepared.happened.has(came)) {
                 return Ok(());
             }
         }
     }
 
     /// It is let go, and all goes on until nothing is out of order.
-    fn ends(mut self) -> Order {
-        self.holds = false;
-        let mut is_due = !self.aside.is_empty();
-        for at in std::mem::take(&mut self.aside) {
+    fn ends(&mut self) -> Order {
+        self.order.holds = false;
+        let mut is_due = !self.order.aside.is_empty();
+        while let Some(at) = self.order.aside.pop() {
             self.comes_up(at);
         }
-        while self.low < self.high || is_due {
+        while self.order.low < self.order.high || is_due {
             let next = self.next();
             let Some(next) = next.filter(|_| !self.gives_up_before(next)) else {
                 return Order::Other(self.split(None));
             };
-            is_due &= self.step(next).moment != self.moment;
+            is_due &= self.moment(next) != self.moment;
             if let Err(clash) = self.admit(next) {
                 return Order::Other(self.split(Some(clash)));
             }
         }
-        Order::Same { end: self.low }
+        Order::Same { end: self.order.low }
     }
 
     fn split(&self, clash: Option<Clash>) -> Split {
         let moments = |of: &Places| {
-            let of = (self.from..self.end).filter(|at| of.has(at - self.from));
-            of.map(|at| self.step(at).moment).collect()
+            let of = (self.from..self.end).filter(|at| of.has(*at));
+            of.map(|at| self.moment(at)).collect()
         };
-        Split { in_time: moments(&self.in_time), meanwhile: moments(&self.meanwhile), clash }
+        let Progress { in_time, meanwhile, .. } = &self.order;
+        Split { in_time: moments(in_time), meanwhile: moments(meanwhile), clash }
     }
 
-    fn step(&self, at: usize) -> &Step {
-        &self.steps[at]
+    fn moment(&self, at: usize) -> Moment {
+        self.prepared.moments[at]
     }
 
     fn ready(&self, at: usize) -> usize {
         match self.undone {
             Some((undone, ready)) if undone == at => ready,
-            _ => self.step(at).ready,
+            _ => self.prepared.ready[at] as usize,
         }
     }
 
     fn is_ready(&self, at: usize) -> bool {
-        let ready = self.ready(at);
-        ready <= self.from || self.has_come(ready - 1)
+        self.ready(at).checked_sub(1).is_none_or(|last| self.has_come(last))
     }
 
     /// Whatever of its call came before has come.
     fn call_is_there(&self, at: usize) -> bool {
-        let before = self.prepared.before[at].map(|before| before as usize);
-        before.is_none_or(|before| before < self.from || self.has_come(before))
+        self.prepared.before[at].is_none_or(|before| self.has_come(before as usize))
     }
 
     fn has_come(&self, at: usize) -> bool {
-        self.came.has(at - self.from)
+        self.order.came.has(at)
     }
 
     fn comes_up(&mut self, at: usize) {
-        self.ahead.push(Reverse((self.prepared.ranks[at], count(at))));
+        self.order.ahead.put(self.prepared.ranks[at] as usize);
     }
 
     /// The natural next one.
     fn next(&mut self) -> Option<usize> {
-        while let Some(Reverse((_, at))) = self.ahead.pop() {
-            let at = at as usize;
+        while let Some(rank) = self.order.ahead.pop() {
+            let at = self.prepared.by_rank[rank] as usize;
             if self.has_come(at) {
                 continue;
             }
-            if self.holds && self.step(at).moment == self.moment {
-                self.aside.push(at);
+            if self.order.holds && self.moment(at) == self.moment {
+                self.order.aside.push(at);
                 continue;
             }
             return Some(at);
@@ -319,9 +430,9 @@ impl Held<'_> {
 
     /// Whether a call that came just in time still waits when all else of the time has come: it would be given up.
     fn gives_up_before(&self, next: Option<usize>) -> bool {
-        let still_waits = |at: usize| self.step(at).is_late && !self.has_come(at);
-        next.is_none_or(|next| self.step(next).moment.stage == Stage::Abandon)
-            && (self.low..self.end).any(still_waits)
+        let came = &self.order.came;
+        next.is_none_or(|next| self.moment(next).stage == Stage::Abandon)
+            && self.prepared.late.without(|word| came.0[word]).any(|waits| waits < self.end)
     }
 
     /// Lets a step come before those that came before it, and returns as which one it does; `None`: it waits.
@@ -329,48 +440,51 @@ impl Held<'_> {
         let came = match self.comes_as(at) {
             Ok(came) => came,
             Err(_) if self.waits_for_all(at) => {
-                self.waiting.push(at);
+                self.order.waiting.push(at);
                 return Ok(None);
             }
             Err(clash) => return Err(clash),
         };
-        for before in self.low..came {
-            if self.has_come(before) {
-                continue;
-            }
-            // Tries in between were in vain, too, and changed nothing.
-            if self.step(before).moment == self.step(at).moment {
-                self.put(before);
-            } else if self.conflict(before, came) {
-                self.stale.put(before - self.from);
-            }
+        let conflicts = self.prepared.conflicts(self.steps, came);
+        self.order.stale.put_all(conflicts, &self.order.came);
+        // Tries in between were in vain, too, and changed nothing.
+        let mut tried = at;
+        while tried < came {
+            self.put(tried);
+            tried = self.prepared.next[tried].map_or(came, |next| next as usize);
         }
         self.put(came);
         Ok(Some(came))
     }
 
+    /// What came before `at`, is still to come, and does not commute with it. Who tried in vain changed nothing,
+    /// and tries again.
+    fn passed(&self, at: usize) -> impl Iterator<Item = usize> + use<'_, 'a> {
+        let (came, vain) = (&self.order.came, &self.prepared.vain);
+        self.prepared.conflicts(self.steps, at).without(|word| came.0[word] | vain.0[word])
+    }
+
     /// Whether what stands in its way is what it waits for: then it is tried in vain, and comes later.
     fn waits_for_all(&self, at: usize) -> bool {
-        let step = self.step(at);
-        let mut passed = (self.low..at).filter(|before| !self.has_come(*before));
-        step.happened
-            && passed.all(|before| {
-                let other = self.step(before);
-                other.is_vain()
-                    || !other.is_of_call_of(step) && step.touched.only_awaits(&other.touched)
-            })
+        let step = &self.steps[at];
+        let awaits = |before: usize| {
+            let other = &self.steps[before];
+            !other.is_of_call_of(step) && step.touched.only_awaits(&other.touched)
+        };
+        step.happened && self.passed(at).all(awaits)
     }
 
     fn put(&mut self, at: usize) {
-        if at >= self.high {
-            self.in_time.put(at - self.from);
+        let order = &mut self.order;
+        if at >= order.high {
+            order.in_time.put(at);
         }
-        self.came.put(at - self.from);
-        self.high = self.high.max(at + 1);
-        while self.low < self.end && self.has_come(self.low) {
-            self.low += 1;
+        order.came.put(at);
+        order.high = order.high.max(at + 1);
+        while order.low < self.end && order.came.has(order.low) {
+            order.low += 1;
         }
-        let mut waiting = std::mem::take(&mut self.waiting);
+        let mut waiting = std::mem::take(&mut self.order.waiting);
         waiting.retain(|waits| {
             let is_woken = self.conflict(at, *waits);
             if is_woken {
@@ -378,7 +492,7 @@ impl Held<'_> {
             }
             !is_woken
         });
-        self.waiting = waiting;
+        self.order.waiting = waiting;
         let Prepared { by_ready, ready_from, .. } = self.prepared;
         let [from, to] = [at + 1, at + 2].map(|ready| ready_from[ready] as usize);
         for next in &by_ready[from..to] {
@@ -405,35 +519,22 @@ impl Held<'_> {
     /// The step as which a moment comes, or is tried, now: another one if it was tried in vain before what now
     /// came before it.
     fn comes_as(&self, at: usize) -> Result<usize, Clash> {
-        let step = self.step(at);
-        let itself = Clash { passed: step.moment, by: step.moment };
-        let mut clash = self.stale.has(at - self.from).then_some(itself);
-        clash = clash.or_else(|| self.clash(at));
-        let Some(clash) = clash else { return Ok(at) };
-        if !step.is_vain() {
-            return Err(clash);
+        let moment = self.moment(at);
+        let clash = |at: usize| {
+            let itself = self.order.stale.has(at).then_some(at);
+            itself.or_else(|| self.passed(at).next())
+        };
+        let Some(passed) = clash(at) else { return Ok(at) };
+        let passed = Clash { passed: self.moment(passed), by: moment };
+        if !self.prepared.vain.has(at) {
+            return Err(passed);
         }
-        let can_be = |later: &usize| {
-            self.step(*later).moment == step.moment
-                && !self.stale.has(*later - self.from)
-                && self.clash(*later).is_none()
-        };
-        (at + 1..self.end).find(can_be).ok_or(clash)
-    }
-
-    /// What came before `at`, is still to come, and does not commute with it. Who tried in vain changed nothing,
-    /// and tries again.
-    fn clash(&self, at: usize) -> Option<Clash> {
-        let is_passed = |before: &usize| {
-            !self.has_come(*before) && self.conflict(*before, at) && !self.step(*before).is_vain()
-        };
-        let passed = (self.low..at).find(is_passed)?;
-        Some(Clash { passed: self.step(passed).moment, by: self.step(at).moment })
+        let next = |at: &usize| self.prepared.next[*at].map(|next| next as usize);
+        let mut later = std::iter::successors(next(&at), next).take_while(|at| *at < self.end);
+        later.find(|at| self.moment(*at) == moment && clash(*at).is_none()).ok_or(passed)
     }
 
     fn conflict(&self, a: usize, b: usize) -> bool {
-        let [(a_reads, a_writes), (b_reads, b_writes)] = [a, b].map(|at| self.prepared.folded[at]);
-        let can = (a_writes & (b_reads | b_writes)) | (a_reads & b_writes) != 0;
-        (can || self.step(a).is_of_call_of(self.step(b))) && self.step(a).conflicts(self.step(b))
+        a == b || self.prepared.conflicts(self.steps, a.max(b)).has(a.min(b))
     }
 }
