@@ -220,7 +220,8 @@ pub struct ContainerEvent {
 }
 
 /// What a client would be told of a container, read without waiting and without a trace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
+#[expect(clippy::derived_hash_with_manual_eq, reason = "what is equal is so by every field")]
 pub struct Peek {
     pub state: ContainerState,
     pub pid: u32,

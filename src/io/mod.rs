@@ -12,6 +12,7 @@ mod splitter;
 mod timestamp;
 mod writers;
 
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use tracing::{debug, error};
@@ -96,7 +97,7 @@ impl<P: Ports> Stream<P> {
 }
 
 /// Where the pipes of a container are.
-#[derive(Clone)]
+#[derive(Clone, Hash)]
 struct PipeFiles {
     paths: IoPaths,
     /// The directory that holds the pipes and nothing else.
@@ -137,6 +138,13 @@ pub struct ContainerIo<P: Ports> {
     stdin: Option<Pipe<P>>,
     stdout: Rc<Stream<P>>,
     stderr: Rc<Stream<P>>,
+}
+
+/// By where it is, and whether its pipes are given up: what else of it changes is guarded by itself.
+impl<P: Ports> Hash for ContainerIo<P> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.id, &self.files, self.cancel.peek()).hash(state);
+    }
 }
 
 impl<P: Ports> ContainerIo<P> {

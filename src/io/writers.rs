@@ -1,6 +1,7 @@
 //! Who gets a stream's output.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::mem;
 
 use super::pipe::PipeWriter;
@@ -26,6 +27,15 @@ impl<P: Ports> LogWriter<P> {
 struct Group<P: Ports> {
     /// `None` once the stream has ended.
     writers: Option<BTreeMap<String, LogWriter<P>>>,
+}
+
+/// By who is in it: what goes through a logger's pipe is in its channels.
+impl<P: Ports> Hash for Group<P> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let writers = self.writers.iter().flatten();
+        let writers = writers.map(|(key, writer)| (key, mem::discriminant(writer)));
+        (self.writers.is_some(), writers.collect::<Vec<_>>()).hash(state);
+    }
 }
 
 /// Gives everything to each of its writers in turn, under one lock.

@@ -1,6 +1,7 @@
 //! Tasks, time, and every kind of sharing: locks, channels, signals, values.
 
 use std::future::Future;
+use std::hash::Hash;
 use std::time::Duration;
 
 use super::{Context, Error, Instant};
@@ -19,13 +20,15 @@ impl<'a> Name<'a> {
     }
 }
 
-/// Spawning, sleeping and sharing. All state that tasks share goes through it.
+/// Spawning, sleeping and sharing. All state that tasks share goes through it, and can be hashed: whoever explores
+/// all orders of the tasks can then tell that two of them came to the same. A handle to something else that is shared
+/// is hashed by what it names.
 pub trait Runtime: Clone + 'static {
-    type Lock<T: 'static>: Lock<T>;
-    type Sender<T: 'static>: Sender<T>;
-    type Receiver<T: 'static>: Receiver<T>;
+    type Lock<T: Hash + 'static>: Lock<T>;
+    type Sender<T: Hash + 'static>: Sender<T>;
+    type Receiver<T: Hash + 'static>: Receiver<T>;
     type Signal: Signal;
-    type Value<T: 'static>: Value<T>;
+    type Value<T: Hash + 'static>: Value<T>;
 
     /// Starts a background task named as the actor of its calls. It cannot be joined: whoever needs
     /// to know its end gives it a signal.
@@ -34,10 +37,10 @@ pub trait Runtime: Clone + 'static {
     /// Waits on the monotonic clock.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
 
-    fn lock<T: 'static>(&self, name: Name<'_>, value: T) -> Self::Lock<T>;
+    fn lock<T: Hash + 'static>(&self, name: Name<'_>, value: T) -> Self::Lock<T>;
 
     /// A bounded channel; `capacity` is at least 1.
-    fn channel<T: 'static>(
+    fn channel<T: Hash + 'static>(
         &self,
         name: Name<'_>,
         capacity: usize,
@@ -47,7 +50,7 @@ pub trait Runtime: Clone + 'static {
     fn signal(&self, name: Name<'_>) -> Self::Signal;
 
     /// What tasks look at and change without waiting.
-    fn value<T: 'static>(&self, value: T) -> Self::Value<T>;
+    fn value<T: Hash + 'static>(&self, value: T) -> Self::Value<T>;
 
     /// 32 bytes in lower-case hexadecimal, never the same twice on one node.
     fn unique_id(&self) -> String;

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::hash::Hash;
 use std::io::Read;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,11 +29,11 @@ impl TokioRuntime {
 }
 
 impl Runtime for TokioRuntime {
-    type Lock<T: 'static> = TokioLock<T>;
-    type Sender<T: 'static> = TokioSender<T>;
-    type Receiver<T: 'static> = TokioReceiver<T>;
+    type Lock<T: Hash + 'static> = TokioLock<T>;
+    type Sender<T: Hash + 'static> = TokioSender<T>;
+    type Receiver<T: Hash + 'static> = TokioReceiver<T>;
     type Signal = TokioSignal;
-    type Value<T: 'static> = LocalValue<T>;
+    type Value<T: Hash + 'static> = LocalValue<T>;
 
     fn spawn(&self, _: Name<'_>, task: impl Future<Output = ()> + 'static) {
         tokio::task::spawn_local(task);
@@ -43,11 +44,11 @@ impl Runtime for TokioRuntime {
     }
 
     #[allow(clippy::arc_with_non_send_sync, reason = "tokio's owned guards want an Arc")]
-    fn lock<T: 'static>(&self, _: Name<'_>, value: T) -> TokioLock<T> {
+    fn lock<T: Hash + 'static>(&self, _: Name<'_>, value: T) -> TokioLock<T> {
         TokioLock(Arc::new(RwLock::new(value)))
     }
 
-    fn channel<T: 'static>(
+    fn channel<T: Hash + 'static>(
         &self,
         _: Name<'_>,
         capacity: usize,
@@ -60,7 +61,7 @@ impl Runtime for TokioRuntime {
         TokioSignal { clock: self.clock, state: Rc::default() }
     }
 
-    fn value<T: 'static>(&self, value: T) -> LocalValue<T> {
+    fn value<T: Hash + 'static>(&self, value: T) -> LocalValue<T> {
         LocalValue(Rc::new(RefCell::new(value)))
     }
 

@@ -1,6 +1,7 @@
 //! The container object, and the store of all of them (spec sections 3.2 and 3.3).
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::rc::Rc;
 
@@ -35,6 +36,13 @@ pub struct Parts<P: Ports> {
     /// The number of the last stop that found nothing to stop; see
     /// `Shared::stops`.
     pub last_stop: <P::Runtime as Runtime>::Value<u64>,
+}
+
+/// By its id: what of it changes is guarded by itself.
+impl<P: Ports> Hash for Container<P> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
 }
 
 impl<P: Ports> Clone for Container<P> {
@@ -111,6 +119,13 @@ struct Containers<P: Ports> {
     by_id: BTreeMap<String, Container<P>>,
     index: PrefixIndex,
     labels: LabelStore,
+}
+
+impl<P: Ports> Hash for Containers<P> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Containers { by_id, index, labels } = self;
+        (by_id, index, labels).hash(state);
+    }
 }
 
 impl<P: Ports> Containers<P> {

@@ -1,6 +1,7 @@
 //! Sandboxes and their store (spec section 3.4).
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::rc::Rc;
 
@@ -30,6 +31,13 @@ pub struct Parts<P: Ports> {
     /// Set once the pause container's end was handled.
     pub stopped: <P::Runtime as Runtime>::Signal,
     status: <P::Runtime as Runtime>::Lock<SandboxStatus>,
+}
+
+/// By its id: what of it changes is guarded by itself.
+impl<P: Ports> Hash for Sandbox<P> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
 }
 
 impl<P: Ports> Clone for Sandbox<P> {
@@ -92,6 +100,13 @@ impl<P: Ports> Sandbox<P> {
 struct Sandboxes<P: Ports> {
     by_id: BTreeMap<String, Sandbox<P>>,
     index: PrefixIndex,
+}
+
+impl<P: Ports> Hash for Sandboxes<P> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Sandboxes { by_id, index } = self;
+        (by_id, index).hash(state);
+    }
 }
 
 impl<P: Ports> Sandboxes<P> {

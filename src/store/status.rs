@@ -368,7 +368,7 @@ pub struct StatusStorage<P: Ports> {
 }
 
 /// A change of the file that may take too long.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Hash)]
 struct Change {
     /// Nobody waits for it any more: it is not to have its effect.
     given_up: bool,

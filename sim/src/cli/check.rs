@@ -38,7 +38,8 @@ did not have yet.
 What was covered is said for each scenario in a certificate; one that was cut short is none, and
 fails. What is known to bring the same as another run is not run, but counted as `merged`: schedules
 in which only moments that do not touch the same change places, a kill of the daemon before which
-nothing changed but what it knew. `--no-merge` runs all.";
+nothing changed but what it knew. Nor is a node reaped again that is as another run left it.
+`--no-merge` runs all.";
 
 /// Tries all faults and schedules within a bound, and certifies what was tried.
 #[derive(clap::Args)]

@@ -8,7 +8,7 @@ use super::symptom::{Broken, Symptom};
 use crate::engine::Engine;
 use crate::invariants::Ids;
 use crate::oracle::{Menus, Oracle};
-use crate::run::{Options, Outcome, Plan, run, run_under};
+use crate::run::{Options, Outcome, Plan, ReapedStates, run, run_under};
 use crate::scenario::{Case, Scenario};
 use crate::suite::guarded;
 
@@ -36,11 +36,19 @@ impl Attempts {
         self
     }
 
-    /// With a record of the admissions, for what only changes their order.
+    /// Of runs of this plan: with a record of the admissions, for what only changes their order, and reaping
+    /// each state once.
     #[must_use]
-    pub fn with_steps(mut self, steps: bool) -> Self {
-        self.options.steps = steps;
+    pub fn merging(mut self, plan: &Rc<Plan>) -> Self {
+        self.options.steps = true;
+        self.options.states = Some(ReapedStates::new(plan));
         self
+    }
+
+    /// How many states were reaped in the runs of the plan that is merged.
+    #[cfg(test)]
+    pub fn states_reaped(&self) -> usize {
+        self.options.states.as_ref().map_or(0, ReapedStates::count)
     }
 
     pub fn menus(&self) -> &Menus {

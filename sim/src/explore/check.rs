@@ -28,8 +28,9 @@ use super::strategy::Bound;
 use super::symptom::{Signature, Symptom};
 use super::walk::{Node, Tree};
 use crate::invariants::Ids;
-use crate::run::Plan;
+use crate::run::{Outcome, Plan};
 use crate::scenario::{Scenario, print};
+use crate::turnstile::Recording;
 use crate::under_test;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -108,14 +109,15 @@ pub fn check<E>(
         tell(certificate, failure).map_err(CheckError::Told)
     };
     let began = Instant::now();
-    let attempts = self::attempts(checking);
-    let mut collector = Collector::new(attempts.clone());
+    let mut collector = Collector::new(attempts(checking));
     let mut certificate = Certificate::default();
     if let Some(failure) = collector.undisturbed(scenario) {
         tell(&certificate, Some(failure))?;
     }
     let shared = plan(scenario);
-    let count = shared.as_ref().map_or(0, |plan| branches(&tree(plan, checking, &attempts)).len());
+    let count = shared
+        .as_ref()
+        .map_or(0, |plan| branches(&tree(plan, checking, &merging(checking, plan))).len());
     let (shard, shards) = checking.shard;
     certificate.branches = (shard..count).step_by(shards).len();
     let key = key(scenario, checking);
@@ -128,8 +130,8 @@ pub fn check<E>(
         for _ in 0..checking.jobs.max(1) {
             let (reports, next, done) = (reports.clone(), &next, &done);
             scope.spawn(move || {
-                let attempts = self::attempts(checking);
                 let Some(plan) = plan(scenario) else { return };
+                let attempts = merging(checking, &plan);
                 let tree = tree(&plan, checking, &attempts);
                 // Names belong to a thread: each finds the branches for itself.
                 let roots = self::branches(&tree);
@@ -194,15 +196,44 @@ fn key(scenario: &Scenario, checking: &Checking) -> String {
 }
 
 fn attempts(checking: &Checking) -> Attempts {
-    Attempts::new(checking.profile).asking(checking.judge).with_steps(checking.merges)
+    Attempts::new(checking.profile).asking(checking.judge)
 }
 
-fn tree<'a>(plan: &'a Rc<Plan>, checking: &Checking, attempts: &'a Attempts) -> Tree<'a> {
-    Tree { plan, attempts, bound: checking.bound, merges: checking.merges_on(plan) }
+/// For a tree of this plan.
+fn merging(checking: &Checking, plan: &Rc<Plan>) -> Attempts {
+    let attempts = attempts(checking);
+    if checking.merges_on(plan) { attempts.merging(plan) } else { attempts }
+}
+
+/// What is wrong with a run, and of one with which something is, what happened.
+#[derive(Default)]
+struct Judged {
+    symptoms: Vec<Symptom>,
+    recording: Recording,
+    moments: u64,
+}
+
+impl Judged {
+    fn of(outcome: Result<Outcome, Symptom>) -> Judged {
+        let (symptoms, mut recording) = match outcome {
+            Ok(outcome) => (Symptom::all(&outcome), outcome.recording),
+            Err(broken) => (vec![broken], Recording::default()),
+        };
+        let moments = recording.moments;
+        if symptoms.is_empty() {
+            recording = Recording::default();
+        }
+        Judged { symptoms, recording, moments }
+    }
+}
+
+fn tree<'a>(plan: &'a Rc<Plan>, checking: &Checking, attempts: &'a Attempts) -> Tree<'a, Judged> {
+    let (bound, merges) = (checking.bound, checking.merges_on(plan));
+    Tree { plan, attempts, bound, merges, read: &Judged::of }
 }
 
 /// The undisturbed run, and each with one decision more.
-fn branches(tree: &Tree<'_>) -> Vec<Node> {
+fn branches(tree: &Tree<'_, Judged>) -> Vec<Node<Judged>> {
     let mut further = Vec::new();
     // What breaks in it, the branch of the undisturbed run tells.
     let _ = tree.make(Node::default(), &mut further);
@@ -210,7 +241,12 @@ fn branches(tree: &Tree<'_>) -> Vec<Node> {
 }
 
 /// Makes every run of a branch. True: it was cut short.
-fn walk(root: &Node, scenario: &Scenario, tree: &Tree<'_>, stop: &AtomicBool) -> (Branch, bool) {
+fn walk(
+    root: &Node<Judged>,
+    scenario: &Scenario,
+    tree: &Tree<'_, Judged>,
+    stop: &AtomicBool,
+) -> (Branch, bool) {
     let mut branch = Branch::default();
     // For each signature the first run that showed it, and how many did.
     let mut found: BTreeMap<Signature, Found> = BTreeMap::new();
@@ -229,12 +265,9 @@ fn walk(root: &Node, scenario: &Scenario, tree: &Tree<'_>, stop: &AtomicBool) ->
         branch.runs += 1;
         branch.plans += u64::from(made.is_plan());
         branch.merged += made.merged;
-        let (outcome, decisions) = (made.outcome, made.trail.decisions);
-        let (symptoms, recording) = match outcome {
-            Ok(outcome) => (Symptom::all(&outcome), outcome.recording),
-            Err(broken) => (vec![broken], Default::default()),
-        };
-        branch.moments += recording.moments;
+        let (Judged { symptoms, recording, moments }, decisions) =
+            (made.read, made.trail.decisions);
+        branch.moments += moments;
         for symptom in symptoms {
             let entries =
                 [true, false].map(|tidy| Entries::of(&decisions.script(&recording, tidy)));

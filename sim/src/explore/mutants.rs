@@ -24,7 +24,7 @@ use super::strategy::{Bound, Kind};
 use super::symptom::{Broken, Symptom};
 use super::walk::{Node, Tree};
 use crate::invariants::Ids;
-use crate::run::Plan;
+use crate::run::{Outcome, Plan};
 use crate::scenario::Scenario;
 use crate::suite::Ledger;
 
@@ -214,18 +214,20 @@ impl Worker<'_> {
     fn walk(&self, plan: &Rc<Plan>, bound: Bound, runs: &mut u64) -> Option<Vec<Broken>> {
         // The service shares through its ports.
         let merges = plan.has_plain_files();
-        let attempts = self.attempts().with_steps(merges);
-        let tree = Tree { plan, attempts: &attempts, bound, merges };
+        let attempts = self.attempts();
+        let attempts = if merges { attempts.merging(plan) } else { attempts };
+        let read = |outcome: Result<Outcome, Symptom>| match outcome {
+            Ok(outcome) => Symptom::all(&outcome),
+            Err(broken) => vec![broken],
+        };
+        let tree = Tree { plan, attempts: &attempts, bound, merges, read: &read };
         let mut ahead = vec![Node::default()];
         let mut further = Vec::new();
         while let Some(node) = ahead.pop()
             && !self.stop.load(Ordering::Relaxed)
         {
             *runs += 1;
-            let symptoms = match tree.make(node, &mut further).outcome {
-                Ok(outcome) => Symptom::all(&outcome),
-                Err(broken) => vec![broken],
-            };
+            let symptoms = tree.make(node, &mut further).read;
             if !symptoms.is_empty() {
                 return Some(symptoms.iter().map(|symptom| symptom.broken).collect());
             }

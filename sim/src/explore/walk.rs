@@ -21,9 +21,9 @@ use crate::oracle::Crash;
 use crate::run::{Outcome, Plan};
 use crate::turnstile::{Kept, Moment, Step, Steps};
 
-/// A run to be made.
+/// A run to be made. `T`: what is read off its outcome.
 #[derive(Default)]
-pub struct Node {
+pub struct Node<T> {
     picks: Vec<Pick>,
     /// What was left out of the run that this one has a decision more than.
     left_out: Rc<[LeftOut]>,
@@ -31,7 +31,7 @@ pub struct Node {
     same: Vec<LeftOut>,
     /// The run, where it had to be made to know what brings the same. What only keeps its moment set aside for
     /// longer was looked at then.
-    run: Option<Box<Run>>,
+    run: Option<Box<Run<T>>>,
     is_settled: bool,
     /// Once so many moments have come, the run is the same as one with a delay less: whatever can be decided then
     /// is decided there.
@@ -41,7 +41,7 @@ pub struct Node {
     skips: Vec<Turn>,
 }
 
-impl Node {
+impl<T> Node<T> {
     /// No decision differs from the uneventful one.
     pub fn is_undisturbed(&self) -> bool {
         self.picks.is_empty()
@@ -49,7 +49,7 @@ impl Node {
 
     /// To be made again.
     #[must_use]
-    pub fn again(&self) -> Node {
+    pub fn again(&self) -> Node<T> {
         Node {
             picks: self.picks.clone(),
             left_out: self.left_out.clone(),
@@ -89,15 +89,15 @@ impl LeftOut {
     }
 }
 
-/// What a run went by, and what came of it.
-struct Run {
-    outcome: Result<Outcome, Symptom>,
+/// What a run went by, and what was read off its outcome.
+struct Run<T> {
+    read: T,
     trail: Trail,
     /// Its admissions, where any are to be merged.
     orders: Orders,
 }
 
-impl Run {
+impl<T> Run<T> {
     /// How many of the moments came in the first so many steps.
     fn moments(&self, steps: usize) -> u32 {
         let all = &self.orders.steps.steps;
@@ -151,14 +151,15 @@ impl Run {
 }
 
 /// A run that was made.
-pub struct Made {
-    pub outcome: Result<Outcome, Symptom>,
+pub struct Made<T> {
+    /// Off its outcome.
+    pub read: T,
     pub trail: Trail,
     /// Runs that were left out.
     pub merged: u64,
 }
 
-impl Made {
+impl<T> Made<T> {
     /// It is the first with its faults.
     pub fn is_plan(&self) -> bool {
         self.trail.picks.iter().all(|pick| pick.held().is_none())
@@ -166,18 +167,20 @@ impl Made {
 }
 
 /// What the runs of a tree have in common.
-pub struct Tree<'a> {
+pub struct Tree<'a, T> {
     pub plan: &'a Rc<Plan>,
     /// With steps, if any are to be merged.
     pub attempts: &'a Attempts,
     pub bound: Bound,
     /// Leave out what is known to bring the same as another run.
     pub merges: bool,
+    /// What is wanted of an outcome. The rest is not kept: many runs wait for their turn.
+    pub read: &'a dyn Fn(Result<Outcome, Symptom>) -> T,
 }
 
-impl Tree<'_> {
+impl<T: Default> Tree<'_, T> {
     /// Makes the run of a node. `further`: told of the runs with one decision more, in order.
-    pub fn make(&self, mut node: Node, further: &mut Vec<Node>) -> Made {
+    pub fn make(&self, mut node: Node<T>, further: &mut Vec<Node<T>>) -> Made<T> {
         let run = node.run.take().unwrap_or_else(|| Box::new(self.run(&node.picks)));
         let mut merged = 0;
         // What did not come to its turn is a run that is made elsewhere.
@@ -203,18 +206,18 @@ impl Tree<'_> {
                 node
             }));
         }
-        let Run { outcome, trail, .. } = *run;
-        Made { outcome, trail, merged }
+        let Run { read, trail, .. } = *run;
+        Made { read, trail, merged }
     }
 
-    fn run(&self, picks: &[Pick]) -> Run {
+    fn run(&self, picks: &[Pick]) -> Run<T> {
         let trail = Trail { picks: picks.to_vec(), ..Trail::default() };
         let trail = Rc::new(RefCell::new(trail));
         let oracle = Exhaustive::new(trail.clone(), self.bound);
         let mut outcome = self.attempts.make(self.plan, oracle);
         let steps = outcome.as_mut().ok().and_then(|outcome| outcome.steps.take());
         let orders = Orders::new(steps.filter(|_| self.merges).unwrap_or_default());
-        Run { outcome, trail: trail.take(), orders }
+        Run { read: (self.read)(outcome), trail: trail.take(), orders }
     }
 }
 
@@ -298,14 +301,14 @@ struct Holding {
 }
 
 /// A run that was made to know what brings the same.
-struct Settled {
-    node: Node,
+struct Settled<T> {
+    node: Node<T>,
     held: Moment,
     place: Place,
     split: Split,
 }
 
-impl Settled {
+impl<T> Settled<T> {
     /// Whether a moment that is set aside for so long brings this run, in which another one is set aside, and
     /// for how much longer it does.
     fn asked_instead(&self, held: Holding, keeps: u32) -> Option<Asked> {
@@ -318,11 +321,11 @@ impl Settled {
 }
 
 /// Finds the runs with one decision more than one that was made.
-struct Growth<'a> {
-    tree: &'a Tree<'a>,
-    node: &'a Node,
-    run: &'a Run,
-    further: Vec<Node>,
+struct Growth<'a, T> {
+    tree: &'a Tree<'a, T>,
+    node: &'a Node<T>,
+    run: &'a Run<T>,
+    further: Vec<Node<T>>,
     left_out: Vec<LeftOut>,
     /// Not compared with other runs yet.
     waiting: VecDeque<Candidate>,
@@ -333,7 +336,7 @@ struct Growth<'a> {
     merged: u64,
 }
 
-impl Growth<'_> {
+impl<T: Default> Growth<'_, T> {
     fn grow(&mut self) {
         let picks = &self.node.picks;
         let trail = &self.run.trail;
@@ -470,10 +473,10 @@ impl Growth<'_> {
 
     /// Makes the runs in which another moment is set aside, each that no other one is known to be equal to.
     fn settle(&mut self) {
-        let mut made: Vec<Settled> = Vec::new();
+        let mut made: Vec<Settled<T>> = Vec::new();
         while let Some(Candidate { held, keeps, split, of, behind }) = self.waiting.pop_front() {
             let Holding { moment, place, most, .. } = held;
-            let alike = |(_, other): &(usize, &Settled)| {
+            let alike = |(_, other): &(usize, &Settled<T>)| {
                 let clash = split.clash;
                 clash.is_some() && other.split.clash == clash && other.place == place
             };
@@ -533,7 +536,7 @@ impl Growth<'_> {
     }
 
     /// What can strike in a run that was asked: one of those that were made, or the node's own.
-    fn strikes_of(&self, of: Option<usize>, made: &[Settled]) -> Cow<'_, [(Turn, Moment)]> {
+    fn strikes_of(&self, of: Option<usize>, made: &[Settled<T>]) -> Cow<'_, [(Turn, Moment)]> {
         match of.and_then(|of| made[of].node.run.as_ref()) {
             Some(run) => run.strikes().into(),
             None => (&self.strikes).into(),
@@ -685,19 +688,27 @@ cpu-shares = 1024
         callers.any(|caller| can_strike(fault, op, caller, true))
     }
 
-    /// What came of each run of a row, and how many there were.
-    fn all(row: &Row, merges: bool) -> (BTreeSet<String>, usize) {
-        let Row { driver, profile, bound, at, .. } = row;
+    fn plan_of(driver: &str) -> Rc<Plan> {
         let file = format!("{}/../scenarios/drivers/{driver}.toml", env!("CARGO_MANIFEST_DIR"));
-        let text = match *driver {
+        let text = match driver {
             "two-updates" => TWO_UPDATES.to_owned(),
             _ => std::fs::read_to_string(&file).expect("the driver is there"),
         };
         let scenario = undecided(&parse(&file, &text).expect("it is right"));
-        let plan = plan(&scenario).expect("it has no matrix");
+        plan(&scenario).expect("it has no matrix")
+    }
+
+    /// What came of each run of a row, and how many there were.
+    fn all(row: &Row, merges: bool) -> (BTreeSet<String>, usize) {
+        let Row { driver, profile, bound, at, .. } = row;
+        let plan = plan_of(driver);
         let attempts = Attempts::new(Profile::find(profile).expect("it is known"));
-        let attempts = attempts.with_steps(merges);
-        let tree = Tree { plan: &plan, attempts: &attempts, bound: *bound, merges };
+        let attempts = if merges { attempts.merging(&plan) } else { attempts };
+        let read = |outcome: Result<Outcome, Symptom>| {
+            let outcome = outcome.expect("the harness holds");
+            (facts(&outcome), format!("{:?}", histories(&outcome)))
+        };
+        let tree = Tree { plan: &plan, attempts: &attempts, bound: *bound, merges, read: &read };
         let within = |pick: &Pick| match pick {
             Pick::Fault { site, number } => {
                 let kind = attempts.menus().of(site.op)[*number].kind();
@@ -714,12 +725,11 @@ cpu-shares = 1024
         let mut ahead = vec![Node::default()];
         while let Some(node) = ahead.pop() {
             let is_killed = node.picks.iter().any(|pick| matches!(pick, Pick::Crash { .. }));
-            let outcome = tree.make(node, &mut ahead).outcome.expect("the harness holds");
+            let (mut of_run, histories) = tree.make(node, &mut ahead).read;
             ahead.retain(|node| node.picks.iter().all(within));
-            let mut of_run = facts(&outcome);
             // Whom it is killed with has done as much more, or less, in its memory.
             if !is_killed {
-                of_run += &format!("{:?}", histories(&outcome));
+                of_run += &histories;
             }
             brought.insert(of_run);
             runs += 1;
@@ -727,38 +737,34 @@ cpu-shares = 1024
         (brought, runs)
     }
 
-    /// What is left out brings nothing that the rest does not bring: to no task, to no request, to no file.
+    /// Runs come to few states, each of which is reaped once. What comes of that is the same for all: a debug build
+    /// makes sure.
     #[test]
-    fn what_is_left_out_brings_nothing_else() {
-        const KINDS: &[&str] = &["error", "connection-closed", "hang", "cancel", "deadline"];
-        for row in [
-            row("a-start-alone", "2.1.9", (0, 1), None, 1),
-            row("a-start-and-a-second-start", "hardened", (0, 1), None, 60),
-            row("a-start-and-a-stop", "hardened", (0, 1), None, 45),
-            row("a-start-and-a-removal", "1.7.24", (1, 1), Some((Op::TaskWait, KINDS)), 175),
-            row("a-start-and-a-removal", "hardened", (1, 1), Some((Op::TaskCreate, KINDS)), 500),
-            row("a-start-alone", "hardened", (1, 1), Some((Op::RuntimeStart, &["deadline"])), 65),
-            row("a-start-alone", "hardened", (1, 1), Some((Op::ShimState, &["deadline"])), 330),
-            row(
-                "a-start-and-want-of-memory",
-                "1.7.24",
-                (1, 1),
-                Some((Op::RuntimeStart, &["error"])),
-                130,
-            ),
-            row(
-                "a-start-and-a-stop",
-                "hardened",
-                (1, 1),
-                Some((Op::MetricsRegister, &["hang"])),
-                140,
-            ),
-            row("a-start-and-a-removal", "1.7.24", (1, 1), Some((Op::FsRename, &["crash"])), 400),
-            row("two-updates", "1.7.24", (0, 2), None, 700),
-            row("a-pod-that-dies", "1.7.24", (1, 2), Some((Op::ShimState, &["deadline"])), 160),
-            row("a-start-and-a-removal", "1.7.0-beta.3", (1, 0), None, 200),
-            row("a-creation", "2.1.9", (1, 0), None, 300),
+    fn the_same_states_come_again_and_again() {
+        let bound = Bound { faults: 0, delays: 1 };
+        for (driver, most) in [
+            ("a-start-and-a-second-start", 11),
+            ("a-recovery", 7),
+            ("a-start-and-a-clock-that-is-set-back", 2),
         ] {
+            let plan = plan_of(driver);
+            let profile = Profile::find("hardened").expect("it is known");
+            let attempts = Attempts::new(profile).merging(&plan);
+            let read = |outcome: Result<Outcome, Symptom>| outcome.is_ok();
+            let tree = Tree { plan: &plan, attempts: &attempts, bound, merges: true, read: &read };
+            let (mut ahead, mut runs) = (vec![Node::default()], 0);
+            while let Some(node) = ahead.pop() {
+                assert!(tree.make(node, &mut ahead).read, "{driver}: the harness holds");
+                runs += 1;
+            }
+            let states = attempts.states_reaped();
+            assert!(states > 0 && states <= most, "{driver}: {states} of {runs}");
+        }
+    }
+
+    /// What is left out brings nothing that the rest does not bring: to no task, to no request, to no file.
+    fn nothing_is_missing(rows: impl IntoIterator<Item = Row>) {
+        for row in rows {
             let (merged, few) = all(&row, true);
             let (whole, many) = all(&row, false);
             let Row { driver, profile, .. } = row;
@@ -766,5 +772,42 @@ cpu-shares = 1024
             assert_eq!(missing, 0, "{driver} {profile}: of {} runs' outcomes", whole.len());
             assert!(few < many && few <= row.most, "{driver} {profile}: {few} of {many} runs");
         }
+    }
+
+    const KINDS: &[&str] = &["error", "connection-closed", "hang", "cancel", "deadline"];
+
+    #[test]
+    fn what_is_left_out_beside_a_removal_brings_nothing_else() {
+        nothing_is_missing([
+            row("a-start-and-a-removal", "1.7.24", (1, 1), Some((Op::TaskWait, KINDS)), 175),
+            row("a-start-and-a-removal", "hardened", (1, 1), Some((Op::TaskCreate, KINDS)), 500),
+            row("a-start-and-a-removal", "1.7.24", (1, 1), Some((Op::FsRename, &["crash"])), 400),
+            row("a-start-and-a-removal", "1.7.0-beta.3", (1, 0), None, 200),
+        ]);
+    }
+
+    #[test]
+    fn what_is_left_out_beside_another_call_brings_nothing_else() {
+        const HANG: &[&str] = &["hang"];
+        nothing_is_missing([
+            row("a-start-and-a-second-start", "hardened", (0, 1), None, 60),
+            row("a-start-and-a-stop", "hardened", (0, 1), None, 45),
+            row("a-start-and-a-stop", "hardened", (1, 1), Some((Op::MetricsRegister, HANG)), 140),
+            row("two-updates", "1.7.24", (0, 2), None, 700),
+        ]);
+    }
+
+    #[test]
+    fn what_is_left_out_of_a_single_call_brings_nothing_else() {
+        const LATE: &[&str] = &["deadline"];
+        const ERROR: Option<(Op, &[&str])> = Some((Op::RuntimeStart, &["error"]));
+        nothing_is_missing([
+            row("a-start-alone", "2.1.9", (0, 1), None, 1),
+            row("a-start-alone", "hardened", (1, 1), Some((Op::RuntimeStart, LATE)), 65),
+            row("a-start-alone", "hardened", (1, 1), Some((Op::ShimState, LATE)), 330),
+            row("a-start-and-want-of-memory", "1.7.24", (1, 1), ERROR, 130),
+            row("a-pod-that-dies", "1.7.24", (1, 2), Some((Op::ShimState, LATE)), 160),
+            row("a-creation", "2.1.9", (1, 0), None, 300),
+        ]);
     }
 }

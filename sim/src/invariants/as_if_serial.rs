@@ -9,7 +9,7 @@ use crate::run::Snapshot;
 use crate::scenario::{Action, InitialState, Limits};
 use crate::world::ProcessState;
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct AsIfSerial;
 
 /// The interval of a call in numbers of moments; open to the right while it is in progress.

@@ -8,7 +8,7 @@ use crate::oracle::duration_text;
 use crate::run::Snapshot;
 use shakedown_cri::ports::Instant;
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct Bounded;
 
 impl Invariant for Bounded {

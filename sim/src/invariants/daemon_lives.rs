@@ -4,7 +4,7 @@ use super::judge::View;
 use super::{Id, Invariant, Notes};
 use crate::turnstile::Stop;
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct DaemonLives;
 
 impl Invariant for DaemonLives {

@@ -6,7 +6,7 @@ use super::judge::View;
 use super::{Id, Invariant, Notes};
 use crate::run::Snapshot;
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct NoLifeInADeadPod;
 
 impl Invariant for NoLifeInADeadPod {

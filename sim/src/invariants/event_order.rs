@@ -14,7 +14,7 @@ use crate::run::Snapshot;
 use crate::turnstile::Happened;
 use crate::world::ProcessState;
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct EventOrder {
     seen: usize,
     /// The subjects that a client could see running.

@@ -9,7 +9,7 @@ use crate::run::Snapshot;
 use crate::turnstile::{Happened, Layer};
 use crate::world::{ExitCause, ProcessState};
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct EveryExitOnce {
     /// Codes that each subject's status went to EXITED with.
     reported: Vec<Vec<i32>>,

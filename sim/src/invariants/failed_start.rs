@@ -5,7 +5,7 @@ use super::{Id, Invariant, Notes};
 use crate::run::Snapshot;
 use shakedown_cri::cri::ContainerState;
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct FailedStartLeavesNothing;
 
 impl Invariant for FailedStartLeavesNothing {

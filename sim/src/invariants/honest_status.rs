@@ -14,7 +14,7 @@ use crate::world::ExitCause;
 /// Exit code of a failed start.
 const START_FAILED: i32 = 128;
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct HonestStatus {
     /// The subjects whose failed start ended UNKNOWN.
     unknown: BTreeSet<usize>,

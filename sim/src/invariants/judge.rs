@@ -1,9 +1,10 @@
 //! Looks on after every moment and asks the invariants.
 
 use std::cell::RefCell;
+use std::hash::Hash;
 use std::rc::Rc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
 use shakedown_cri::cri::{ContainerState, Peek};
 use shakedown_cri::ports::{Error, Instant};
 
@@ -518,6 +519,36 @@ impl Judge {
     /// How the run ended.
     pub fn stopped(&self, stop: &Stop) {
         self.at_end_of_phase(|invariant, view, notes| invariant.stopped(view, stop, notes));
+    }
+
+    /// Nothing is wrong so far.
+    pub(crate) fn is_satisfied(&self) -> bool {
+        let state = self.0.state.borrow();
+        state.invariants.iter().all(|asked| asked.notes.violations.is_empty())
+    }
+
+    /// What the judge goes by from here on.
+    pub(crate) fn hash_state(&self, state: &mut FxHasher) {
+        let judge = self.0.state.borrow();
+        for Asked { invariant, watches, .. } in &judge.invariants {
+            invariant.hash_memory(state);
+            watches.hash(state);
+        }
+        for Subject { peek, before, has_changed, .. } in &judge.subjects {
+            (peek, before, has_changed).hash(state);
+        }
+        // What came before what, and not after how many others.
+        let all = judge.calls.iter().flat_map(|call| [call.began, call.answered]).flatten();
+        let all = all.map(|(_, order)| order).chain(judge.power_losses.iter().copied());
+        let mut orders: Vec<u64> = all.collect();
+        orders.sort_unstable();
+        let place = |order: u64| orders.partition_point(|other| *other < order);
+        for CallFact { began, answered, result, gave_up, claimed, .. } in &judge.calls {
+            let [began, answered] =
+                [began, answered].map(|when| when.map(|(at, o)| (at, place(o))));
+            (began, answered, result, gave_up, claimed).hash(state);
+        }
+        judge.power_losses.iter().for_each(|order| place(*order).hash(state));
     }
 
     /// Of each invariant: how often it was evaluated so far, and how often it broke.

@@ -21,6 +21,8 @@ mod terminal_dead;
 
 pub use judge::{Judge, Subject, View};
 
+use std::hash::{Hash, Hasher};
+
 use crate::run::Snapshot;
 use crate::turnstile::Happened;
 
@@ -120,7 +122,7 @@ impl Notes {
 }
 
 /// What a moment shows, and what an invariant looks at: a set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
 pub struct Watch(u8);
 
 impl Watch {
@@ -156,8 +158,19 @@ impl Watch {
     }
 }
 
-/// One invariant of the specification.
-pub trait Invariant {
+/// What something remembers.
+pub trait Memory {
+    fn hash_memory(&self, state: &mut dyn Hasher);
+}
+
+impl<T: Hash> Memory for T {
+    fn hash_memory(&self, mut state: &mut dyn Hasher) {
+        self.hash(&mut state);
+    }
+}
+
+/// One invariant of the specification. What it remembers from moment to moment is part of the state of a run.
+pub trait Invariant: Memory {
     fn id(&self) -> Id;
     fn name(&self) -> &'static str;
 

@@ -8,7 +8,7 @@ use super::{Id, Invariant, Notes, Watch};
 use crate::turnstile::{Happened, Op};
 use crate::world::{ExitCause, ProcessState};
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct NoCollateral;
 
 impl Invariant for NoCollateral {

@@ -5,7 +5,7 @@ use super::{Id, Invariant, Notes, Watch};
 use crate::run::Snapshot;
 use crate::turnstile::{Happened, Layer};
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct NothingLeft {
     /// An error of a file or pipe that a log goes through; by subject.
     struck: Vec<bool>,

@@ -8,7 +8,7 @@ use crate::run::Snapshot;
 use crate::turnstile::Happened;
 use crate::world::PluginState;
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct NriTruthful {
     /// How much of each plugin's history was judged.
     judged: Vec<usize>,

@@ -7,7 +7,7 @@ use crate::run::Snapshot;
 use crate::turnstile::Happened;
 use crate::world::ProcessState;
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct OneOwner;
 
 impl Invariant for OneOwner {

@@ -9,7 +9,7 @@ use crate::turnstile::Site;
 /// One second of virtual time.
 const LIMIT_NANOS: u64 = 1_000_000_000;
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct OthersAnswer;
 
 impl Invariant for OthersAnswer {

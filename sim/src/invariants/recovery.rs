@@ -11,7 +11,7 @@ use crate::oracle::duration_text;
 use crate::run::Snapshot;
 use crate::turnstile::{Happened, Op, Symbol};
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct Recovery {
     /// When the daemon was started that does not serve yet.
     since: Option<u64>,

@@ -4,7 +4,7 @@ use super::judge::View;
 use super::{Id, Invariant, Notes};
 use crate::run::Snapshot;
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct AlwaysRemovable;
 
 impl Invariant for AlwaysRemovable {

@@ -7,7 +7,7 @@ use crate::turnstile::Happened;
 use crate::world::InitState;
 use shakedown_cri::cri::ContainerState;
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct TerminalMeansDead {
     /// Something that could matter changed since it was last evaluated.
     stale: bool,

@@ -145,7 +145,7 @@ const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// One step of reaping that never succeeded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreaped {
     /// `stop web`
     pub step: String,
@@ -153,7 +153,7 @@ pub struct Unreaped {
 }
 
 /// What reaping found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reaped {
     pub failed: Vec<Unreaped>,
     /// Containers that were CREATED in a ready sandbox, and what one more start brought.

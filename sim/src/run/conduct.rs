@@ -1,11 +1,11 @@
 //! The phases of a run: setup, disturb and settle, reap.
 
 use std::cell::{Cell, RefCell};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHasher};
 use shakedown_cri::cri::{ContainerEvent, ContainerState, Sandbox, SandboxConfig, SandboxState};
 use shakedown_cri::ports::{CancelToken, Code, Context, Error, Instant};
 use shakedown_cri::quirks::Profile;
@@ -16,11 +16,14 @@ use super::daemon::Daemon;
 use super::film::{After, Camera};
 use super::kubelet::{self, Kubelet, Mailbox, TellWhenOver};
 use super::outcome::{Answer, EventSeen, Leftovers, Outcome, Snapshot, StatusShot};
+use super::reaped::{ReapedStates, Rest};
 use crate::engine::Engine;
 use crate::invariants::{Ids, Judge};
 use crate::oracle::{CrashAt, Menus, Oracle, Scripted};
 use crate::scenario::{Action, InitialState, SandboxState as PlannedSandbox};
-use crate::turnstile::{ClientCall, Fate, Limits, Moment, Op, Sim, Stop, Symbol};
+use crate::turnstile::{
+    ClientCall, Fate, Limits, Moment, Op, RecordingEntry, Sim, Stop, Symbol, unordered,
+};
 use crate::under_test::{self, UnderTest};
 use crate::world::Occurrence;
 
@@ -43,6 +46,9 @@ pub struct Options {
     pub steps: bool,
     /// The invariants that are asked. Without any a run costs less.
     pub judge: Ids,
+    /// The states that need not be reaped again: for who asks whether something is wrong, and nothing else. With
+    /// steps only.
+    pub states: Option<ReapedStates>,
     pub menus: Rc<Menus>,
     /// What is run, once for each boot of the daemon.
     pub runtime: &'static dyn UnderTest,
@@ -66,6 +72,7 @@ impl Options {
             film: false,
             steps: false,
             judge: Ids::ALL,
+            states: None,
             menus: Rc::new(Menus::new()),
             runtime: under_test::of(profile),
         }
@@ -90,6 +97,10 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
         }
     }
     let sim = Sim::new(world, plan.script.clone(), oracle, options.menus.clone(), options.limits);
+    // What tasks share counts from the first that is made.
+    if options.steps {
+        sim.record_steps();
+    }
     let daemon = Daemon::new(&sim, plan.clone(), options.runtime, options.profile.quirks);
     sim.set_daemon(daemon.hooks());
     let conductor = Conductor {
@@ -98,6 +109,7 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
         daemon,
         profile: options.profile,
         judge: options.judge,
+        states: options.states.clone(),
         filmed: options.film,
         wrong: RefCell::new(wrong),
         answers: Rc::new(RefCell::new(vec![None; plan.calls.len()])),
@@ -107,9 +119,6 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
         recording.calls = options.calls.then(Vec::new);
         recording.spans = options.film;
     });
-    if options.steps {
-        sim.record_steps();
-    }
     let engine = options.engine;
     if options.logs {
         crate::run::logs::with_logs(&sim, || engine.run(&sim, || conductor.conduct()))
@@ -158,6 +167,7 @@ struct Conductor {
     daemon: Daemon,
     profile: &'static Profile,
     judge: Ids,
+    states: Option<ReapedStates>,
     filmed: bool,
     /// What of the file's world cannot be made.
     wrong: RefCell<Vec<RunError>>,
@@ -204,51 +214,44 @@ impl Conductor {
         });
         let mark = |after: After| camera.iter().for_each(|camera| camera.mark(after));
         let settled = self.disturb();
-        let crashed = settled.stop != Stop::Idle;
         let quiet = self.snapshot(false);
         let streamed = self.sim.with_world(|world| world.streamed.clone());
         let quiet_events = self.sim.with_world(|world| world.events.len());
-        let mut reaping = Reaped::default();
-        let mut reaped = None;
-        let mut stop = settled.stop.clone();
-        if !crashed {
+        let rest = if settled.stop == Stop::Idle {
             if is_judged {
                 judge.quiet(&quiet);
             }
             mark(After::Quiet);
-            let (found, last) = self.reap();
-            reaping = found;
-            stop = last;
-            if stop == Stop::Idle {
-                let snapshot = self.snapshot(reaping.failed.is_empty());
-                if is_judged {
-                    judge.reaped(&snapshot, &reaping);
-                }
-                mark(After::Reaped);
-                reaped = Some(snapshot);
-            }
-        }
+            self.rest(&judge, mark)
+        } else {
+            let stop = settled.stop.clone();
+            Rest { stop, logs: self.logs(), ..Rest::default() }
+        };
         if is_judged {
-            judge.stopped(&stop);
+            judge.stopped(&rest.stop);
         }
-        if stop != Stop::Idle {
+        if rest.stop != Stop::Idle {
             mark(After::Stopped);
         }
         self.sim.take_observer();
         let judgement = judge.judgement();
         let [faults, holds, occurrences, crashes] = self.sim.fates();
         let steps = self.sim.take_steps();
-        let recording = self.sim.with_recording(std::mem::take);
+        let mut recording = self.sim.with_recording(std::mem::take);
+        recording.moments += rest.moments;
+        let mut events = self.events(setup_events..quiet_events);
+        events.truncate(quiet_events);
+        events.extend(rest.events);
         Outcome {
             case: self.plan.case.clone(),
             profile: self.profile,
             answers: self.collect_answers(&streamed),
             was_quiet: settled.was_quiet,
             quiet,
-            reaped,
-            reaping,
-            events: self.events(setup_events..quiet_events),
-            logs: self.logs(),
+            reaped: rest.reaped,
+            reaping: rest.reaping,
+            events,
+            logs: rest.logs,
             judgement,
             faults,
             holds,
@@ -261,7 +264,7 @@ impl Conductor {
             occurrences,
             crashes,
             waiting: settled.waiting,
-            stop,
+            stop: rest.stop,
             never_began: self.never_began(),
             wrong: self.wrong.take(),
             recording,
@@ -530,6 +533,46 @@ impl Conductor {
         }
     }
 
+    /// Reaps the node, unless it is known what comes of that. A debug build does all the same, and compares.
+    fn rest(&self, judge: &Judge, mark: impl Fn(After)) -> Rest {
+        let states = self.states.as_ref().filter(|states| states.are_of(&self.plan));
+        let state = states.and_then(|states| Some((states, self.state(judge)?)));
+        let known = state.and_then(|(states, state)| states.rest(state));
+        let known = known.filter(|known| self.sim.has_room_for(known.moments));
+        if !cfg!(debug_assertions)
+            && let Some(known) = known
+        {
+            return known;
+        }
+        let before = self.sim.with_recording(|recording| recording.moments);
+        let events = self.sim.with_world(|world| world.events.len());
+        let (reaping, stop) = self.reap();
+        let mut reaped = None;
+        if stop == Stop::Idle {
+            let snapshot = self.snapshot(reaping.failed.is_empty());
+            if self.judge != Ids::NONE {
+                judge.reaped(&snapshot, &reaping);
+            }
+            mark(After::Reaped);
+            reaped = Some(snapshot);
+        }
+        let moments = self.sim.with_recording(|recording| recording.moments) - before;
+        let events = self.events(0..events).split_off(events);
+        let mut rest = Rest { reaping, reaped, stop, events, logs: self.logs(), moments };
+        let is_satisfied = judge.is_satisfied();
+        if let Some(known) = known {
+            let is_same = is_satisfied && known == rest;
+            assert!(is_same, "equal states are reaped to different ends: {known:?} and {rest:?}");
+        } else if let Some((states, state)) = state
+            && is_satisfied
+        {
+            states.note(state, rest.clone());
+        }
+        // They are in the recording.
+        rest.moments = 0;
+        rest
+    }
+
     /// A patient client stops and removes everything.
     fn reap(&self) -> (Reaped, Stop) {
         let now = self.sim.now();
@@ -643,6 +686,29 @@ impl Conductor {
                 return (found.take(), stop);
             }
         }
+    }
+
+    /// Hash of all that can matter for what comes of reaping. `None`: that is not known.
+    fn state(&self, judge: &Judge) -> Option<u64> {
+        // What a kubelet saw is its own. What is wrong already is told with all that comes after it.
+        if !self.plan.kubelets.is_empty() || !judge.is_satisfied() {
+            return None;
+        }
+        let mut state = FxHasher::default();
+        self.sim.state()?.hash(&mut state);
+        judge.hash_state(&mut state);
+        self.sim.with_world(|world| world.hash_state(&mut state));
+        let facts = self.daemon.facts();
+        (facts.serves, facts.refused).hash(&mut state);
+        self.sim.with_recording(|recording| {
+            // Invariants ask where faults struck, and not what they were.
+            let struck = recording.entries.iter().filter_map(|entry| match entry {
+                RecordingEntry::Fault { site, .. } => Some(FxBuildHasher.hash_one(site)),
+                _ => None,
+            });
+            unordered(struck).hash(&mut state);
+        });
+        Some(state.finish())
     }
 
     /// A node that is reaped has a daemon: one that is down, or comes up only now, is waited for.

@@ -8,6 +8,7 @@ mod film;
 mod kubelet;
 mod logs;
 mod outcome;
+mod reaped;
 
 pub(crate) use client::Answers;
 pub use client::{Reaped, Unreaped};
@@ -20,3 +21,4 @@ pub use daemon::BootFacts;
 pub(crate) use daemon::Daemon;
 pub use film::{After, Change, Facts, Film, Frame, Key, Part};
 pub use outcome::{Answer, EventSeen, Leftovers, Outcome, Reply, Snapshot, StatusShot};
+pub use reaped::ReapedStates;

@@ -59,7 +59,7 @@ impl Leftovers {
 }
 
 /// A container's status as the harness peeked at it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusShot {
     pub container: Symbol,
     /// `None`: the service does not know the container (or cannot tell without waiting), or is down.
@@ -67,7 +67,7 @@ pub struct StatusShot {
 }
 
 /// The node at the end of a phase.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     pub at: u64,
     pub statuses: Vec<StatusShot>,
@@ -76,7 +76,7 @@ pub struct Snapshot {
 }
 
 /// An event that the service sent: time, container, kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventSeen {
     pub at: u64,
     pub container: Symbol,

@@ -7,11 +7,13 @@ mod names;
 mod pass;
 mod recording;
 mod site;
+mod state;
 mod steps;
 mod sync;
 
 use std::any::Any;
 use std::cell::{Cell, RefCell, RefMut};
+use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +28,7 @@ pub use call::{Call, Failure, Flow, Payload, PortError};
 pub use names::Symbol;
 pub use recording::{Awaited, Entry as RecordingEntry, Happened, Recording, only};
 pub use site::{Layer, Moment, Op, Site, Stage};
+pub(crate) use state::unordered;
 pub(crate) use steps::Part;
 pub use steps::{Footprint, Kept, Step, Steps};
 pub use sync::{SimRuntime, SimSignal};
@@ -109,6 +112,8 @@ struct Task {
     waker: Waker,
     /// The boot of the daemon that it belongs to; 0: it is the harness's.
     boot: u32,
+    /// Hash of what it began with, and what it saw without a moment, where steps are recorded.
+    seen: u64,
 }
 
 /// A call of the scenario, as the turnstile starts it.
@@ -201,6 +206,8 @@ struct Core {
     recording: Recording,
     /// Only when asked for.
     steps: Option<Box<Steps>>,
+    /// Likewise.
+    shares: state::Shares,
     current: Option<TaskId>,
     /// Whose call is on its way to its reply without being parked.
     passing: Option<Symbol>,
@@ -309,6 +316,7 @@ impl Sim {
             triggers: Vec::new(),
             recording: Recording::with_capacity(512),
             steps: None,
+            shares: state::Shares::default(),
             current: None,
             passing: None,
             unfinished: None,
@@ -373,10 +381,11 @@ impl Sim {
     }
 
     /// Reads what the task service, the metadata or the plugins' list have.
-    pub(crate) fn look<R>(&self, look: impl FnOnce(&World) -> R) -> R {
+    pub(crate) fn look<R: Hash>(&self, look: impl FnOnce(&World) -> R) -> R {
         let world = self.world();
         world.take_touched();
         let out = look(&world);
+        self.sees(|state| out.hash(state));
         self.touch(|| world.take_touched().unwrap_or(Footprint::LOOK));
         out
     }
@@ -609,7 +618,9 @@ impl Sim {
         }
         let now = self.0.now.get();
         let spawner = core.current_actor();
+        let lineage = if self.0.stepping.get() { core.lineage(now) } else { 0 };
         let task = core.new_task(actor, None, boot, future);
+        core.tasks[task.0].seen = lineage;
         let site = core.count(spawner, Op::Spawn, actor);
         core.park(site, Stage::Only, now, now, What::Spawn { task });
     }
@@ -1353,6 +1364,7 @@ impl Core {
             future: Some(future),
             waker: Waker::from(Arc::new(foreign)),
             boot,
+            seen: 1,
         });
         TaskId(number)
     }

@@ -3,11 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
+use std::hash::Hash;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
+use rustc_hash::FxHasher;
 use shakedown_cri::ports::{
     Code, Context, Error, Lock, Name, ReadGuard, Receiver, Runtime, Sender, Signal, Value,
     WriteGuard,
@@ -16,6 +18,7 @@ use shakedown_cri::ports::{
 use super::call::{Failure, Pending, Ran};
 use super::names::Symbol;
 use super::site::{Op, Site};
+use super::state::Guarded;
 use super::{EntryId, Footprint, NEVER, Sim, nanos, role_of, task_of};
 use crate::world::{WaitKey, World};
 
@@ -216,6 +219,15 @@ impl<T> LockState<T> {
     }
 }
 
+impl<T: Hash> Guarded for LockState<T> {
+    fn hash_content(&self, state: &mut FxHasher) {
+        let queue = self.queue.borrow();
+        let waits: Vec<bool> = queue.iter().map(|(_, write)| *write).collect();
+        (self.readers.get(), self.writing.get(), waits).hash(state);
+        self.value.try_borrow().ok().as_deref().hash(state);
+    }
+}
+
 /// A reader-writer lock of the simulator.
 pub struct SimLock<T>(Rc<LockState<T>>);
 
@@ -304,7 +316,7 @@ struct Taking<T> {
     entry: Option<EntryId>,
 }
 
-impl<T: 'static> Future for Taking<T> {
+impl<T: Hash + 'static> Future for Taking<T> {
     type Output = SimGuard<T>;
 
     fn poll(mut self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<SimGuard<T>> {
@@ -327,6 +339,7 @@ impl<T: 'static> Future for Taking<T> {
         // From here on the guard gives it back.
         place.taken.set(false);
         let (lock, write, site) = (place.lock.clone(), place.write, place.site.get());
+        sim.sees(|state| lock.value.borrow().hash(state));
         Poll::Ready(SimGuard { lock, write, site })
     }
 }
@@ -351,7 +364,7 @@ impl<T> Drop for Taking<T> {
     }
 }
 
-impl<T: 'static> SimLock<T> {
+impl<T: Hash + 'static> SimLock<T> {
     fn take(&self, write: bool) -> Taking<T> {
         let lock = self.0.clone();
         let ticket = lock.draw();
@@ -361,7 +374,7 @@ impl<T: 'static> SimLock<T> {
     }
 }
 
-impl<T: 'static> Lock<T> for SimLock<T> {
+impl<T: Hash + 'static> Lock<T> for SimLock<T> {
     type Read = SimGuard<T>;
     type Write = SimGuard<T>;
 
@@ -376,6 +389,7 @@ impl<T: 'static> Lock<T> for SimLock<T> {
     fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
         self.0.sim.touch(|| Footprint::of_look(self.0.key));
         self.0.seen.set(self.0.seen.get() || !self.0.sim.0.stepping.get());
+        self.0.sim.sees(|state| self.0.value.try_borrow().ok().as_deref().hash(state));
         self.0.value.try_borrow().ok().map(|value| look(&value))
     }
 }
@@ -419,6 +433,13 @@ impl<T> Drop for SimReceiver<T> {
     }
 }
 
+impl<T: Hash> Guarded for ChannelState<T> {
+    fn hash_content(&self, state: &mut FxHasher) {
+        let gone = self.receiver_gone.get();
+        (&*self.items.borrow(), self.senders.get(), gone).hash(state);
+    }
+}
+
 impl<T> ChannelState<T> {
     fn has_room(&self) -> bool {
         self.items.borrow().len() < self.capacity
@@ -430,7 +451,7 @@ impl<T> ChannelState<T> {
     }
 }
 
-impl<T: 'static> Sender<T> for SimSender<T> {
+impl<T: Hash + 'static> Sender<T> for SimSender<T> {
     async fn send(&self, value: T) -> Result<(), T> {
         let state = self.0.clone();
         let attempt = move || state.has_room() || state.receiver_gone.get();
@@ -441,7 +462,9 @@ impl<T: 'static> Sender<T> for SimSender<T> {
 
     fn try_send(&self, value: T) -> Result<(), T> {
         self.0.sim.touch(|| Footprint::of_look(self.0.room));
-        if self.0.receiver_gone.get() || !self.0.has_room() {
+        let takes = !self.0.receiver_gone.get() && self.0.has_room();
+        self.0.sim.sees(|state| takes.hash(state));
+        if !takes {
             return Err(value);
         }
         self.0.push(value);
@@ -449,12 +472,13 @@ impl<T: 'static> Sender<T> for SimSender<T> {
     }
 }
 
-impl<T: 'static> Receiver<T> for SimReceiver<T> {
+impl<T: Hash + 'static> Receiver<T> for SimReceiver<T> {
     async fn recv(&mut self, ctx: &Context) -> Result<Option<T>, Error> {
         let state = self.0.clone();
         let attempt = move || !state.items.borrow().is_empty() || state.senders.get() == 0;
         self.0.sim.single(Op::Receive, self.0.name, Some(ctx), self.0.item, attempt).await?;
         let item = self.0.items.borrow_mut().pop_front();
+        self.0.sim.sees(|state| item.hash(state));
         if item.is_some() {
             self.0.sim.notify(self.0.room);
         }
@@ -482,12 +506,19 @@ impl Signal for SimSignal {
 
     fn is_set(&self) -> bool {
         self.sim.touch(|| Footprint::of_look(self.key));
+        self.sim.sees(|state| self.set.get().hash(state));
         self.set.get()
     }
 
     fn wait(&self, ctx: &Context) -> impl Future<Output = Result<(), Error>> {
         let set = self.set.clone();
         self.sim.single(Op::Signal, self.name, Some(ctx), self.key, move || set.get())
+    }
+}
+
+impl<T: Hash> Guarded for Shared<T> {
+    fn hash_content(&self, state: &mut FxHasher) {
+        self.value.try_borrow().ok().as_deref().hash(state);
     }
 }
 
@@ -506,25 +537,27 @@ impl<T> Clone for SimValue<T> {
     }
 }
 
-impl<T: 'static> Value<T> for SimValue<T> {
+impl<T: Hash + 'static> Value<T> for SimValue<T> {
     fn with<R>(&self, read: impl FnOnce(&T) -> R) -> R {
         self.0.sim.touch(|| Footprint::of_look(self.0.key));
+        self.0.sim.sees(|state| self.0.value.borrow().hash(state));
         read(&self.0.value.borrow())
     }
 
     fn with_mut<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         self.0.sim.touch(|| Footprint::of_key(self.0.key));
         self.0.sim.note_service_changed();
+        self.0.sim.sees(|state| self.0.value.borrow().hash(state));
         change(&mut self.0.value.borrow_mut())
     }
 }
 
 impl Runtime for SimRuntime {
-    type Lock<T: 'static> = SimLock<T>;
-    type Sender<T: 'static> = SimSender<T>;
-    type Receiver<T: 'static> = SimReceiver<T>;
+    type Lock<T: Hash + 'static> = SimLock<T>;
+    type Sender<T: Hash + 'static> = SimSender<T>;
+    type Receiver<T: Hash + 'static> = SimReceiver<T>;
     type Signal = SimSignal;
-    type Value<T: 'static> = SimValue<T>;
+    type Value<T: Hash + 'static> = SimValue<T>;
 
     fn spawn(&self, name: Name<'_>, task: impl Future<Output = ()> + 'static) {
         let actor = task_of(self.boot, name.role, Symbol::of(name.subject));
@@ -539,8 +572,8 @@ impl Runtime for SimRuntime {
         let _ = single.await;
     }
 
-    fn lock<T: 'static>(&self, name: Name<'_>, value: T) -> SimLock<T> {
-        SimLock(Rc::new(LockState {
+    fn lock<T: Hash + 'static>(&self, name: Name<'_>, value: T) -> SimLock<T> {
+        let state = Rc::new(LockState {
             sim: self.sim.clone(),
             name: role_of(name.role, Symbol::of(name.subject)),
             key: self.sim.new_key(),
@@ -550,10 +583,12 @@ impl Runtime for SimRuntime {
             writing: Cell::new(false),
             queue: RefCell::new(Vec::new()),
             next_ticket: Cell::new(0),
-        }))
+        });
+        self.sim.note_shared(&state);
+        SimLock(state)
     }
 
-    fn channel<T: 'static>(
+    fn channel<T: Hash + 'static>(
         &self,
         name: Name<'_>,
         capacity: usize,
@@ -568,21 +603,26 @@ impl Runtime for SimRuntime {
             room: self.sim.new_key(),
             item: self.sim.new_key(),
         });
+        self.sim.note_shared(&state);
         (SimSender(state.clone()), SimReceiver(state))
     }
 
     fn signal(&self, name: Name<'_>) -> SimSignal {
+        let set = Rc::new(Cell::new(false));
+        self.sim.note_shared(&set);
         SimSignal {
             sim: self.sim.clone(),
             name: role_of(name.role, Symbol::of(name.subject)),
             key: self.sim.new_key(),
-            set: Rc::new(Cell::new(false)),
+            set,
         }
     }
 
-    fn value<T: 'static>(&self, value: T) -> SimValue<T> {
+    fn value<T: Hash + 'static>(&self, value: T) -> SimValue<T> {
         let (sim, key) = (self.sim.clone(), self.sim.new_key());
-        SimValue(Rc::new(Shared { sim, key, value: RefCell::new(value) }))
+        let shared = Rc::new(Shared { sim, key, value: RefCell::new(value) });
+        self.sim.note_shared(&shared);
+        SimValue(shared)
     }
 
     fn unique_id(&self) -> String {

@@ -11,7 +11,7 @@ use crate::oracle::duration_text;
 use crate::turnstile::Sim;
 
 /// How the wall clock goes on otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClockChange {
     /// It is set forward, or back if this is negative, by that many nanoseconds.
     Jump(i64),
@@ -36,7 +36,7 @@ impl fmt::Display for ClockChange {
 }
 
 /// What the wall clock showed at a time, and how it has gone on since.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct WallClock {
     since: u64,
     then: i64,

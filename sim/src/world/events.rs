@@ -16,7 +16,7 @@ const QUEUE_CAPACITY: usize = 100;
 const KEPT: Duration = Duration::from_secs(5 * 60);
 
 /// Numbers of events that were sent and not taken; in the daemon's memory.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct EventQueues {
     /// In the shared channel, or kept for the next subscriber.
     unclaimed: VecDeque<usize>,

@@ -15,6 +15,7 @@
 mod durable;
 mod fifo;
 mod files;
+mod state;
 mod tree;
 
 #[cfg(test)]

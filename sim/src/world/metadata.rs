@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use shakedown_cri::ports::{Code, Error, Image, Mount, Record, Spec};
 
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct Metadata {
     pub records: BTreeMap<String, Rc<Record>>,
     /// Key to the image it was made from.

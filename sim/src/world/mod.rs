@@ -14,6 +14,7 @@ mod ports;
 mod power;
 mod process;
 mod shim;
+mod state;
 mod task_service;
 
 use std::cell::Cell;
@@ -57,7 +58,7 @@ pub enum WaitKey {
 }
 
 /// What happens in the world by itself, at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Occurrence {
     /// The process with this pid ends, with this code.
     Exit { pid: u32, code: i32, cause: ExitCause },
@@ -116,7 +117,7 @@ impl Changed {
 }
 
 /// An event that the service sent, and when.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct SentEvent {
     pub at: u64,
     pub event: ContainerEvent,

@@ -7,7 +7,7 @@ use shakedown_cri::ports::{
 use super::World;
 
 /// One call that reached a plugin.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Relayed {
     pub at: u64,
     pub event: NriEvent,
@@ -17,7 +17,7 @@ pub struct Relayed {
     pub process_lived: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct PluginState {
     pub plugin: Plugin,
     /// The connection is open. What happens after it closed is not the plugin's to know.
@@ -33,6 +33,7 @@ pub struct PluginState {
     pub synchronized_running: Vec<String>,
 }
 
+#[derive(Hash)]
 pub struct NriWorld {
     pub mode: NriMode,
     pub plugins: Vec<PluginState>,

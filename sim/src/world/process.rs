@@ -1,6 +1,7 @@
 //! The processes of the node's containers.
 
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use shakedown_cri::ports::Exit;
@@ -30,7 +31,7 @@ pub struct ProcessPlan {
     pub output: Vec<ProcessOutput>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProcessState {
     /// The runtime's init, before it executes the user's program.
     Blocked,
@@ -39,7 +40,7 @@ pub enum ProcessState {
 }
 
 /// Why a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExitCause {
     Itself,
     /// A signal that a call of the service sent.
@@ -87,6 +88,37 @@ pub struct Process {
     backlog: VecDeque<(usize, usize)>,
     /// Bytes written completely, per stream, for the check of logs.
     pub written: [Vec<u8>; 2],
+}
+
+/// Which numbers its descriptors have is nobody's business.
+impl Hash for Process {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Process {
+            pid,
+            container,
+            actor,
+            name: _,
+            state: is,
+            set_backs,
+            started_at,
+            exited_at,
+            code,
+            cause,
+            joined,
+            limits,
+            watched,
+            dying,
+            stdout,
+            stderr,
+            copies,
+            terminal,
+            backlog,
+            written,
+        } = self;
+        (pid, container, actor, is, set_backs, started_at, exited_at, code, cause).hash(state);
+        (joined, limits, watched, dying, stdout.is_some(), stderr.is_some()).hash(state);
+        (copies.len(), terminal, backlog, written).hash(state);
+    }
 }
 
 pub const SIGKILL: u32 = 9;

@@ -31,7 +31,7 @@ const HANDLER_TIME: Duration = Duration::from_millis(100);
 /// The owner of the descriptors that shims hold.
 pub const SHIM_OWNER: u32 = 1_000_000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InitState {
     Created,
     Running,
@@ -39,7 +39,7 @@ pub enum InitState {
 }
 
 /// A container as its shim knows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct ShimContainer {
     pub state: InitState,
     pub pid: u32,
@@ -66,7 +66,7 @@ impl ShimContainer {
 }
 
 /// The shim of a pod.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Shim {
     pub number: u32,
     pub sandbox: String,

@@ -29,7 +29,7 @@ const SANDBOX_UNKNOWN: &str = "can't find sandbox";
 const SANDBOX_ID: &str = "io.kubernetes.cri.sandbox-id";
 
 /// How the daemon came by its connection to the shim of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// It launched the shim, or took it up as it came up.
     Own,
@@ -38,14 +38,14 @@ pub enum Origin {
 }
 
 /// A task that the daemon knows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Entry {
     pod: u32,
     origin: Origin,
 }
 
 /// The tasks that the daemon knows, by container id.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct TaskTable(BTreeMap<String, Entry>);
 
 impl TaskTable {

@@ -4,6 +4,8 @@
 //! lets the other side's open complete, and a writer that came and went leaves an end of the
 //! stream behind.
 
+use std::hash::{Hash, Hasher};
+
 use shakedown_cri::ports::{Errno, FifoEnd, FsError};
 
 use super::tree::{READ, WRITE};
@@ -61,13 +63,18 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
+    /// Which numbers its descriptors have is nobody's business.
+    pub(super) fn hash_state(&self, state: &mut impl Hasher) {
+        (&self.buffer, self.readers, self.writers, self.ends.len()).hash(state);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.buffer.len()
     }
 }
 
 /// The pipe's part of a handle.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(super) struct End {
     reads: bool,
     writes: bool,
