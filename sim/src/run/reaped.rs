@@ -15,7 +15,7 @@ use crate::turnstile::{Stop, Symbol};
 const STATES_MAX: usize = 50_000;
 
 /// What comes after quiet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rest {
     pub reaping: Reaped,
     pub reaped: Option<Snapshot>,
@@ -24,20 +24,6 @@ pub(super) struct Rest {
     pub logs: Vec<(Symbol, Vec<String>)>,
     /// Of which there is no recording.
     pub moments: u64,
-}
-
-impl Default for Rest {
-    /// Nothing.
-    fn default() -> Self {
-        Rest {
-            reaping: Reaped::default(),
-            reaped: None,
-            stop: Stop::Idle,
-            events: Vec::new(),
-            logs: Vec::new(),
-            moments: 0,
-        }
-    }
 }
 
 /// The states that were reaped in runs of one plan, under one profile. Clones share.

@@ -63,9 +63,10 @@ pub trait Observer {
 }
 
 /// The end of a run's work, as far as the turnstile sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Stop {
     /// Nothing is due before the horizon.
+    #[default]
     Idle,
     /// The code under test panicked: site-less text of the panic and the actor whose task it was.
     Panicked { actor: String, message: String },
@@ -618,9 +619,11 @@ impl Sim {
         }
         let now = self.0.now.get();
         let spawner = core.current_actor();
-        let lineage = if self.0.stepping.get() { core.lineage(now) } else { 0 };
+        let lineage = self.0.stepping.get().then(|| core.lineage(now));
         let task = core.new_task(actor, None, boot, future);
-        core.tasks[task.0].seen = lineage;
+        if let Some(lineage) = lineage {
+            core.tasks[task.0].seen = lineage;
+        }
         let site = core.count(spawner, Op::Spawn, actor);
         core.park(site, Stage::Only, now, now, What::Spawn { task });
     }
