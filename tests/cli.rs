@@ -833,9 +833,14 @@ fn parts_of_a_check_are_merged() {
     assert_eq!(merged.status.code(), Some(2), "{}", text(&merged.stderr));
     let merged: serde_json::Value = serde_json::from_slice(&merged.stdout).unwrap();
     let merged = &merged["certificates"][0];
-    for key in ["scenario", "profile", "plans", "runs", "moments", "complete", "shard", "cut"] {
+    for key in
+        ["scenario", "profile", "plans", "runs", "moments", "states", "complete", "shard", "cut"]
+    {
         assert_eq!(merged[key], whole[key], "{key}");
     }
+    assert!(
+        whole["states"].as_u64() > Some(1) && whole["states"].as_u64() < whole["runs"].as_u64()
+    );
     // One root for each part that walks a branch, and the undisturbed run is that of the first.
     assert_eq!(merged["branches"], whole["branches"]);
     let missing = here.run(&["merge", "parts/1.json", "parts/3.json"]);

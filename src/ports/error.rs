@@ -100,7 +100,7 @@ impl Error {
     /// `outer: inner`, class kept.
     #[must_use]
     pub fn wrap(self, outer: impl fmt::Display) -> Self {
-        Error { code: self.code, message: format!("{outer}: {}", self.message) }
+        Error { code: self.code, message: [&*outer.to_string(), ": ", &*self.message].concat() }
     }
 
     /// What the error looks like after it crossed the gRPC-shaped client boundary: the description,
@@ -117,7 +117,7 @@ impl Error {
         {
             return self;
         }
-        Error { code: self.code, message: format!("{}: {text}", self.message) }
+        Error { code: self.code, message: [&*self.message, ": ", text].concat() }
     }
 
     pub fn is_not_found(&self) -> bool {

@@ -11,6 +11,7 @@ use crate::oracle::{Menus, Oracle};
 use crate::run::{Options, Outcome, Plan, ReapedStates, run, run_under};
 use crate::scenario::{Case, Scenario};
 use crate::suite::guarded;
+use crate::turnstile::Notes;
 
 /// What all runs of one search share.
 #[derive(Clone)]
@@ -36,19 +37,17 @@ impl Attempts {
         self
     }
 
-    /// Of runs of this plan: with a record of the admissions, for what only changes their order, and reaping
-    /// each state once.
     #[must_use]
-    pub fn merging(mut self, plan: &Rc<Plan>) -> Self {
-        self.options.steps = true;
-        self.options.states = Some(ReapedStates::new(plan));
+    pub fn noting(mut self, notes: Notes) -> Self {
+        self.options.notes = notes;
         self
     }
 
-    /// How many states were reaped in the runs of the plan that is merged.
-    #[cfg(test)]
-    pub fn states_reaped(&self) -> usize {
-        self.options.states.as_ref().map_or(0, ReapedStates::count)
+    /// Of runs of this plan: reaping each state once.
+    #[must_use]
+    pub fn merging(mut self, plan: &Rc<Plan>) -> Self {
+        self.options.states = Some(ReapedStates::new(plan));
+        self
     }
 
     pub fn menus(&self) -> &Menus {

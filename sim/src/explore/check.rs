@@ -24,6 +24,7 @@ use super::decisions::Entries;
 use super::failure::Failure;
 use super::findings::{Collector, Findings};
 use super::kept::{Branch, Found, Kept};
+use super::states::States;
 use super::strategy::Bound;
 use super::symptom::{Signature, Symptom};
 use super::walk::{Node, Tree};
@@ -64,6 +65,8 @@ pub struct Certificate {
     pub plans: u64,
     pub runs: u64,
     pub moments: u64,
+    /// Those in which the runs came to rest.
+    pub states: States,
     /// Runs that were not made, as they bring what another one does.
     pub merged: u64,
     pub branches: usize,
@@ -162,10 +165,11 @@ pub fn check<E>(
             waiting.insert(number, (branch, cut));
             while let Some((branch, cut)) = waiting.remove(&expected) {
                 expected += 1;
-                let Branch { plans, runs, moments, merged, found } = branch;
+                let Branch { plans, runs, moments, states, merged, found } = branch;
                 certificate.plans += plans;
                 certificate.runs += runs;
                 certificate.moments += moments;
+                certificate.states.extend(states);
                 certificate.merged += merged;
                 certificate.cut += usize::from(cut);
                 for Found { symptom, decided, runs } in found {
@@ -211,19 +215,20 @@ struct Judged {
     symptoms: Vec<Symptom>,
     recording: Recording,
     moments: u64,
+    state: Option<u64>,
 }
 
 impl Judged {
     fn of(outcome: Result<Outcome, Symptom>) -> Judged {
-        let (symptoms, mut recording) = match outcome {
-            Ok(outcome) => (Symptom::all(&outcome), outcome.recording),
-            Err(broken) => (vec![broken], Recording::default()),
+        let (symptoms, mut recording, state) = match outcome {
+            Ok(outcome) => (Symptom::all(&outcome), outcome.recording, outcome.state),
+            Err(broken) => (vec![broken], Recording::default(), None),
         };
         let moments = recording.moments;
         if symptoms.is_empty() {
             recording = Recording::default();
         }
-        Judged { symptoms, recording, moments }
+        Judged { symptoms, recording, moments, state }
     }
 }
 
@@ -265,9 +270,10 @@ fn walk(
         branch.runs += 1;
         branch.plans += u64::from(made.is_plan());
         branch.merged += made.merged;
-        let (Judged { symptoms, recording, moments }, decisions) =
-            (made.read, made.trail.decisions);
+        let Judged { symptoms, recording, moments, state } = made.read;
+        let decisions = made.trail.decisions;
         branch.moments += moments;
+        branch.states.note(state);
         for symptom in symptoms {
             let entries =
                 [true, false].map(|tidy| Entries::of(&decisions.script(&recording, tidy)));

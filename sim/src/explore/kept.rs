@@ -17,6 +17,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::states::States;
 use super::symptom::{Broken, Symptom};
 use crate::scenario::{Scenario, parse, print};
 
@@ -26,6 +27,8 @@ pub struct Branch {
     pub plans: u64,
     pub runs: u64,
     pub moments: u64,
+    /// Those in which the runs came to rest.
+    pub states: States,
     /// Runs that were left out, as they bring what another one does.
     pub merged: u64,
     pub found: Vec<Found>,
@@ -50,6 +53,7 @@ struct Line {
     plans: u64,
     runs: u64,
     moments: u64,
+    states: States,
     #[serde(default)]
     merged: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -118,9 +122,9 @@ impl Kept {
             runs: found.runs,
         });
         let Branch { plans, runs, moments, merged, .. } = *done;
-        let key = key.to_owned();
+        let (key, states) = (key.to_owned(), done.states.clone());
         let found = found.collect();
-        let line = Line { key, branch, took, plans, runs, moments, merged, found };
+        let line = Line { key, branch, took, plans, runs, moments, states, merged, found };
         let mut text = serde_json::to_string(&line).expect("a line holds only texts and numbers");
         text.push('\n');
         self.file.write_all(text.as_bytes())
@@ -132,7 +136,7 @@ impl Line {
     fn read(&self, scenario: &str) -> Option<Branch> {
         let Line { plans, runs, moments, merged, .. } = *self;
         let found = self.found.iter().map(|found| found.read(scenario)).collect::<Option<_>>()?;
-        Some(Branch { plans, runs, moments, merged, found })
+        Some(Branch { plans, runs, moments, states: self.states.clone(), merged, found })
     }
 }
 

@@ -25,6 +25,7 @@ mod mutants;
 mod pct;
 mod search;
 mod shrink;
+mod states;
 mod strategy;
 mod swarm;
 mod symptom;
@@ -45,5 +46,6 @@ pub use kept::Kept;
 #[cfg(feature = "planted")]
 pub use mutants::{Checked, Kill, Looking, Row, SEARCHES, look};
 pub use search::{Log, Search};
+pub use states::States;
 pub use strategy::{Bound, Kind};
 pub use symptom::{Broken, Signature, Symptom};

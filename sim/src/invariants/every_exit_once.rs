@@ -90,10 +90,7 @@ impl Invariant for EveryExitOnce {
         self.lost.resize(view.subjects.len(), false);
         self.refused.resize(view.subjects.len(), false);
         let site = happened.moment.site;
-        if happened.error.is_some()
-            && site.op.layer() == Layer::File
-            && !view.faults_struck(|struck| struck == site)
-        {
+        if happened.error.is_some() && site.op.layer() == Layer::File && !view.is_struck(site) {
             let subject = site.subject.text();
             for (refused, of) in self.refused.iter_mut().zip(view.subjects) {
                 *refused |= subject.strip_suffix("/.tmp-status") == Some(&of.name.text());

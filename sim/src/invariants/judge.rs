@@ -145,7 +145,7 @@ pub struct View<'a> {
     /// Numbers of the moments at which the node lost power.
     pub power_losses: &'a [u64],
     sim: &'a Sim,
-    owners: &'a RefCell<FxHashMap<Symbol, Owner>>,
+    owners: &'a RefCell<FxHashMap<u32, Owner>>,
 }
 
 /// Whose work an actor does.
@@ -165,7 +165,7 @@ impl View<'_> {
     }
 
     fn owner(&self, actor: Symbol) -> Owner {
-        *self.owners.borrow_mut().entry(actor).or_insert_with(|| {
+        *self.owners.borrow_mut().entry(actor.number()).or_insert_with(|| {
             let text = actor.text();
             // The head is the task's role and subject; below it come the calls it makes.
             let head = text.split("/").next().unwrap_or_default();
@@ -220,8 +220,20 @@ impl View<'_> {
         tasks
     }
 
-    /// Whether a fault was decided on at a site for which `of` says yes.
+    /// Whether a fault was decided on at a site for which `of` says yes. Until quiet: an invariant that goes by it later
+    /// remembers it, as no state has it.
     pub fn faults_struck(&self, of: impl Fn(Site) -> bool) -> bool {
+        debug_assert!(!self.reaping, "two states are the same wherever faults struck before them");
+        self.has_struck(of)
+    }
+
+    /// Whether a fault was decided on at the site of a moment that just came. A state has what strikes a call that is
+    /// not over.
+    pub fn is_struck(&self, site: Site) -> bool {
+        self.has_struck(|struck| struck == site)
+    }
+
+    fn has_struck(&self, of: impl Fn(Site) -> bool) -> bool {
         self.sim.with_recording(|recording| {
             recording.entries.iter().any(|entry| match entry {
                 RecordingEntry::Fault { site, .. } => of(*site),
@@ -277,7 +289,7 @@ struct Inner {
     answers: crate::run::Answers,
     /// See [`UnderTest::shares_through_ports`](crate::under_test::UnderTest::shares_through_ports).
     shares_through_ports: bool,
-    owners: RefCell<FxHashMap<Symbol, Owner>>,
+    owners: RefCell<FxHashMap<u32, Owner>>,
     state: RefCell<State>,
 }
 
@@ -530,25 +542,27 @@ impl Judge {
     /// What the judge goes by from here on.
     pub(crate) fn hash_state(&self, state: &mut FxHasher) {
         let judge = self.0.state.borrow();
-        for Asked { invariant, watches, .. } in &judge.invariants {
+        for Asked { invariant, watches, notes, .. } in &judge.invariants {
             invariant.hash_memory(state);
             watches.hash(state);
+            notes.violations.iter().for_each(|violation| violation.what.hash(state));
         }
         for Subject { peek, before, has_changed, .. } in &judge.subjects {
             (peek, before, has_changed).hash(state);
         }
-        // What came before what, and not after how many others.
-        let all = judge.calls.iter().flat_map(|call| [call.began, call.answered]).flatten();
-        let all = all.map(|(_, order)| order).chain(judge.power_losses.iter().copied());
-        let mut orders: Vec<u64> = all.collect();
+        // Which calls were answered before which, and not after how many moments: which of them were under way at
+        // once, or parted by a loss of power, is judged by now.
+        let answered = |call: &CallFact| call.answered.map(|(_, order)| order);
+        let mut orders: Vec<u64> = judge.calls.iter().filter_map(answered).collect();
         orders.sort_unstable();
         let place = |order: u64| orders.partition_point(|other| *other < order);
-        for CallFact { began, answered, result, gave_up, claimed, .. } in &judge.calls {
-            let [began, answered] =
-                [began, answered].map(|when| when.map(|(at, o)| (at, place(o))));
-            (began, answered, result, gave_up, claimed).hash(state);
+        for call in &judge.calls {
+            let began = call.began.map(|(at, _)| at);
+            let answered = call.answered.map(|(at, order)| (at, place(order)));
+            // How far a start came is asked of one that failed.
+            let claimed = call.claimed && call.kind == Kind::Start;
+            (began, answered, &call.result, call.gave_up, claimed).hash(state);
         }
-        judge.power_losses.iter().for_each(|order| place(*order).hash(state));
     }
 
     /// Of each invariant: how often it was evaluated so far, and how often it broke.

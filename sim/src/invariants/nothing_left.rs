@@ -9,6 +9,8 @@ use crate::turnstile::{Happened, Layer};
 pub struct NothingLeft {
     /// An error of a file or pipe that a log goes through; by subject.
     struck: Vec<bool>,
+    /// A fault struck a pipe or a log, whosesoever it is.
+    any_struck: bool,
 }
 
 /// The bytes that a CRI log holds of one stream.
@@ -69,6 +71,12 @@ impl Invariant for NothingLeft {
         }
     }
 
+    fn quiet(&mut self, view: &View<'_>, _: &Snapshot, _: &mut Notes) {
+        self.any_struck = view.faults_struck(|site| {
+            matches!(site.op.layer(), Layer::Pipe) || site.subject.text().starts_with("log:")
+        });
+    }
+
     fn reaped(&mut self, view: &View<'_>, snapshot: &Snapshot, notes: &mut Notes) {
         let reaped = view.reaped.is_some_and(|reaped| reaped.failed.is_empty());
         if !reaped {
@@ -95,11 +103,7 @@ impl Invariant for NothingLeft {
         for (index, subject) in view.subjects.iter().enumerate() {
             let Some(plan) = view.plan.containers.get(index) else { continue };
             let Some(path) = &plan.log_path else { continue };
-            let faulted = self.struck.get(index).copied().unwrap_or(false)
-                || view.faults_struck(|site| {
-                    matches!(site.op.layer(), Layer::Pipe)
-                        || site.subject.text().starts_with("log:")
-                });
+            let faulted = self.any_struck || self.struck.get(index).copied().unwrap_or(false);
             let Some(process) = view.processes(index).last() else { continue };
             // What the daemon has taken from a pipe and not yet written goes with it.
             let crashed = view.world.crashes.iter().any(|(at, _)| process.started_at <= Some(*at));

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::summary::{BAD, DIM, GOOD, counted, thousands};
-use crate::explore::{Broken, Certificate, Checking, Signature};
+use crate::explore::{Broken, Certificate, Checking, Signature, States};
 use crate::suite::ExitCode;
 
 /// The account of a check, or of one part of it.
@@ -22,6 +22,11 @@ pub struct Certified {
     pub plans: u64,
     pub runs: u64,
     pub moments: u64,
+    /// How many different ones the runs came to rest in. A run of which that is not known has one of its own.
+    pub states: u64,
+    /// Of a part, which: another part comes to some of them, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<States>,
     /// Runs that were not made, as they bring what another one does.
     pub merged: u64,
     pub branches: usize,
@@ -107,6 +112,8 @@ impl Certified {
             plans: certificate.plans,
             runs: certificate.runs,
             moments: certificate.moments,
+            states: certificate.states.count(),
+            reached: (shard.1 > 1).then(|| certificate.states.clone()),
             merged: certificate.merged,
             branches: certificate.branches,
             resumed: certificate.resumed,
@@ -179,10 +186,15 @@ impl Certified {
             .collect();
         let mut parts = parts.into_iter();
         let mut whole = parts.next().expect("a check has a part");
+        let mut reached = whole.reached.take();
         for part in parts {
             whole.plans += part.plans;
             whole.runs += part.runs;
             whole.moments += part.moments;
+            if let (Some(reached), Some(part)) = (&mut reached, part.reached) {
+                reached.extend(part);
+                whole.states = reached.count();
+            }
             whole.merged += part.merged;
             whole.branches += part.branches;
             whole.resumed += part.resumed;
@@ -232,7 +244,7 @@ impl fmt::Display for Certified {
         write!(
             f,
             "{style}{verdict}{style:#}  {} as {}, at most {} and {}\n      \
-             {DIM}{shard}{}, {}, {}; merged as equal {}; cut {} of {}{resumed}; \
+             {DIM}{shard}{}, {}, {}, {}; merged as equal {}; cut {} of {}{resumed}; \
              {:.1} s{DIM:#}",
             self.scenario,
             self.profile,
@@ -241,6 +253,7 @@ impl fmt::Display for Certified {
             counted(self.plans, "plan"),
             counted(self.runs, "run"),
             counted(self.moments, "moment"),
+            counted(self.states, "state"),
             thousands(self.merged),
             self.cut,
             counted(self.branches, "branch"),
@@ -265,6 +278,10 @@ mod tests {
             what: String::new(),
             digest: String::new(),
         };
+        let mut reached = States::default();
+        // One that all parts come to, one of its own, and one that is not known.
+        let own = u64::from(shard.as_bytes()[0]);
+        [Some(7), Some(own), None].into_iter().for_each(|state| reached.note(state));
         Certified {
             scenario: "a-start-alone".to_owned(),
             profile: "1.7.24".to_owned(),
@@ -274,6 +291,8 @@ mod tests {
             plans: 10,
             runs: 20,
             moments: 300,
+            states: reached.count(),
+            reached: Some(reached),
             merged: 0,
             branches: 5,
             resumed: 0,
@@ -293,6 +312,7 @@ mod tests {
         assert_eq!((whole.plans, whole.runs, whole.moments, whole.branches), (30, 60, 900, 15));
         assert!(whole.complete);
         assert_eq!(whole.shard, "1/1");
+        assert_eq!((whole.states, &whole.reached), (1 + 3 + 3, &None));
         let signatures = whole.violations.iter().map(|v| (&*v.signature, v.runs));
         assert_eq!(signatures.collect::<Vec<_>>(), [("I1 a", 4), ("I2 b", 2)]);
     }

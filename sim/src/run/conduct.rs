@@ -21,9 +21,7 @@ use crate::engine::Engine;
 use crate::invariants::{Ids, Judge};
 use crate::oracle::{CrashAt, Menus, Oracle, Scripted};
 use crate::scenario::{Action, InitialState, SandboxState as PlannedSandbox};
-use crate::turnstile::{
-    ClientCall, Fate, Limits, Moment, Op, RecordingEntry, Sim, Stop, Symbol, unordered,
-};
+use crate::turnstile::{ClientCall, Fate, Limits, Moment, Notes, Op, Sim, Stop, Symbol};
 use crate::under_test::{self, UnderTest};
 use crate::world::Occurrence;
 
@@ -42,12 +40,11 @@ pub struct Options {
     pub calls: bool,
     /// Record the node after each moment, and what calls and locks take.
     pub film: bool,
-    /// Record the admissions, with what each touches.
-    pub steps: bool,
+    pub notes: Notes,
     /// The invariants that are asked. Without any a run costs less.
     pub judge: Ids,
     /// The states that need not be reaped again: for who asks whether something is wrong, and nothing else. With
-    /// steps only.
+    /// notes only.
     pub states: Option<ReapedStates>,
     pub menus: Rc<Menus>,
     /// What is run, once for each boot of the daemon.
@@ -70,7 +67,7 @@ impl Options {
             logs: false,
             calls: false,
             film: false,
-            steps: false,
+            notes: Notes::Nothing,
             judge: Ids::ALL,
             states: None,
             menus: Rc::new(Menus::new()),
@@ -98,9 +95,7 @@ pub fn run_under(plan: &Rc<Plan>, options: &Options, oracle: Box<dyn Oracle>) ->
     }
     let sim = Sim::new(world, plan.script.clone(), oracle, options.menus.clone(), options.limits);
     // What tasks share counts from the first that is made.
-    if options.steps {
-        sim.record_steps();
-    }
+    sim.take_notes(options.notes);
     let daemon = Daemon::new(&sim, plan.clone(), options.runtime, options.profile.quirks);
     sim.set_daemon(daemon.hooks());
     let conductor = Conductor {
@@ -217,12 +212,14 @@ impl Conductor {
         let quiet = self.snapshot(false);
         let streamed = self.sim.with_world(|world| world.streamed.clone());
         let quiet_events = self.sim.with_world(|world| world.events.len());
+        let mut state = None;
         let rest = if settled.stop == Stop::Idle {
             if is_judged {
                 judge.quiet(&quiet);
             }
             mark(After::Quiet);
-            self.rest(&judge, mark)
+            state = self.state(&judge);
+            self.rest(state, &judge, mark)
         } else {
             let stop = settled.stop.clone();
             Rest { stop, logs: self.logs(), ..Rest::default() }
@@ -270,6 +267,7 @@ impl Conductor {
             recording,
             film: camera.map(|camera| camera.film()),
             steps,
+            state,
         }
     }
 
@@ -534,9 +532,10 @@ impl Conductor {
     }
 
     /// Reaps the node, unless it is known what comes of that. A debug build does all the same, and compares.
-    fn rest(&self, judge: &Judge, mark: impl Fn(After)) -> Rest {
+    fn rest(&self, state: Option<u64>, judge: &Judge, mark: impl Fn(After)) -> Rest {
         let states = self.states.as_ref().filter(|states| states.are_of(&self.plan));
-        let state = states.and_then(|states| Some((states, self.state(judge)?)));
+        // What is wrong already is told with all that comes after it.
+        let state = states.zip(state).filter(|_| judge.is_satisfied());
         let known = state.and_then(|(states, state)| states.rest(state));
         let known = known.filter(|known| self.sim.has_room_for(known.moments));
         if !cfg!(debug_assertions)
@@ -688,10 +687,10 @@ impl Conductor {
         }
     }
 
-    /// Hash of all that can matter for what comes of reaping. `None`: that is not known.
+    /// Hash of all that can matter for what comes of reaping. `None`: that is not known, or nothing was noted.
     fn state(&self, judge: &Judge) -> Option<u64> {
-        // What a kubelet saw is its own. What is wrong already is told with all that comes after it.
-        if !self.plan.kubelets.is_empty() || !judge.is_satisfied() {
+        // What a kubelet saw is its own.
+        if !self.plan.kubelets.is_empty() {
             return None;
         }
         let mut state = FxHasher::default();
@@ -700,14 +699,6 @@ impl Conductor {
         self.sim.with_world(|world| world.hash_state(&mut state));
         let facts = self.daemon.facts();
         (facts.serves, facts.refused).hash(&mut state);
-        self.sim.with_recording(|recording| {
-            // Invariants ask where faults struck, and not what they were.
-            let struck = recording.entries.iter().filter_map(|entry| match entry {
-                RecordingEntry::Fault { site, .. } => Some(FxBuildHasher.hash_one(site)),
-                _ => None,
-            });
-            unordered(struck).hash(&mut state);
-        });
         Some(state.finish())
     }
 

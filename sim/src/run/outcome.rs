@@ -118,8 +118,11 @@ pub struct Outcome {
     pub wrong: Vec<RunError>,
     /// The node after each moment; only when asked for.
     pub film: Option<Film>,
-    /// The admissions that could have come in another order; only when asked for.
+    /// The admissions that could have come in another order; only when they were noted.
     pub steps: Option<Steps>,
+    /// Hash of all that could matter for what came after quiet, the same in every process; only when states were
+    /// noted, and where that is known.
+    pub state: Option<u64>,
 }
 
 impl Outcome {

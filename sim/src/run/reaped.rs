@@ -42,11 +42,6 @@ impl ReapedStates {
         Rc::ptr_eq(&self.plan, plan)
     }
 
-    #[cfg(test)]
-    pub(crate) fn count(&self) -> usize {
-        self.states.borrow().len()
-    }
-
     pub(super) fn rest(&self, state: u64) -> Option<Rest> {
         self.states.borrow().get(&state).cloned()
     }

@@ -178,7 +178,7 @@ struct Core {
     next_entry: u64,
     next_key: u64,
     tasks: Vec<Task>,
-    counts: FxHashMap<(Symbol, Op, Symbol), u32>,
+    counts: FxHashMap<(u32, Op, u32), u32>,
     menus: Rc<Menus>,
     script: Script,
     fates: Vec<Fate>,
@@ -205,10 +205,12 @@ struct Core {
     calls: Vec<ClientCall>,
     triggers: Vec<(Moment, Trigger)>,
     recording: Recording,
-    /// Only when asked for.
+    /// What was asked for. What comes next is empty otherwise.
+    notes: Notes,
     steps: Option<Box<Steps>>,
-    /// Likewise.
     shares: state::Shares,
+    /// Hash of all that each actor was told, by the actor's number.
+    heard: FxHashMap<u32, u64>,
     current: Option<TaskId>,
     /// Whose call is on its way to its reply without being parked.
     passing: Option<Symbol>,
@@ -249,12 +251,23 @@ impl Wake for ForeignWaker {
 /// Told by how many nanoseconds virtual time moved on.
 type Follower = Box<dyn Fn(u64)>;
 
+/// What is noted of a run besides what happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Notes {
+    #[default]
+    Nothing,
+    /// What tasks are told and see: to know the state that they come to.
+    States,
+    /// The admissions as well, with what each touches.
+    Steps,
+}
+
 struct Shared {
     now: Cell<u64>,
     /// Calls are done at once, without moments: while the node is set up.
     direct: Cell<bool>,
-    /// Steps are recorded.
-    stepping: Cell<bool>,
+    /// What is noted now.
+    notes: Cell<Notes>,
     /// See [`Sim::take_service_changed`].
     service_changed: Cell<bool>,
     core: RefCell<Core>,
@@ -316,8 +329,10 @@ impl Sim {
             calls: Vec::new(),
             triggers: Vec::new(),
             recording: Recording::with_capacity(512),
+            notes: Notes::Nothing,
             steps: None,
             shares: state::Shares::default(),
+            heard: FxHashMap::default(),
             current: None,
             passing: None,
             unfinished: None,
@@ -330,7 +345,7 @@ impl Sim {
         Sim(Rc::new(Shared {
             now: Cell::new(0),
             direct: Cell::new(false),
-            stepping: Cell::new(false),
+            notes: Cell::default(),
             service_changed: Cell::new(true),
             core: RefCell::new(core),
             world: RefCell::new(world),
@@ -391,21 +406,25 @@ impl Sim {
         out
     }
 
-    /// The admissions of the phase in which faults can strike are recorded, with what they touch.
-    pub fn record_steps(&self) {
-        self.0.core.borrow_mut().steps = Some(Box::new(Steps::new()));
-        self.world().notes = true;
+    /// What is to be noted of the phase in which faults can strike.
+    pub fn take_notes(&self, notes: Notes) {
+        let mut core = self.0.core.borrow_mut();
+        core.notes = notes;
+        if notes == Notes::Steps {
+            core.steps = Some(Box::new(Steps::new()));
+            self.world().notes = true;
+        }
     }
 
     pub fn take_steps(&self) -> Option<Steps> {
-        self.0.stepping.set(false);
+        self.0.notes.set(Notes::Nothing);
         self.0.core.borrow_mut().steps.take().map(|steps| *steps)
     }
 
     /// The poll that is under way touches something.
     #[inline]
     pub(crate) fn touch(&self, footprint: impl FnOnce() -> Footprint) {
-        if self.0.stepping.get() {
+        if self.0.notes.get() == Notes::Steps {
             self.note_touched(footprint());
         }
     }
@@ -466,7 +485,7 @@ impl Sim {
         if !allowed {
             core.release_held(self.0.now.get(), true, "the faults were over");
         }
-        self.0.stepping.set(allowed && core.steps.is_some());
+        self.0.notes.set(if allowed { core.notes } else { Notes::Nothing });
     }
 
     /// When the last fault struck; one that takes a time, as a delay does, strikes until that is over.
@@ -619,7 +638,7 @@ impl Sim {
         }
         let now = self.0.now.get();
         let spawner = core.current_actor();
-        let lineage = self.0.stepping.get().then(|| core.lineage(now));
+        let lineage = (self.0.notes.get() != Notes::Nothing).then(|| core.lineage(now));
         let task = core.new_task(actor, None, boot, future);
         if let Some(lineage) = lineage {
             core.tasks[task.0].seen = lineage;
@@ -1191,9 +1210,9 @@ impl Sim {
         if let Some(observer) = self.0.observer.borrow_mut().as_mut() {
             let mut world = self.0.world.borrow_mut();
             // What the judge looks at is not what the poll does in which a moment came.
-            let stepping = self.0.stepping.replace(false);
+            let notes = self.0.notes.replace(Notes::Nothing);
             observer.moment(&happened, &world);
-            self.0.stepping.set(stepping);
+            self.0.notes.set(notes);
             world.seen();
         }
         let mut core = self.0.core.borrow_mut();
@@ -1341,7 +1360,7 @@ impl Core {
     }
 
     fn count(&mut self, actor: Symbol, op: Op, subject: Symbol) -> Site {
-        let count = self.counts.entry((actor, op, subject)).or_insert(0);
+        let count = self.counts.entry((actor.number(), op, subject.number())).or_insert(0);
         *count += 1;
         Site { actor, op, subject, count: *count }
     }
@@ -1915,7 +1934,11 @@ impl Core {
             steps.happened();
         }
         self.unfinished = Some(self.recording.entries.len());
-        self.recording.moment(Happened { at, moment, payload, files, error });
+        let happened = Happened { at, moment, payload, files, error };
+        if self.notes != Notes::Nothing {
+            self.note_heard(&happened);
+        }
+        self.recording.moment(happened);
     }
 
     /// Begins a call of the scenario. Without a daemon it is over at once.
@@ -2132,6 +2155,9 @@ impl Core {
         let due: Vec<Trigger> =
             self.triggers.iter().filter(|(m, _)| *m == moment).map(|(_, t)| *t).collect();
         self.triggers.retain(|(m, _)| *m != moment);
+        if let Some(steps) = self.steps.as_mut().filter(|_| !due.is_empty()) {
+            steps.touch(Footprint::TRIGGER);
+        }
         for trigger in due {
             match trigger {
                 Trigger::Begin(index) => {
@@ -2238,10 +2264,11 @@ pub(crate) fn role_of(role: &'static str, subject: Symbol) -> Symbol {
         return Symbol::of(role);
     }
     thread_local! {
-        static ROLES: RefCell<FxHashMap<(&'static str, Symbol), Symbol>> =
+        static ROLES: RefCell<FxHashMap<(&'static str, u32), Symbol>> =
             RefCell::new(FxHashMap::default());
     }
     ROLES.with_borrow_mut(|roles| {
-        *roles.entry((role, subject)).or_insert_with(|| Symbol::of(&format!("{role}({subject})")))
+        let role_of = || Symbol::of(&format!("{role}({subject})"));
+        *roles.entry((role, subject.number())).or_insert_with(role_of)
     })
 }

@@ -112,6 +112,11 @@ impl Symbol {
         TABLE.with_borrow(|table| use_them(Hashes(&table.texts)))
     }
 
+    /// Cheaper to hash. Differs from thread to thread.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
     /// Its first eight bytes, as a number: of two texts with different ones, that with the smaller comes first.
     pub fn place(self) -> u64 {
         TABLE.with_borrow(|table| table.texts[self.0 as usize].head)
@@ -151,9 +156,10 @@ impl Table {
     }
 }
 
+/// That of the text, so that it is the same in every process.
 impl Hash for Symbol {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
+        TABLE.with_borrow(|table| table.texts[self.0 as usize].hash).hash(state);
     }
 }
 

@@ -2,8 +2,7 @@
 //! next, so that a search need not go on twice from the same.
 //!
 //! What a task goes on with is what it was told: its moments, with what they brought, and what it saw of
-//! what tasks share; before that, all that whoever spawned it had been told. So much is noted while the steps of
-//! a run are recorded.
+//! what tasks share; before that, all that whoever spawned it had been told.
 
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
@@ -13,8 +12,8 @@ use rustc_hash::{FxHashMap, FxHasher};
 
 use super::line::{Parked, What};
 use super::names::Symbol;
-use super::recording::Entry;
-use super::{Core, NEVER, Op, Sim, Stage, Task, Trigger};
+use super::recording::Happened;
+use super::{Core, NEVER, Notes, Op, Sim, Stage, Task, Trigger};
 
 /// What tasks share.
 pub(super) trait Guarded {
@@ -57,7 +56,7 @@ impl Sim {
     /// Tasks are about to share this.
     pub(super) fn note_shared(&self, guarded: &Rc<impl Guarded + 'static>) {
         let mut core = self.0.core.borrow_mut();
-        if core.steps.is_none() {
+        if core.notes == Notes::Nothing {
             return;
         }
         let actor = core.current_actor();
@@ -71,7 +70,7 @@ impl Sim {
     /// The current task sees something that it was not told by a moment.
     #[inline]
     pub(crate) fn sees(&self, what: impl FnOnce(&mut FxHasher)) {
-        if self.0.stepping.get() {
+        if self.0.notes.get() != Notes::Nothing {
             self.note_seen(what);
         }
     }
@@ -92,10 +91,11 @@ impl Sim {
         core.recording.moments + moments < core.budget
     }
 
-    /// Hash of what the tasks that live, and what they share, have come to. `None`: it is not known.
+    /// Hash of what the tasks that live, and what they share, have come to. `None`: it is not known, or nothing of it
+    /// was noted.
     pub(crate) fn state(&self) -> Option<u64> {
         let core = self.0.core.borrow();
-        if !core.is_told_apart() {
+        if core.notes == Notes::Nothing || !core.is_told_apart() {
             return None;
         }
         let living = core.tasks.iter().filter(|task| task.future.is_some());
@@ -131,34 +131,32 @@ impl Core {
 
     /// What a task of the current one begins with.
     pub(super) fn lineage(&self, now: u64) -> u64 {
-        let spawner = self.current.map(|task| &self.tasks[task.0]);
-        let heard = spawner.map(|task| self.heard(&[task]));
-        hash_of((spawner.map(|task| (task.actor, task.seen)), heard, now))
+        hash_of((self.current.map(|task| self.memory_of(&self.tasks[task.0])), now))
     }
 
-    /// Of each of these tasks, what it was told.
-    fn heard(&self, tasks: &[&Task]) -> Vec<u64> {
-        let mut heard = vec![1; tasks.len()];
-        for entry in &self.recording.entries {
-            let Entry::Moment(happened) = entry else { continue };
-            let moment = happened.moment;
-            if moment.stage == Stage::Effect {
-                continue;
-            }
-            for (task, heard) in tasks.iter().zip(&mut heard) {
-                if task.actor == moment.site.actor {
-                    let told = (moment, happened.at, happened.payload, &happened.error);
-                    *heard = hash_of((*heard, told));
-                }
-            }
+    /// A task was told something.
+    pub(super) fn note_heard(&mut self, happened: &Happened) {
+        let Happened { at, moment, payload, error, .. } = happened;
+        let site = moment.site;
+        if moment.stage == Stage::Effect {
+            return;
         }
-        heard
+        // The first poll of a task is its own.
+        let who = if site.op == Op::Spawn { site.subject } else { site.actor };
+        // Which number a handle has is nobody's business.
+        let payload = if site.op.opens() { 0 } else { *payload };
+        let heard = self.heard.entry(who.number()).or_insert(1);
+        *heard = hash_of((*heard, moment, at, payload, error));
+    }
+
+    /// All that a task can remember.
+    fn memory_of(&self, task: &Task) -> u64 {
+        let heard = self.heard.get(&task.actor.number());
+        hash_of((task.actor, task.boot, task.seen, heard))
     }
 
     fn hash_living(&self, living: &[&Task], state: &mut FxHasher) {
-        let each = living.iter().zip(self.heard(living));
-        let each = each.map(|(task, heard)| hash_of((task.actor, task.boot, task.seen, heard)));
-        unordered(each).hash(state);
+        unordered(living.iter().map(|task| self.memory_of(task))).hash(state);
     }
 
     /// What waits, in the order in which each actor's came to wait.

@@ -37,6 +37,8 @@ const EVENTS: Things = Things::NOTHING.and(0, 1 << 4);
 const OOM_EVENTS: Things = Things::NOTHING.and(0, 1 << 5);
 const WALL_CLOCK: Things = Things::NOTHING.and(0, 1 << 6);
 const PIDS: Things = Things::NOTHING.and(0, 1 << 7);
+/// What of the scenario is still to come with a moment.
+const TRIGGERS: Things = Things::NOTHING.and(0, 1 << 8);
 /// All named pipes, each by its path.
 const PIPES: Things = Things::NOTHING.and(1, u64::MAX);
 /// All files, by the first part of their paths.
@@ -185,6 +187,8 @@ impl Footprint {
     pub(crate) const PLUGINS: Footprint = Footprint::reading(NRI);
     /// What the judge looks at is changed: that a process of a user or a task is active, a status, an event.
     pub(crate) const VIEW: Footprint = Footprint::writing(SEEN);
+    /// Something of the scenario comes with the moment.
+    pub(super) const TRIGGER: Footprint = Footprint::writing(TRIGGERS);
     /// What the task service knows is looked at.
     pub(super) const LOOK: Footprint = Footprint::reading(CONTAINERD.with(METADATA).with(NRI));
 

@@ -15,6 +15,7 @@ use shakedown_cri::ports::{
     WriteGuard,
 };
 
+use super::Notes;
 use super::call::{Failure, Pending, Ran};
 use super::names::Symbol;
 use super::site::{Op, Site};
@@ -388,7 +389,7 @@ impl<T: Hash + 'static> Lock<T> for SimLock<T> {
 
     fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
         self.0.sim.touch(|| Footprint::of_look(self.0.key));
-        self.0.seen.set(self.0.seen.get() || !self.0.sim.0.stepping.get());
+        self.0.seen.set(self.0.seen.get() || self.0.sim.0.notes.get() == Notes::Nothing);
         self.0.sim.sees(|state| self.0.value.try_borrow().ok().as_deref().hash(state));
         self.0.value.try_borrow().ok().map(|value| look(&value))
     }

@@ -76,7 +76,7 @@ impl TaskTable {
 }
 
 fn no_task(id: &str) -> Error {
-    Error::new(Code::NotFound, format!("task {id} not found"))
+    Error::new(Code::NotFound, ["task ", id, " not found"].concat())
 }
 
 /// Nobody listens at the shim's address: a socket whose name is a digest of the pod's id, for which the id
