@@ -43,11 +43,35 @@ impl Attempts {
         self
     }
 
-    /// Of runs of this plan: reaping each state once.
+    /// Whether it is known of the runtime and the scenario what brings the same.
+    pub fn can_merge(&self, plan: &Plan) -> bool {
+        plan.has_plain_files() && self.options.runtime.shares_through_ports()
+    }
+
+    /// Of runs of this plan: reaping each state once, where it is known what brings the same.
     #[must_use]
     pub fn merging(mut self, plan: &Rc<Plan>) -> Self {
-        self.options.states = Some(ReapedStates::new(plan));
+        self.options.states = self.can_merge(plan).then(|| ReapedStates::new(plan));
         self
+    }
+
+    /// As these, but what is known of states is held against what comes of reaping them again.
+    #[must_use]
+    pub fn comparing(mut self) -> Self {
+        self.options.states = self.options.states.map(ReapedStates::comparing);
+        self
+    }
+
+    /// As these, but what is known of states is not held against anything.
+    #[cfg(test)]
+    pub fn trusting(mut self) -> Self {
+        self.options.states = self.options.states.map(ReapedStates::trusting);
+        self
+    }
+
+    /// How many states are remembered, each with what came of reaping it.
+    pub fn states(&self) -> usize {
+        self.options.states.as_ref().map_or(0, ReapedStates::count)
     }
 
     pub fn menus(&self) -> &Menus {

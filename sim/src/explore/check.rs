@@ -32,7 +32,6 @@ use crate::invariants::Ids;
 use crate::run::{Outcome, Plan};
 use crate::scenario::{Scenario, print};
 use crate::turnstile::Recording;
-use crate::under_test;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// How a scenario is checked.
@@ -49,13 +48,6 @@ pub struct Checking {
     pub shard: (usize, usize),
     /// Of the build: what another one did is not gone on from.
     pub build: u64,
-}
-
-impl Checking {
-    /// Whether it is known of the runtime and the scenario what brings the same.
-    fn merges_on(&self, plan: &Plan) -> bool {
-        self.merges && plan.has_plain_files() && under_test::of(self.profile).shares_through_ports()
-    }
 }
 
 /// What was covered of one scenario, and what it brought.
@@ -206,7 +198,7 @@ fn attempts(checking: &Checking) -> Attempts {
 /// For a tree of this plan.
 fn merging(checking: &Checking, plan: &Rc<Plan>) -> Attempts {
     let attempts = attempts(checking);
-    if checking.merges_on(plan) { attempts.merging(plan) } else { attempts }
+    if checking.merges { attempts.merging(plan) } else { attempts }
 }
 
 /// What is wrong with a run, and of one with which something is, what happened.
@@ -233,7 +225,7 @@ impl Judged {
 }
 
 fn tree<'a>(plan: &'a Rc<Plan>, checking: &Checking, attempts: &'a Attempts) -> Tree<'a, Judged> {
-    let (bound, merges) = (checking.bound, checking.merges_on(plan));
+    let (bound, merges) = (checking.bound, checking.merges && attempts.can_merge(plan));
     Tree { plan, attempts, bound, merges, read: &Judged::of }
 }
 

@@ -212,10 +212,8 @@ impl Worker<'_> {
 
     /// Makes the runs within the bound until something breaks, as `check` does.
     fn walk(&self, plan: &Rc<Plan>, bound: Bound, runs: &mut u64) -> Option<Vec<Broken>> {
-        // The service shares through its ports.
-        let merges = plan.has_plain_files();
-        let attempts = self.attempts();
-        let attempts = if merges { attempts.merging(plan) } else { attempts };
+        let attempts = self.attempts().merging(plan);
+        let merges = attempts.can_merge(plan);
         let read = |outcome: Result<Outcome, Symptom>| match outcome {
             Ok(outcome) => Symptom::all(&outcome),
             Err(broken) => vec![broken],

@@ -572,6 +572,20 @@ impl Judge {
         each.map(|a| (a.invariant.id(), a.notes.evaluated, a.notes.violations.len())).collect()
     }
 
+    /// How often each was evaluated so far.
+    pub(crate) fn evaluated(&self) -> Vec<u64> {
+        let state = self.0.state.borrow();
+        state.invariants.iter().map(|asked| asked.notes.evaluated).collect()
+    }
+
+    /// They were evaluated so often in another run that went on from here.
+    pub(crate) fn count_evaluated(&self, times: &[u64]) {
+        let mut state = self.0.state.borrow_mut();
+        for (asked, times) in state.invariants.iter_mut().zip(times) {
+            asked.notes.evaluated += times;
+        }
+    }
+
     pub fn judgement(&self) -> Judgement {
         let mut state = self.0.state.borrow_mut();
         let findings = state.invariants.drain(..).map(|Asked { invariant, notes, .. }| Finding {

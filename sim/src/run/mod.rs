@@ -21,4 +21,4 @@ pub use daemon::BootFacts;
 pub(crate) use daemon::Daemon;
 pub use film::{After, Change, Facts, Film, Frame, Key, Part};
 pub use outcome::{Answer, EventSeen, Leftovers, Outcome, Reply, Snapshot, StatusShot};
-pub use reaped::ReapedStates;
+pub use reaped::{ReapedStates, STATES_MAX};

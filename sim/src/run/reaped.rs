@@ -12,7 +12,7 @@ use super::outcome::{EventSeen, Snapshot};
 use crate::turnstile::{Stop, Symbol};
 
 /// So many states are remembered, for the memory that they take.
-const STATES_MAX: usize = 50_000;
+pub const STATES_MAX: usize = 50_000;
 
 /// What comes after quiet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(super) struct Rest {
     pub logs: Vec<(Symbol, Vec<String>)>,
     /// Of which there is no recording.
     pub moments: u64,
+    /// How often each invariant was evaluated, in the order of the judge.
+    pub evaluated: Vec<u64>,
 }
 
 /// The states that were reaped in runs of one plan, under one profile. Clones share.
@@ -31,11 +33,32 @@ pub(super) struct Rest {
 pub struct ReapedStates {
     plan: Rc<Plan>,
     states: Rc<RefCell<FxHashMap<u64, Rest>>>,
+    /// What is known is reaped all the same, and compared. A debug build always does.
+    pub(super) compares: bool,
 }
 
 impl ReapedStates {
     pub fn new(plan: &Rc<Plan>) -> Self {
-        ReapedStates { plan: plan.clone(), states: Rc::default() }
+        ReapedStates { plan: plan.clone(), states: Rc::default(), compares: cfg!(debug_assertions) }
+    }
+
+    /// The same states, each of which is reaped again and compared.
+    #[must_use]
+    pub fn comparing(mut self) -> Self {
+        self.compares = true;
+        self
+    }
+
+    /// The same states, none of which is reaped again, as in a build without debug assertions.
+    #[cfg(test)]
+    pub fn trusting(mut self) -> Self {
+        self.compares = false;
+        self
+    }
+
+    /// How many are remembered.
+    pub fn count(&self) -> usize {
+        self.states.borrow().len()
     }
 
     pub(super) fn are_of(&self, plan: &Rc<Plan>) -> bool {
