@@ -4,7 +4,9 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use crate::turnstile::{Kept, Moment, Stage, Step, Steps};
+use rustc_hash::FxHashMap;
+
+use crate::turnstile::{Kept, Moment, Stage, Step, Steps, Symbol};
 
 /// What a run would be in which a moment is set aside for longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,8 +74,7 @@ impl Prepared {
     fn new(all: &[Step]) -> Self {
         let numbers = 0..count(all.len());
         let set = |is: fn(&Step) -> bool| Places::of(all.iter().map(is));
-        let mut by_rank: Vec<u32> = numbers.clone().collect();
-        by_rank.sort_by(|a, b| all[*a as usize].natural(&all[*b as usize]).then(a.cmp(b)));
+        let by_rank = naturally(all);
         let mut ranks = vec![0; all.len()];
         for (rank, at) in by_rank.iter().enumerate() {
             ranks[*at as usize] = count(rank);
@@ -87,14 +88,13 @@ impl Prepared {
         }
         ready_from.resize(all.len() + 2, count(all.len()));
         let [mut before, mut next] = [(); 2].map(|()| vec![None; all.len()]);
-        let mut by_call: Vec<u32> = numbers.collect();
-        by_call.sort_by_key(|at| all[*at as usize].call());
-        for pair in by_call.windows(2) {
-            let [a, b] = [pair[0] as usize, pair[1] as usize];
-            if all[a].call() == all[b].call() {
-                next[a] = Some(pair[1]);
-                before[b] = Some(pair[0]);
+        let mut last_of = FxHashMap::default();
+        for at in numbers {
+            let of_call = last_of.insert(all[at as usize].call(), at);
+            if let Some(last) = of_call {
+                next[last as usize] = Some(at);
             }
+            before[at as usize] = of_call;
         }
         Prepared {
             moments: all.iter().map(|step| step.moment).collect(),
@@ -113,18 +113,22 @@ impl Prepared {
         }
     }
 
-    fn conflict(&self, all: &[Step], a: usize, b: usize) -> bool {
-        let [(a_reads, a_writes), (b_reads, b_writes)] = [self.folded[a], self.folded[b]];
-        let can = (a_writes & (b_reads | b_writes)) | (a_reads & b_writes) != 0;
-        (can || all[a].is_of_call_of(&all[b])) && all[a].conflicts(&all[b])
-    }
-
     fn conflicts(&self, all: &[Step], at: usize) -> &Places {
         self.conflicts[at].get_or_init(|| {
-            let from = all.partition_point(|step| step.at < all[at].at);
+            let Step { at: time, touched, .. } = &all[at];
+            let from = all[..at].partition_point(|step| step.at < *time);
             let mut conflicts = Places::new(at);
-            let those = (from..at).filter(|before| self.conflict(all, *before, at));
-            those.for_each(|before| conflicts.put(before));
+            let (reads, writes) = self.folded[at];
+            for (before, (others_reads, others_writes)) in (from..).zip(&self.folded[from..at]) {
+                let can = writes & (others_reads | others_writes) | reads & others_writes != 0;
+                if can && touched.conflicts(&all[before].touched) {
+                    conflicts.put(before);
+                }
+            }
+            // Moments of one call never change places.
+            let earlier = |at: &usize| self.before[*at].map(|before| before as usize);
+            let of_call = std::iter::successors(earlier(&at), earlier);
+            of_call.take_while(|before| *before >= from).for_each(|before| conflicts.put(before));
             conflicts
         })
     }
@@ -184,6 +188,21 @@ impl Orders {
         }
         Some(held)
     }
+}
+
+/// The numbers of steps as they come if all come at the same time.
+fn naturally(all: &[Step]) -> Vec<u32> {
+    let actor = |step: &Step| step.moment.site.actor;
+    let actors: FxHashMap<u32, Symbol> =
+        all.iter().map(|step| (actor(step).number(), actor(step))).collect();
+    let mut actors: Vec<Symbol> = actors.into_values().collect();
+    actors.sort_unstable_by(|a, b| a.cmp_text(*b));
+    let places: FxHashMap<u32, usize> =
+        actors.iter().enumerate().map(|(place, actor)| (actor.number(), place)).collect();
+    let key = |step: &Step| step.natural(places[&actor(step).number()]);
+    let mut keys: Vec<_> = all.iter().zip(0..).map(|(step, at)| (key(step), at)).collect();
+    keys.sort_unstable();
+    keys.into_iter().map(|(_, at)| at).collect()
 }
 
 fn count(of: usize) -> u32 {

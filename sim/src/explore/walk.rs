@@ -39,6 +39,10 @@ pub struct Node<T> {
     /// Faults and crashes that the run that was asked offers too, before the two part. They are decided on there, and
     /// those runs look again at how long the moment can be set aside.
     skips: Vec<Turn>,
+    /// After how many steps its last decision is taken, where that is a fault or a crash.
+    struck: Option<usize>,
+    /// Nothing will be asked of the order of its moments.
+    is_unasked: bool,
 }
 
 impl<T> Node<T> {
@@ -58,6 +62,8 @@ impl<T> Node<T> {
             is_settled: self.is_settled,
             until: self.until,
             skips: self.skips.clone(),
+            struck: self.struck,
+            is_unasked: self.is_unasked,
         }
     }
 }
@@ -120,17 +126,17 @@ impl<T> Run<T> {
     }
 
     /// Whether a daemon that is killed then leaves what it would have left one moment earlier: the moment came at
-    /// the same time, and nothing was changed but what the daemon knows. Nor was it the last before a client has its
-    /// answer, or one that would still be set aside.
+    /// the same time, and nothing was changed but what the daemon knows. Nor did a client get its answer with it, which
+    /// comes then although the daemon has ended.
     fn is_as_before(&self, question: usize, after: Moment) -> bool {
         let Steps { steps, asked, .. } = &self.orders.steps;
         let Some((came, rest)) = asked.get(question).map(|(at, _)| steps.split_at(*at)) else {
             return false;
         };
         let [.., before, at] = came else { return false };
-        let answers = rest.first().is_some_and(|next| next.moment.site.op == Op::Done);
+        let answers = |step: &Step| step.moment.site.op == Op::Done && step.ready == came.len();
         let is_memory = at.moment == after && at.touched.is_of_memory() && before.at == at.at;
-        is_memory && !answers && self.kept(after).is_none()
+        is_memory && !rest.iter().any(answers)
     }
 
     /// What could have struck, and the moment with which it came up. `None`: nothing, or what leaves the same as one
@@ -147,6 +153,34 @@ impl<T> Run<T> {
 
     fn strikes(&self) -> Vec<(Turn, Moment)> {
         self.trail.turns.iter().filter_map(|asked| self.strike(asked)).collect()
+    }
+
+    /// What was left out, to be looked at again as something strikes in this step. `None`: that makes no difference to
+    /// it. The run that is struck and the one before it, which is the same up to there, answer alike.
+    fn again(&self, of: &LeftOut, struck: usize, looks_longer: bool) -> Option<LeftOut> {
+        let mut of = of.clone();
+        if of.base > 0 {
+            // For longer it cannot be set aside if it was until nothing else could come.
+            of.from = self.kept(of.moment).filter(|kept| !kept.to_the_end)?.to;
+        }
+        let with = self.orders.steps.steps[struck].moment;
+        let is_early = looks_longer && of.early.contains(&with);
+        if struck < of.from || struck >= of.end && !is_early {
+            return None;
+        }
+        if is_early {
+            of.most = u32::MAX;
+        }
+        // Even the shortest brings another run, which is made elsewhere.
+        (of.most >= of.least).then_some(of)
+    }
+
+    /// Whether nothing will be asked of the orders of a run that is struck after so many steps, with all decisions that
+    /// the bound allows: nothing was set aside any more, and what was left out need not be looked at again.
+    fn has_settled(&self, struck: usize, left_out: &[LeftOut]) -> bool {
+        let of_step = |of| struck.checked_sub(1).and_then(|step| self.again(of, step, true));
+        self.orders.steps.holds.iter().all(|kept| kept.to < struck)
+            && left_out.iter().all(|of| of_step(of).is_none())
     }
 
     /// A moment that was set aside and came.
@@ -186,7 +220,8 @@ pub struct Tree<'a, T> {
 impl<T: Default> Tree<'_, T> {
     /// Makes the run of a node. `further`: told of the runs with one decision more, in order.
     pub fn make(&self, mut node: Node<T>, further: &mut Vec<Node<T>>) -> Made<T> {
-        let run = node.run.take().unwrap_or_else(|| Box::new(self.run(&node.picks)));
+        let made = || Box::new(self.run(&node.picks, node.is_unasked));
+        let run = node.run.take().unwrap_or_else(made);
         let mut merged = 0;
         // What did not come to its turn is a run that is made elsewhere.
         if run.trail.applied == node.picks.len() {
@@ -208,6 +243,8 @@ impl<T: Default> Tree<'_, T> {
                 if node.left_out.is_empty() {
                     node.left_out = left_out.clone();
                 }
+                node.is_unasked |= self.is_spent(&node.picks)
+                    && node.struck.is_some_and(|struck| run.has_settled(struck, &node.left_out));
                 node
             }));
         }
@@ -215,13 +252,18 @@ impl<T: Default> Tree<'_, T> {
         Made { read, trail, merged }
     }
 
-    fn run(&self, picks: &[Pick]) -> Run<T> {
+    /// No decision more is within the bound.
+    fn is_spent(&self, picks: &[Pick]) -> bool {
+        picks.len() == (self.bound.faults + self.bound.delays) as usize
+    }
+
+    fn run(&self, picks: &[Pick], is_unasked: bool) -> Run<T> {
         let trail = Trail { picks: picks.to_vec(), ..Trail::default() };
         let trail = Rc::new(RefCell::new(trail));
         let oracle = Exhaustive::new(trail.clone(), self.bound);
         // With all its faults a run has no other order to be asked for where nothing is set aside.
-        let is_asked =
-            self.merges && (self.bound.delays > 0 || picks.len() < self.bound.faults as usize);
+        let is_last = self.bound.delays == 0 && self.is_spent(picks);
+        let is_asked = self.merges && !is_unasked && !is_last;
         let notes = if is_asked { Notes::Steps } else { Notes::States };
         let mut outcome = self.attempts.clone().noting(notes).make(self.plan, oracle);
         let steps = outcome.as_mut().ok().and_then(|outcome| outcome.steps.take());
@@ -355,9 +397,11 @@ impl<T: Default> Growth<'_, T> {
             let mut lost = picks.clone();
             lost.pop();
             lost.push(Pick::Crash { after, number, loses: true });
-            self.further.push(Node { picks: lost, ..Node::default() });
+            let is_unasked = self.node.is_unasked;
+            self.further.push(Node { picks: lost, is_unasked, ..Node::default() });
         }
         if let Some(moment) = trail.could_keep.filter(|_| !self.node.is_settled) {
+            debug_assert!(!self.node.is_unasked, "it was let go before the strike");
             self.keep(moment);
         }
         self.look_again();
@@ -380,7 +424,7 @@ impl<T: Default> Growth<'_, T> {
                     for number in
                         faults_at(self.tree.attempts.menus(), site, caller, self.tree.merges)
                     {
-                        self.with(Pick::Fault { site, number });
+                        self.strikes_at(question, Pick::Fault { site, number });
                     }
                 }
                 Turn::Crash { after } if self.run.is_as_before(question, after) => {
@@ -388,7 +432,7 @@ impl<T: Default> Growth<'_, T> {
                 }
                 Turn::Crash { after } => {
                     for number in 0..Crash::STANDARD.len() {
-                        self.with(Pick::Crash { after, number, loses: false });
+                        self.strikes_at(question, Pick::Crash { after, number, loses: false });
                     }
                 }
                 Turn::Hold { moment } => {
@@ -407,8 +451,7 @@ impl<T: Default> Growth<'_, T> {
                         self.note(asked, held, None);
                     } else {
                         let until = of.and_then(|of| self.run.is_same_from(of));
-                        self.with(Pick::Hold { moment, keeps: 1 });
-                        self.further.last_mut().expect("it was put there").until = until;
+                        self.with(Pick::Hold { moment, keeps: 1 }).until = until;
                     }
                 }
             }
@@ -416,9 +459,14 @@ impl<T: Default> Growth<'_, T> {
         self.settle();
     }
 
-    fn with(&mut self, pick: Pick) {
+    fn with(&mut self, pick: Pick) -> &mut Node<T> {
         let picks = self.node.picks.iter().copied().chain([pick]).collect();
-        self.further.push(Node { picks, ..Node::default() });
+        self.further.push_mut(Node { picks, ..Node::default() })
+    }
+
+    fn strikes_at(&mut self, question: usize, pick: Pick) {
+        let struck = self.run.orders.steps.asked.get(question).map(|(steps, _)| *steps);
+        self.with(pick).struck = struck;
     }
 
     /// The decisions with a moment set aside until this many others came.
@@ -520,7 +568,7 @@ impl<T: Default> Growth<'_, T> {
                 continue;
             }
             let picks = self.picks_with_held(held, keeps);
-            let run = self.tree.run(&picks);
+            let run = self.tree.run(&picks, false);
             let (mut same, mut left_out) = (Vec::new(), Vec::new());
             let kept = run.kept(moment).filter(|_| run.trail.could_keep == Some(moment));
             if let Some(kept) = kept {
@@ -538,10 +586,20 @@ impl<T: Default> Growth<'_, T> {
             let skips = strikes.iter().filter(|(_, with)| split.in_time.contains(with));
             let skips = skips.map(|(strike, _)| *strike).collect();
             let (left_out, run) = (left_out.into(), Some(Box::new(run)));
-            let node = Node { picks, left_out, same, run, is_settled: true, until: None, skips };
+            let is_settled = true;
+            let node = Node { picks, left_out, same, run, is_settled, skips, ..Node::default() };
             made.push(Settled { node, held: moment, place, split });
         }
-        self.further.extend(made.into_iter().map(|settled| settled.node));
+        for Settled { mut node, place, .. } in made {
+            // Of what is left to be decided nothing is, and many runs wait for their turn.
+            if place == Place::Last
+                && self.tree.is_spent(&node.picks)
+                && let Some(run) = &mut node.run
+            {
+                run.orders = Orders::default();
+            }
+            self.further.push(node);
+        }
     }
 
     /// What can strike in a run that was asked: one of those that were made, or the node's own.
@@ -564,31 +622,12 @@ impl<T: Default> Growth<'_, T> {
         let orders = &self.run.orders;
         let Some(struck) = orders.steps.struck.checked_sub(1) else { return };
         for left_out in self.node.left_out.iter() {
-            let mut left_out = left_out.clone();
-            let mut first = left_out.from;
-            if left_out.base > 0 {
-                // For longer it cannot be set aside if it was until nothing else could come.
-                let kept = self.run.kept(left_out.moment).filter(|kept| !kept.to_the_end);
-                let Some(kept) = kept else { continue };
-                left_out.from = kept.to;
-                first = kept.from;
-            }
-            let with = orders.steps.steps[struck].moment;
-            let is_early = looks_longer && left_out.early.contains(&with);
-            if struck < left_out.from || struck >= left_out.end && !is_early {
-                continue;
-            }
-            if is_early {
-                left_out.most = u32::MAX;
-            }
-            // Even the shortest brings another run, which is made elsewhere.
-            if left_out.most < left_out.least {
-                continue;
-            }
+            let Some(left_out) = self.run.again(left_out, struck, looks_longer) else { continue };
             let LeftOut { from, base, moment, instead, .. } = left_out;
             let most = left_out.most.saturating_add(base);
             let asked = ask(orders, left_out);
-            let from = if base > 0 { first } else { from };
+            let kept = self.run.kept(moment).filter(|_| base > 0);
+            let from = kept.map_or(from, |kept| kept.from);
             let place = Place::BeforeLast { instead };
             self.note(Asked { merged: 0, ..asked }, Holding { moment, from, place, most }, None);
         }
@@ -624,6 +663,21 @@ cpu-shares = 512
 do = "update"
 container = "web"
 cpu-shares = 1024
+"#;
+
+    /// Short enough for the whole of another request to come between two moments of one.
+    const TWO_STATUSES: &str = r#"
+shakedown = 1
+title = "Two requests for a status at once"
+[[world.container]]
+name = "web"
+state = "running"
+[[call]]
+do = "status"
+container = "web"
+[[call]]
+do = "status"
+container = "web"
 "#;
 
     struct Row {
@@ -701,6 +755,7 @@ cpu-shares = 1024
         let file = format!("{}/../scenarios/drivers/{driver}.toml", env!("CARGO_MANIFEST_DIR"));
         let text = match driver {
             "two-updates" => TWO_UPDATES.to_owned(),
+            "two-statuses" => TWO_STATUSES.to_owned(),
             _ => std::fs::read_to_string(&file).expect("the driver is there"),
         };
         let scenario = undecided(&parse(&file, &text).expect("it is right"));
@@ -806,6 +861,7 @@ cpu-shares = 1024
             row("a-start-and-a-stop", "hardened", (0, 1), None, 45),
             row("a-start-and-a-stop", "hardened", (1, 1), Some((Op::MetricsRegister, HANG)), 140),
             row("two-updates", "1.7.24", (0, 2), None, 700),
+            row("two-statuses", "hardened", (1, 1), None, 221),
         ]);
     }
 

@@ -14,7 +14,7 @@ use crate::oracle::Fault;
 use crate::world::{Occurrence, WaitKey};
 
 /// Identifies a parked call within a run. Later ones are greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId(pub(super) u64);
 
 impl EntryId {

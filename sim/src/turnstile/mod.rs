@@ -376,9 +376,9 @@ impl Sim {
     /// goes through [`Sim::call`].
     pub fn with_world<R>(&self, use_it: impl FnOnce(&mut World) -> R) -> R {
         let mut world = self.world();
-        world.take_touched();
+        world.touches_nothing_yet();
         let out = use_it(&mut world);
-        self.touch(|| world.take_touched().unwrap_or(Footprint::NODE));
+        self.touch(|| world.touched().map_or(Footprint::NODE, |touched| *touched));
         let mut core = self.0.core.borrow_mut();
         core.take_from(&mut world, self.0.now.get());
         out
@@ -399,10 +399,10 @@ impl Sim {
     /// Reads what the task service, the metadata or the plugins' list have.
     pub(crate) fn look<R: Hash>(&self, look: impl FnOnce(&World) -> R) -> R {
         let world = self.world();
-        world.take_touched();
+        world.touches_nothing_yet();
         let out = look(&world);
         self.sees(|state| out.hash(state));
-        self.touch(|| world.take_touched().unwrap_or(Footprint::LOOK));
+        self.touch(|| world.touched().map_or(Footprint::LOOK, |touched| *touched));
         out
     }
 
@@ -446,7 +446,7 @@ impl Sim {
             && core.current.is_some()
             && let Some(steps) = &mut core.steps
         {
-            steps.touch(footprint);
+            steps.touch(&footprint);
         }
     }
 
@@ -1014,7 +1014,7 @@ impl Sim {
                 let fault = core.parked[at].fault.as_deref();
                 world.short_write = fault == Some(&Fault::ShortWrite);
                 world.sync_lost = fault == Some(&Fault::Lost);
-                world.take_touched();
+                world.touches_nothing_yet();
                 let ran = pending.run(&mut world, id, site);
                 core.step_told(&world);
                 match ran {
@@ -1143,7 +1143,7 @@ impl Sim {
                 core.tasks[task.0].future.is_some().then_some(task)
             }
             What::Occurrence(occurrence) => {
-                world.take_touched();
+                world.touches_nothing_yet();
                 let occurred =
                     world.occur(occurrence, parked.fault.as_deref() == Some(&Fault::Lost));
                 core.step_told(&world);
@@ -1289,7 +1289,7 @@ impl Core {
         if self.faults_allowed
             && let Some(steps) = &mut self.steps
         {
-            steps.told(world.take_touched());
+            steps.told(world.touched().as_deref());
         }
     }
 
@@ -1298,7 +1298,7 @@ impl Core {
         if self.faults_allowed
             && let Core { steps: Some(steps), parked, .. } = self
         {
-            steps.touch(Footprint::of_answer(&parked[at]));
+            steps.touch(&Footprint::of_answer(&parked[at]));
         }
     }
 
@@ -1326,7 +1326,7 @@ impl Core {
         let outer = steps.poll_begins(task);
         // The harness's own tasks share what nobody looks after.
         if boot == 0 {
-            steps.touch(Footprint::EVERYTHING);
+            steps.touch(&Footprint::EVERYTHING);
         }
         Some(outer)
     }
@@ -1483,7 +1483,7 @@ impl Core {
         if looked | ended == 0 {
             return;
         }
-        steps.touch(Footprint::of_tokens(looked, ended));
+        steps.touch(&Footprint::of_tokens(looked, ended));
         // From now on calls can be given up whose contexts have ended.
         let steps = parked.steps;
         for at in 0..parked.len() {
@@ -2140,7 +2140,7 @@ impl Core {
         if self.faults_allowed
             && let Some(steps) = &mut self.steps
         {
-            steps.touch(Footprint::GIVES_UP);
+            steps.touch(&Footprint::GIVES_UP);
             self.note_contexts();
         }
         for at in 0..self.parked.len() {
@@ -2156,7 +2156,7 @@ impl Core {
             self.triggers.iter().filter(|(m, _)| *m == moment).map(|(_, t)| *t).collect();
         self.triggers.retain(|(m, _)| *m != moment);
         if let Some(steps) = self.steps.as_mut().filter(|_| !due.is_empty()) {
-            steps.touch(Footprint::TRIGGER);
+            steps.touch(&Footprint::TRIGGER);
         }
         for trigger in due {
             match trigger {

@@ -87,7 +87,7 @@ impl Sim {
             }
             world.short_write = false;
             world.sync_lost = false;
-            world.take_touched();
+            world.touches_nothing_yet();
             let ran = pending.run(&mut world, call.id, call.site);
             core.step_told(&world);
             match ran {

@@ -146,7 +146,10 @@ impl Core {
         // Which number a handle has is nobody's business.
         let payload = if site.op.opens() { 0 } else { *payload };
         let heard = self.heard.entry(who.number()).or_insert(1);
-        *heard = hash_of((*heard, moment, at, payload, error));
+        // Whose it is goes without saying, but for who spawned it.
+        let by = (site.op == Op::Spawn).then_some(site.actor);
+        let moment = (site.op, site.subject, site.count, moment.stage);
+        *heard = hash_of((*heard, by, moment, at, payload, error));
     }
 
     /// All that a task can remember.

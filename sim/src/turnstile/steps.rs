@@ -5,7 +5,6 @@
 //! admission touches is noted where it happens: an effect by its operation and subject, the poll of a task by
 //! the locks, channels, signals and values that it uses. Where nothing finer is known it is everything.
 
-use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxHasher;
@@ -97,6 +96,12 @@ impl Things {
             word += 1;
         }
         self
+    }
+
+    fn add(&mut self, other: &Things) {
+        for word in 0..WORDS {
+            self.0[word] |= other.0[word];
+        }
     }
 
     fn without(mut self, other: Things) -> Things {
@@ -240,9 +245,15 @@ impl Footprint {
     }
 
     pub fn conflicts(&self, other: &Footprint) -> bool {
-        self.writes.meets(&other.writes)
-            || self.writes.meets(&other.reads)
-            || self.reads.meets(&other.writes)
+        // All of them at once is quicker than up to the first.
+        let (reads, writes) = (&self.reads.0, &self.writes.0);
+        let (others_reads, others_writes) = (&other.reads.0, &other.writes.0);
+        let mut common = 0;
+        for word in 0..WORDS {
+            common |= writes[word] & (others_reads[word] | others_writes[word]);
+            common |= reads[word] & others_writes[word];
+        }
+        common != 0
     }
 
     /// Nothing was changed but what the daemon knows, and that not so that the judge sees it.
@@ -250,8 +261,10 @@ impl Footprint {
         !self.writes.meets(&WORLD)
     }
 
-    fn add(&mut self, other: Footprint) {
-        *self = self.and(other);
+    pub(crate) fn add(&mut self, other: &Footprint) {
+        self.reads.add(&other.reads);
+        self.writes.add(&other.writes);
+        self.awaits.add(&other.awaits);
     }
 
     /// A lock, a channel or a signal that is taken, given or changed.
@@ -388,16 +401,11 @@ impl Step {
         self.order.entry
     }
 
-    /// Moments of one call never change places.
-    pub fn conflicts(&self, other: &Step) -> bool {
-        self.is_of_call_of(other) || self.touched.conflicts(&other.touched)
-    }
-
-    /// What comes first of two that are due at the same time, in the natural order.
-    pub fn natural(&self, other: &Step) -> Ordering {
-        let (a, b) = (&self.order, &other.order);
-        let by_name = || a.actor.cmp_text(b.actor).then(a.entry.cmp(&b.entry));
-        a.rank.cmp(&b.rank).then(b.urgent.cmp(&a.urgent)).then_with(by_name)
+    /// Of two that are due at the same time, that with the smaller one comes first, in the natural order. `place`: of
+    /// its actor, among the texts of all.
+    pub fn natural(&self, place: usize) -> impl Ord + use<> {
+        let Order { rank, urgent, entry } = self.order;
+        (rank, !urgent, place, entry)
     }
 }
 
@@ -405,7 +413,6 @@ impl Step {
 struct Order {
     rank: Rank,
     urgent: bool,
-    actor: Symbol,
     entry: EntryId,
 }
 
@@ -456,18 +463,19 @@ impl Steps {
             Stage::Abandon => Rank::Abandon,
             _ => Rank::Main,
         };
-        let Parked { urgent, id: entry, ready, site: Site { actor, .. }, .. } = *parked;
-        let order = Order { rank, urgent, actor, entry };
+        let Parked { urgent, id: entry, ready, .. } = *parked;
+        let order = Order { rank, urgent, entry };
         let is_late = stage != Stage::Abandon && parked.abandon_due() <= at;
         let touched =
             if is_late { Some(Footprint::EVERYTHING) } else { Footprint::of(moment, takes) };
         let is_open = touched.is_none();
+        let mut touched = touched.unwrap_or_default();
         // Whether a context ended before or after each of its call's moments matters, and whether the task
         // that called still waits.
-        let context = Things::tokens(parked.tokens);
-        let waits = parked.task.filter(|_| stage != Stage::Only).map(Things::task);
-        let own = Footprint::reading(context.with(waits.unwrap_or(Things::NOTHING)));
-        let touched = touched.unwrap_or_default().and(own);
+        touched.reads.add(&Things::tokens(parked.tokens));
+        if let Some(task) = parked.task.filter(|_| stage != Stage::Only) {
+            touched.reads.add(&Things::task(task));
+        }
         let for_its_end = stage == Stage::Abandon || parked.retry_due() <= at;
         let ready = if for_its_end { ready.max(parked.ended) } else { ready };
         let happened = false;
@@ -476,12 +484,7 @@ impl Steps {
 
     /// The daemon ends after the last step.
     pub(super) fn crash(&mut self, moment: Moment, at: u64) {
-        let order = Order {
-            rank: Rank::PromptAbandon,
-            urgent: true,
-            actor: moment.site.actor,
-            entry: EntryId::NONE,
-        };
+        let order = Order { rank: Rank::PromptAbandon, urgent: true, entry: EntryId::NONE };
         let (ready, touched) = (self.steps.len(), Footprint::CRASH);
         let (is_open, is_late) = (false, false);
         let happened = true;
@@ -490,22 +493,23 @@ impl Steps {
     }
 
     /// The world says what the last step touched, if it does.
-    pub(super) fn told(&mut self, by_world: Option<Footprint>) {
+    pub(super) fn told(&mut self, by_world: Option<&Footprint>) {
         let Some(step) = self.steps.last_mut() else { return };
         match by_world {
             Some(told) => step.touched.add(told),
-            None if step.is_open => step.touched.add(Footprint::EVERYTHING),
+            None if step.is_open => step.touched.add(&Footprint::EVERYTHING),
             None => {}
         }
     }
 
-    pub(super) fn touch(&mut self, footprint: Footprint) {
+    pub(super) fn touch(&mut self, footprint: &Footprint) {
+        let Some(last) = self.steps.len().checked_sub(1) else { return };
+        self.steps[last].touched.add(footprint);
         // What a poll does after it let others go first is both its own and of what came last.
-        let last = self.steps.len().wrapping_sub(1);
-        for at in [self.poll, last] {
-            if let Some(step) = self.steps.get_mut(at) {
-                step.touched.add(footprint);
-            }
+        if self.poll != last
+            && let Some(step) = self.steps.get_mut(self.poll)
+        {
+            step.touched.add(footprint);
         }
     }
 
@@ -513,7 +517,7 @@ impl Steps {
     pub(super) fn poll_begins(&mut self, task: TaskId) -> usize {
         let outer = std::mem::replace(&mut self.poll, self.steps.len().wrapping_sub(1));
         // Polls of one task come one after the other.
-        self.touch(Footprint::writing(Things::task(task)));
+        self.touch(&Footprint::writing(Things::task(task)));
         outer
     }
 

@@ -17,7 +17,7 @@ mod shim;
 mod state;
 mod task_service;
 
-use std::cell::Cell;
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
@@ -148,7 +148,8 @@ pub struct World {
     /// Somebody wants to know what is read and changed.
     pub(crate) notes: bool,
     /// That, as far as it was said.
-    touched: Cell<Option<Footprint>>,
+    touched: RefCell<Footprint>,
+    is_touched: Cell<bool>,
     /// The write that is under way takes half of its bytes.
     pub short_write: bool,
     /// The drive drops what the sync that is under way should make durable, and says nothing.
@@ -207,7 +208,8 @@ impl World {
             outbox: Outbox::default(),
             changed: Changed::default(),
             notes: false,
-            touched: Cell::new(None),
+            touched: RefCell::default(),
+            is_touched: Cell::new(false),
             short_write: false,
             sync_lost: false,
             fs,
@@ -257,14 +259,23 @@ impl World {
     /// nothing the worst is assumed.
     pub(crate) fn touches(&self, footprint: impl FnOnce() -> Footprint) {
         if self.notes {
-            let before = self.touched.get().unwrap_or_default();
-            self.touched.set(Some(before.and(footprint())));
+            let mut touched = self.touched.borrow_mut();
+            if self.is_touched.replace(true) {
+                touched.add(&footprint());
+            } else {
+                *touched = footprint();
+            }
         }
     }
 
-    /// What was said since this was asked last.
-    pub(crate) fn take_touched(&self) -> Option<Footprint> {
-        self.touched.take()
+    /// An effect begins, which has not said anything yet.
+    pub(crate) fn touches_nothing_yet(&self) {
+        self.is_touched.set(false);
+    }
+
+    /// What the effect said.
+    pub(crate) fn touched(&self) -> Option<Ref<'_, Footprint>> {
+        self.is_touched.get().then(|| self.touched.borrow())
     }
 
     /// The judge has looked.

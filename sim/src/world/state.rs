@@ -19,6 +19,7 @@ impl World {
             changed: _,
             notes: _,
             touched: _,
+            is_touched: _,
             short_write: _,
             sync_lost: _,
             fs,
