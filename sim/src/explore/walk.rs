@@ -865,6 +865,15 @@ container = "web"
         ]);
     }
 
+    /// Where a fault strikes just before a moment is let go, or while some are out of order, its run is asked for their
+    /// order. As many runs are made if all of them note their steps.
+    #[test]
+    fn a_run_notes_its_steps_if_it_will_be_asked() {
+        let at = Some((Op::RecordInfo, KINDS));
+        let row = row("a-start-and-a-removal", "hardened", (1, 1), at, 0);
+        assert_eq!(all(&row, true).2, 5570);
+    }
+
     #[test]
     fn what_is_left_out_of_a_single_call_brings_nothing_else() {
         const LATE: &[&str] = &["deadline"];
