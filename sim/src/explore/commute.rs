@@ -158,9 +158,6 @@ impl Orders {
         let at = steps.get(from).map(|step| step.at);
         let end = from + steps[from..].partition_point(|step| Some(step.at) == at);
         let all_of = |moment: Moment| (from..end).filter(move |at| prepared.moments[*at] == moment);
-        if all_of(moment).any(|at| prepared.late.has(at)) {
-            return None;
-        }
         let undone = match without {
             // Where it never came it is not known what it would have done.
             Some(without) => {

@@ -303,6 +303,15 @@ impl Observer for Eye {
     fn moment(&mut self, happened: &Happened, world: &World) {
         self.0.moment(happened, world);
     }
+
+    fn hash_state(&self, world: &World, state: &mut FxHasher) {
+        self.0.hash_state(state);
+        self.0.hash_orders(state);
+        world.hash_state(state);
+        world.hash_disk(state);
+        let facts = self.0.0.daemon.facts();
+        (facts.serves, &facts.refused).hash(state);
+    }
 }
 
 fn call_fact(call: &crate::run::CallPlan, plan: &Plan) -> CallFact {
@@ -563,6 +572,18 @@ impl Judge {
             let claimed = call.claimed && call.kind == Kind::Start;
             (began, answered, &call.result, call.gave_up, claimed).hash(state);
         }
+    }
+
+    /// In which order calls began and were answered, and power was lost: what is not quiet yet is judged by that.
+    fn hash_orders(&self, state: &mut FxHasher) {
+        let judge = self.0.state.borrow();
+        let order = |at: Option<(u64, u64)>| at.map(|(_, order)| order);
+        let of_calls = judge.calls.iter().flat_map(|call| [call.began, call.answered].map(order));
+        let all: Vec<Option<u64>> =
+            of_calls.chain(judge.power_losses.iter().copied().map(Some)).collect();
+        let place = |of: u64| all.iter().flatten().filter(|other| **other < of).count();
+        all.iter().for_each(|order| order.map(place).hash(state));
+        judge.calls.iter().for_each(|call| call.claimed.hash(state));
     }
 
     /// Of each invariant: how often it was evaluated so far, and how often it broke.

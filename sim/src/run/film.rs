@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
+use rustc_hash::FxHasher;
 use shakedown_cri::cri::Peek;
 
 use super::compile::Plan;
@@ -179,6 +180,12 @@ impl Observer for Lens {
             judge.moment(happened, world);
         }
         self.camera.shoot(happened.at, After::Moment(happened.moment), world);
+    }
+
+    fn hash_state(&self, world: &World, state: &mut FxHasher) {
+        if let Some(judge) = &self.judge {
+            judge.hash_state(world, state);
+        }
     }
 }
 

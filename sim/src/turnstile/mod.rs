@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHasher};
 use shakedown_cri::cri::LocalFuture;
 use shakedown_cri::ports::{CancelToken, Code, Context, ContextUses, Error, Instant};
 
@@ -60,6 +60,9 @@ impl TaskId {
 /// Looks on after every moment.
 pub trait Observer {
     fn moment(&mut self, happened: &Happened, world: &World);
+
+    /// What it goes by from here on, and what there is besides tasks and what they share.
+    fn hash_state(&self, world: &World, state: &mut FxHasher);
 }
 
 /// The end of a run's work, as far as the turnstile sees it.
@@ -211,6 +214,8 @@ struct Core {
     shares: state::Shares,
     /// Hash of all that each actor was told, by the actor's number.
     heard: FxHashMap<u32, u64>,
+    /// Hash of who ended contexts, and how many.
+    ended: u64,
     current: Option<TaskId>,
     /// Whose call is on its way to its reply without being parked.
     passing: Option<Symbol>,
@@ -260,6 +265,14 @@ pub enum Notes {
     States,
     /// The admissions as well, with what each touches.
     Steps,
+    /// And the state after each moment.
+    Path,
+}
+
+impl Notes {
+    const fn has_steps(self) -> bool {
+        matches!(self, Notes::Steps | Notes::Path)
+    }
 }
 
 struct Shared {
@@ -333,6 +346,7 @@ impl Sim {
             steps: None,
             shares: state::Shares::default(),
             heard: FxHashMap::default(),
+            ended: 0,
             current: None,
             passing: None,
             unfinished: None,
@@ -410,7 +424,7 @@ impl Sim {
     pub fn take_notes(&self, notes: Notes) {
         let mut core = self.0.core.borrow_mut();
         core.notes = notes;
-        if notes == Notes::Steps {
+        if notes.has_steps() {
             core.steps = Some(Box::new(Steps::new()));
             self.world().notes = true;
         }
@@ -424,7 +438,7 @@ impl Sim {
     /// The poll that is under way touches something.
     #[inline]
     pub(crate) fn touch(&self, footprint: impl FnOnce() -> Footprint) {
-        if self.0.notes.get() == Notes::Steps {
+        if self.0.notes.get().has_steps() {
             self.note_touched(footprint());
         }
     }
@@ -878,8 +892,8 @@ impl Sim {
         let mut cx = TaskContext::from_waker(&waker);
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
         let mut core = self.0.core.borrow_mut();
-        core.current = outer;
         core.poll_ends(step);
+        core.current = outer;
         core.tasks[task.0].waker = waker;
         match polled {
             Ok(Poll::Pending) => core.tasks[task.0].future = Some(future),
@@ -914,7 +928,7 @@ impl Sim {
         // The reply of a call whose effect was first is first, unless something came between.
         let mut replies = None;
         loop {
-            self.finish_moment();
+            self.finish_moment(None);
             let mut core = self.0.core.borrow_mut();
             if self.is_interrupted(&core) {
                 return false;
@@ -953,7 +967,7 @@ impl Sim {
     /// Admits moments until one needs a task to be polled.
     fn step(&self) -> Result<TaskId, Stop> {
         loop {
-            self.finish_moment();
+            self.finish_moment(None);
             let mut core = self.0.core.borrow_mut();
             if let Some(stop) = &core.stop {
                 return Err(stop.clone());
@@ -1197,8 +1211,9 @@ impl Sim {
         }
     }
 
-    /// Judges the moment that just ended, and does what it triggers.
-    fn finish_moment(&self) {
+    /// Judges the moment that just ended, and does what it triggers. `passing`: the call that its poll has made, where
+    /// that is not in the line.
+    fn finish_moment(&self, passing: Option<&Parked>) {
         let happened = {
             let mut core = self.0.core.borrow_mut();
             let Some(entry) = core.unfinished.take() else { return };
@@ -1212,6 +1227,9 @@ impl Sim {
             // What the judge looks at is not what the poll does in which a moment came.
             let notes = self.0.notes.replace(Notes::Nothing);
             observer.moment(&happened, &world);
+            if notes == Notes::Path {
+                self.note_state(passing, &**observer, &world);
+            }
             self.0.notes.set(notes);
             world.seen();
         }
@@ -1484,6 +1502,10 @@ impl Core {
             return;
         }
         steps.touch(&Footprint::of_tokens(looked, ended));
+        if ended != 0 {
+            self.note_ended(ended);
+        }
+        let Core { steps: Some(_), parked, .. } = self else { return };
         // From now on calls can be given up whose contexts have ended.
         let steps = parked.steps;
         for at in 0..parked.len() {

@@ -61,7 +61,7 @@ impl Sim {
         drop(core);
         let mut is_first = false;
         loop {
-            self.finish_moment();
+            self.finish_moment(Some(&call));
             let mut core = self.0.core.borrow_mut();
             is_first = !self.is_interrupted(&core)
                 && (is_first && !core.stirred || core.parked.goes_first(&call, now));

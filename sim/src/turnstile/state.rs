@@ -13,7 +13,8 @@ use rustc_hash::{FxHashMap, FxHasher};
 use super::line::{Parked, What};
 use super::names::Symbol;
 use super::recording::Happened;
-use super::{Core, NEVER, Notes, Op, Sim, Stage, Task, Trigger};
+use super::{Core, NEVER, Notes, Observer, Op, Sim, Stage, Task, Trigger};
+use crate::world::World;
 
 /// What tasks share.
 pub(super) trait Guarded {
@@ -33,6 +34,11 @@ pub(super) struct Shares {
     all: Vec<(u64, Weak<dyn Guarded>)>,
     /// How many each actor has made.
     made: FxHashMap<Symbol, u32>,
+}
+
+/// Which number a handle has is nobody's business.
+fn told(op: Op, payload: u64) -> u64 {
+    if op.opens() { 0 } else { payload }
 }
 
 fn hash_of(of: impl Hash) -> u64 {
@@ -98,35 +104,45 @@ impl Sim {
         if core.notes == Notes::Nothing || !core.is_told_apart() {
             return None;
         }
-        let living = core.tasks.iter().filter(|task| task.future.is_some());
-        let living: Vec<&Task> = living.collect();
         let mut state = FxHasher::default();
-        core.hash_living(&living, &mut state);
-        core.hash_line(&mut state);
-        let shared = core.shares.all.iter().filter_map(|(number, guarded)| {
-            let mut content = FxHasher::default();
-            number.hash(&mut content);
-            guarded.upgrade()?.hash_content(&mut content);
-            Some(content.finish())
-        });
-        unordered(shared).hash(&mut state);
+        core.hash_state(None, &mut state);
         self.0.now.get().hash(&mut state);
         Some(state.finish())
+    }
+
+    /// Notes the state after a moment. `passing`: a call that is made and is not in the line.
+    #[cold]
+    pub(super) fn note_state(
+        &self,
+        passing: Option<&Parked>,
+        observer: &dyn Observer,
+        world: &World,
+    ) {
+        let mut core = self.0.core.borrow_mut();
+        if !core.faults_allowed {
+            return;
+        }
+        core.note_contexts();
+        let mut state = FxHasher::default();
+        core.hash_state(passing, &mut state);
+        core.hash_past(&mut state);
+        observer.hash_state(world, &mut state);
+        if let Some(steps) = &mut core.steps {
+            steps.came_to(state.finish());
+        }
     }
 }
 
 impl Core {
     /// What there is can be told apart by a hash. A call of a client that is not over, a call that nobody
     /// waits for any more or that is only late, and what begins with a moment still to come are left to runs of
-    /// their own, and so are locks for which more than one wait: who does is not in their queues.
+    /// their own.
     fn is_told_apart(&self) -> bool {
         let is_late =
             |parked: &Parked| parked.due != NEVER && matches!(parked.what, What::Call { .. });
-        let waits = self.parked.iter().filter(|parked| parked.site.op == Op::Lock);
         !self.tasks.iter().any(|task| task.client.is_some() && task.future.is_some())
             && !self.parked.iter().any(|parked| parked.orphan || is_late(parked))
             && self.triggers.iter().all(|(_, what)| matches!(what, Trigger::Occur(..)))
-            && waits.count() <= 1
     }
 
     /// What a task of the current one begins with.
@@ -143,8 +159,7 @@ impl Core {
         }
         // The first poll of a task is its own.
         let who = if site.op == Op::Spawn { site.subject } else { site.actor };
-        // Which number a handle has is nobody's business.
-        let payload = if site.op.opens() { 0 } else { *payload };
+        let payload = told(site.op, *payload);
         let heard = self.heard.entry(who.number()).or_insert(1);
         // Whose it is goes without saying, but for who spawned it.
         let by = (site.op == Op::Spawn).then_some(site.actor);
@@ -158,13 +173,38 @@ impl Core {
         hash_of((task.actor, task.boot, task.seen, heard))
     }
 
-    fn hash_living(&self, living: &[&Task], state: &mut FxHasher) {
-        unordered(living.iter().map(|task| self.memory_of(task))).hash(state);
+    /// The tasks that live, what waits, and what tasks share.
+    fn hash_state(&self, passing: Option<&Parked>, state: &mut FxHasher) {
+        let living = self.tasks.iter().filter(|task| task.future.is_some());
+        unordered(living.map(|task| self.memory_of(task))).hash(state);
+        self.hash_line(passing, state);
+        let shared = self.shares.all.iter().filter_map(|(number, guarded)| {
+            let mut content = FxHasher::default();
+            number.hash(&mut content);
+            guarded.upgrade()?.hash_content(&mut content);
+            Some(content.finish())
+        });
+        unordered(shared).hash(state);
+    }
+
+    /// What tasks did that may have ended, as far as it shows later: by what calls are counted, by contexts that
+    /// ended, and by answers that clients have not got yet.
+    fn hash_past(&self, state: &mut FxHasher) {
+        unordered(self.counts.iter().map(hash_of)).hash(state);
+        self.ended.hash(state);
+        self.calls.iter().for_each(|call| call.brought.hash(state));
+    }
+
+    /// The task that is polled has ended contexts.
+    pub(super) fn note_ended(&mut self, tokens: u64) {
+        let by = self.current.map(|task| self.memory_of(&self.tasks[task.0]));
+        let ended = unordered(std::iter::once(hash_of((by, tokens.count_ones()))));
+        self.ended = self.ended.wrapping_add(ended);
     }
 
     /// What waits, in the order in which each actor's came to wait.
-    fn hash_line(&self, state: &mut FxHasher) {
-        let mut parked: Vec<&Parked> = self.parked.iter().collect();
+    fn hash_line(&self, passing: Option<&Parked>, state: &mut FxHasher) {
+        let mut parked: Vec<&Parked> = self.parked.iter().chain(passing).collect();
         let actor = |parked: &Parked| parked.site.actor;
         parked.sort_unstable_by(|a, b| actor(a).cmp_text(actor(b)).then(a.id.cmp(&b.id)));
         for parked in parked {
@@ -176,6 +216,11 @@ impl Core {
             parked.task.map(|task| self.tasks[task.0].seen).hash(state);
             match &parked.what {
                 What::Occurrence(occurrence) => occurrence.hash(state),
+                // Its task has not heard of it yet.
+                What::Call { pending, .. } | What::Single { pending } => {
+                    let (payload, error) = pending.brought();
+                    (told(site.op, payload), error).hash(state);
+                }
                 what => std::mem::discriminant(what).hash(state),
             }
         }

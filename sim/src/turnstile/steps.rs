@@ -438,6 +438,8 @@ pub struct Steps {
     pub struck: usize,
     /// Of each question to the oracle: how many steps there were, and how many of the moments had come.
     pub asked: Vec<(usize, u32)>,
+    /// The state after each moment, where that was asked for.
+    pub states: Vec<u64>,
     /// How many have come.
     moments: u32,
     /// The step that the current poll began with.
@@ -448,6 +450,12 @@ impl Steps {
     pub(super) fn new() -> Steps {
         ContextUses::restart();
         Steps { steps: Vec::with_capacity(256), ..Steps::default() }
+    }
+
+    /// How many of the moments came in the first so many steps.
+    pub fn moments_in(&self, steps: usize) -> usize {
+        let steps = &self.steps[..steps.min(self.steps.len())];
+        steps.iter().filter(|step| step.happened).count()
     }
 
     pub(super) fn begin(
@@ -466,8 +474,7 @@ impl Steps {
         let Parked { urgent, id: entry, ready, .. } = *parked;
         let order = Order { rank, urgent, entry };
         let is_late = stage != Stage::Abandon && parked.abandon_due() <= at;
-        let touched =
-            if is_late { Some(Footprint::EVERYTHING) } else { Footprint::of(moment, takes) };
+        let touched = Footprint::of(moment, takes);
         let is_open = touched.is_none();
         let mut touched = touched.unwrap_or_default();
         // Whether a context ended before or after each of its call's moments matters, and whether the task
@@ -542,6 +549,12 @@ impl Steps {
             step.happened = true;
             self.moments += 1;
         }
+    }
+
+    /// The last moment has brought this state.
+    pub(super) fn came_to(&mut self, state: u64) {
+        debug_assert_eq!(self.states.len() + 1, self.moments as usize, "each has its place");
+        self.states.push(state);
     }
 
     /// The oracle is asked.

@@ -160,6 +160,13 @@ impl Sim {
     }
 }
 
+/// Who found a lock taken.
+struct Waiter {
+    ticket: u64,
+    write: bool,
+    actor: Option<Symbol>,
+}
+
 struct LockState<T> {
     sim: Sim,
     name: Symbol,
@@ -169,8 +176,8 @@ struct LockState<T> {
     seen: Cell<bool>,
     readers: Cell<u32>,
     writing: Cell<bool>,
-    /// Who waits, in order: ticket and whether to write.
-    queue: RefCell<Vec<(u64, bool)>>,
+    /// In order.
+    queue: RefCell<Vec<Waiter>>,
     next_ticket: Cell<u64>,
 }
 
@@ -183,24 +190,25 @@ impl<T> LockState<T> {
 
     /// Whoever finds the lock taken waits in the queue from then on; whoever has not come to try does
     /// not stand in anybody's way.
-    fn try_take(&self, ticket: u64, write: bool) -> bool {
+    fn try_take(&self, waiter: Waiter) -> bool {
+        let Waiter { ticket, write, .. } = waiter;
         let mut queue = self.queue.borrow_mut();
-        let ahead = queue.iter().position(|(t, _)| *t == ticket).unwrap_or(queue.len());
+        let ahead = queue.iter().position(|other| other.ticket == ticket).unwrap_or(queue.len());
         let free = if write {
             !self.writing.get() && self.readers.get() == 0
         } else {
             // A writer that waits goes before readers that came after it.
-            !self.writing.get() && !queue[..ahead].iter().any(|(_, writes)| *writes)
+            !self.writing.get() && !queue[..ahead].iter().any(|other| other.write)
         };
         if free {
-            queue.retain(|(other, _)| *other != ticket);
+            queue.retain(|other| other.ticket != ticket);
             if write {
                 self.writing.set(true);
             } else {
                 self.readers.set(self.readers.get() + 1);
             }
         } else if ahead == queue.len() {
-            queue.push((ticket, write));
+            queue.push(waiter);
         }
         free
     }
@@ -223,8 +231,8 @@ impl<T> LockState<T> {
 impl<T: Hash> Guarded for LockState<T> {
     fn hash_content(&self, state: &mut FxHasher) {
         let queue = self.queue.borrow();
-        let waits: Vec<bool> = queue.iter().map(|(_, write)| *write).collect();
-        (self.readers.get(), self.writing.get(), waits).hash(state);
+        (self.readers.get(), self.writing.get(), queue.len()).hash(state);
+        queue.iter().for_each(|waiter| (waiter.write, waiter.actor).hash(state));
         self.value.try_borrow().ok().as_deref().hash(state);
     }
 }
@@ -283,7 +291,9 @@ struct Place<T> {
 
 impl<T> Place<T> {
     fn try_take(&self) -> bool {
-        let took = self.lock.try_take(self.ticket, self.write);
+        let Place { ticket, write, ref site, .. } = *self;
+        let actor = site.get().map(|site| site.actor);
+        let took = self.lock.try_take(Waiter { ticket, write, actor });
         self.taken.set(took);
         took
     }
@@ -357,9 +367,9 @@ impl<T> Drop for Taking<T> {
         if taken.get() {
             return lock.release(*write);
         }
-        let waits = lock.queue.borrow().iter().any(|(other, _)| other == ticket);
+        let waits = lock.queue.borrow().iter().any(|other| other.ticket == *ticket);
         if waits {
-            lock.queue.borrow_mut().retain(|(other, _)| other != ticket);
+            lock.queue.borrow_mut().retain(|other| other.ticket != *ticket);
             lock.sim.notify(lock.key);
         }
     }

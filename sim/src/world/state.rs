@@ -3,7 +3,10 @@
 
 use std::hash::{Hash, Hasher};
 
+use rustc_hash::FxHasher;
+
 use super::World;
+use crate::turnstile::unordered;
 
 impl World {
     pub(crate) fn hash_state(&self, state: &mut impl Hasher) {
@@ -50,5 +53,16 @@ impl World {
         (runtime, mounts, bundles, processes, nri, events, event_queues).hash(state);
         (oom_events, ids, next_pid, next_id).hash(state);
         fs.hash_state(state);
+    }
+
+    /// What a loss of power would leave, which names come next, and what streams have brought.
+    pub(crate) fn hash_disk(&self, state: &mut impl Hasher) {
+        self.fs.hash_disk(state);
+        let streams = self.streamed.iter().map(|stream| {
+            let mut of_stream = FxHasher::default();
+            stream.hash(&mut of_stream);
+            of_stream.finish()
+        });
+        unordered(streams).hash(state);
     }
 }

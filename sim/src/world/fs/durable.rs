@@ -27,6 +27,7 @@
 //! operation speaks of is kept, even when its last name and descriptor are gone.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
 use super::tree::{Lookup, join};
@@ -134,8 +135,21 @@ pub(super) enum Operation {
 }
 
 impl Operation {
+    /// What it does, but for the inodes that it changes.
+    pub(super) fn hash_names(&self, state: &mut impl Hasher) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Operation::Insert { at: (_, name), .. } | Operation::Remove { at: (_, name), .. } => {
+                name.hash(state);
+            }
+            Operation::Rename { from: (_, from), to: (_, to), .. } => (from, to).hash(state),
+            Operation::Mode { other, .. } => other.hash(state),
+            Operation::Data { .. } => {}
+        }
+    }
+
     /// The inodes that it changes, and by which it is ordered.
-    fn inodes(&self) -> impl Iterator<Item = Ino> {
+    pub(super) fn inodes(&self) -> impl Iterator<Item = Ino> {
         let inodes = match self {
             Operation::Insert { at, ino } | Operation::Remove { at, ino } => {
                 [Some(at.0), Some(*ino), None, None]

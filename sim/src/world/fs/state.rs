@@ -4,6 +4,7 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxHasher;
 
+use super::durable::Operation;
 use super::{Directory, FileSystem, Handle, Ino, Inode, Node, ROOT};
 use crate::turnstile::unordered;
 
@@ -24,6 +25,36 @@ impl FileSystem {
         });
         unordered(handles).hash(state);
         (self.bytes_used, self.read_only_marks).hash(state);
+    }
+
+    /// What of it a loss of power would leave, and which temporary name comes next.
+    pub(crate) fn hash_disk(&self, state: &mut impl Hasher) {
+        let durable = |ino: Ino| match &self.inodes[ino as usize].node {
+            Node::Regular(content) => Some(content.durable),
+            _ => None,
+        };
+        let mut places = vec![None; self.inodes.len()];
+        let mut reached = Vec::new();
+        self.hash_below(ROOT, &mut FxHasher::default(), |ino, place| {
+            places[ino as usize] = Some(place);
+            reached.push(durable(ino));
+        });
+        reached.hash(state);
+        for operation in &self.pending {
+            operation.hash_names(state);
+            let of_data = match operation {
+                Operation::Data { ino } => Some(*ino),
+                _ => None,
+            };
+            for ino in operation.inodes().chain(of_data) {
+                places[ino as usize].hash(state);
+                if places[ino as usize].is_none() {
+                    durable(ino).hash(state);
+                    self.hash_below(ino, state, |_, _| ());
+                }
+            }
+        }
+        self.temp_names.hash(state);
     }
 
     fn hash_below(&self, ino: Ino, state: &mut impl Hasher, mut comes: impl FnMut(Ino, usize)) {
