@@ -44,7 +44,7 @@ pub struct Node<T> {
     struck: Option<usize>,
     /// Nothing will be asked of the order of its moments.
     is_unasked: bool,
-    /// The states that the run came to of which this one keeps a moment set aside for longer.
+    /// The states of the run that was asked, which has a delay less or the last one shorter.
     path: Path,
 }
 
@@ -965,7 +965,8 @@ container = "web"
     fn what_strikes_after_two_runs_have_met_leaves_the_same() {
         let bound = Bound { faults: 1, delays: 1 };
         let mut compared = 0;
-        for (driver, every) in [("a-start-and-a-removal", 2), ("a-start-and-a-stop", 5)] {
+        let drivers = [("a-start-and-a-removal", 2), ("a-start-and-a-stop", 5), ("a-recovery", 20)];
+        for (driver, every) in drivers {
             let plan = plan_of(driver);
             let profile = Profile::find("hardened").expect("it is known");
             let attempts = Attempts::new(profile).merging(&plan);

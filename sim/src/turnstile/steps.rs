@@ -494,8 +494,7 @@ impl Steps {
         let order = Order { rank: Rank::PromptAbandon, urgent: true, entry: EntryId::NONE };
         let (ready, touched) = (self.steps.len(), Footprint::CRASH);
         let (is_open, is_late) = (false, false);
-        let happened = true;
-        self.moments += 1;
+        let happened = false;
         self.steps.push(Step { moment, at, happened, ready, touched, is_open, is_late, order });
     }
 
