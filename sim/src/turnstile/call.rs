@@ -420,4 +420,32 @@ impl Sim {
     ) -> Call<T> {
         Call { sim: self.clone(), op, subject, ctx: ctx.cloned(), cell, entry: None }
     }
+
+    /// The current task polls a call that is parked already: it is the one to wake, should another have
+    /// handed the call on to it.
+    pub(super) fn awaited_here(&self, id: EntryId) {
+        let mut core = self.0.core.borrow_mut();
+        let current = core.current;
+        if let Some(at) = core.parked.find(id)
+            && core.parked[at].task != current
+        {
+            core.parked.change(at).task = current;
+        }
+    }
+
+    /// The future of a call was dropped. A request that was made stays made.
+    pub(super) fn forget(&self, id: EntryId) {
+        let Ok(mut core) = self.0.core.try_borrow_mut() else { return };
+        if core.closed {
+            return;
+        }
+        if let Some(at) = core.parked.find(id) {
+            core.step_answers(at);
+            if core.parked[at].is_on_its_way() {
+                core.parked.change(at).orphan = true;
+            } else {
+                core.drop_parked(at);
+            }
+        }
+    }
 }

@@ -16,11 +16,12 @@ use shakedown_cri::ports::{
 };
 
 use super::Notes;
+use super::actors::{role_of, task_of};
 use super::call::{Failure, Pending, Ran};
 use super::names::Symbol;
 use super::site::{Op, Site};
 use super::state::Guarded;
-use super::{EntryId, Footprint, NEVER, Sim, nanos, role_of, task_of};
+use super::{EntryId, Footprint, NEVER, Sim, nanos};
 use crate::world::{WaitKey, World};
 
 /// The runtime port of the simulator.
