@@ -7,6 +7,15 @@ use crate::scenario::{self as file, Span, When};
 use crate::turnstile::{Moment, Recording, RecordingEntry, Site, Symbol};
 use crate::world::fs::Survival;
 
+/// How much a run may deviate from the uneventful one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Faults; crashes are among them.
+    pub faults: u32,
+    /// Moments that are set aside.
+    pub delays: u32,
+}
+
 /// Notes decisions as they are taken.
 #[derive(Debug, Default)]
 pub struct Decisions {

@@ -3,49 +3,23 @@
 //! A search takes scenarios without decisions of their own, lets an oracle decide, and keeps by name what
 //! it decided. That is a scenario file again: it is made as small as it can be, and replays bit for bit.
 
-mod again;
 mod attempt;
-mod cast;
-mod check;
-mod commute;
-mod coverage;
+mod caller;
 mod decisions;
-mod delay_bounded;
-mod edits;
 mod exhaustive;
-mod failure;
-mod findings;
-mod guided;
-mod hunt;
-mod inevitable;
-mod kept;
-mod maker;
+mod failing;
 #[cfg(feature = "planted")]
 mod mutants;
-mod pct;
-mod search;
-mod shrink;
-mod states;
-mod strategy;
-mod swarm;
+mod seeded;
 mod symptom;
-mod uniform;
-mod walk;
 
-pub use again::{Again, Sample};
 pub use attempt::{Attempts, plan};
-pub use cast::Cast;
-pub use check::{Certificate, CheckError, Checking, check};
-pub use decisions::{Decisions, Entries, undecided};
-pub use exhaustive::{can_strike, universe};
-pub use failure::Failure;
-pub use findings::Findings;
-pub use hunt::{News, Progress, Settings, hunt};
-pub use inevitable::{Inevitable, Needed, Prefix, inevitable};
-pub use kept::Kept;
+pub use decisions::{Bound, Decisions, Entries, undecided};
+pub use exhaustive::{
+    Certificate, CheckError, Checking, Kept, States, can_strike, check, universe,
+};
+pub use failing::{Failure, Findings, Inevitable, Needed, Prefix, inevitable};
 #[cfg(feature = "planted")]
 pub use mutants::{Checked, Kill, Looking, Row, SEARCHES, look};
-pub use search::{Log, Search};
-pub use states::States;
-pub use strategy::{Bound, Kind};
+pub use seeded::{Again, Cast, Kind, Log, News, Progress, Sample, Search, Settings, hunt};
 pub use symptom::{Broken, Signature, Symptom};

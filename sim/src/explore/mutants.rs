@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 use shakedown_cri::planted::Planted;
 
 use super::attempt::{Attempts, plan};
-use super::coverage::Seen;
-use super::hunt::{ROUND, Settings};
-use super::maker::Maker;
-use super::strategy::{Bound, Kind};
+use super::decisions::Bound;
+use super::exhaustive::{Node, Tree};
+use super::seeded::Kind;
+use super::seeded::Maker;
+use super::seeded::Seen;
+use super::seeded::{ROUND, Settings};
 use super::symptom::{Broken, Symptom};
-use super::walk::{Node, Tree};
 use crate::invariants::Ids;
 use crate::run::{Outcome, Plan};
 use crate::scenario::Scenario;

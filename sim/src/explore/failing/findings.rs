@@ -1,8 +1,8 @@
 //! What a search found so far, each bug once.
 
-use super::attempt::{Attempts, plan};
 use super::failure::Failure;
-use super::symptom::{Broken, Signature, Symptom};
+use crate::explore::attempt::{Attempts, plan};
+use crate::explore::symptom::{Broken, Signature, Symptom};
 use crate::scenario::Scenario;
 
 /// Failures by signature, and promises of the harness that did not hold.

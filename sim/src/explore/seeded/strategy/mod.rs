@@ -1,27 +1,25 @@
 //! How a run decides: one strategy a file, behind one trait.
 
+mod delay_bounded;
+mod guided;
+mod pct;
+mod swarm;
+mod uniform;
+
 use std::sync::Arc;
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use super::coverage::Seen;
-use super::delay_bounded::DelayBounded;
-use super::guided::Guided;
-use super::pct::Pct;
-use super::swarm::{Swarm, WHOLE};
-use super::uniform::Uniform;
+use crate::explore::decisions::Bound;
 use crate::oracle::Fault;
 use crate::turnstile::{Due, Moment, Site};
-
-/// How much a run may deviate from the uneventful one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
-    /// Faults; crashes are among them.
-    pub faults: u32,
-    /// Moments that are set aside.
-    pub delays: u32,
-}
+use delay_bounded::DelayBounded;
+use guided::Guided;
+use pct::Pct;
+use swarm::{Swarm, WHOLE};
+use uniform::Uniform;
 
 /// The chance in a run: everything comes from its seed.
 pub struct Chance {

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use super::coverage::{Seen, strike, turn};
-use super::strategy::{Chance, Strategy};
 use super::swarm::WHOLE;
+use super::{Chance, Strategy};
+use crate::explore::seeded::coverage::{Seen, strike, turn};
 use crate::oracle::Fault;
 use crate::turnstile::{Due, Moment, Site};
 

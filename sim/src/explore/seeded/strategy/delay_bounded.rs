@@ -6,7 +6,8 @@
 //!
 //! It differs from the paper in that a delay can last: for a number of moments that is drawn as well.
 
-use super::strategy::{Bound, Chance, Strategy};
+use super::{Chance, Strategy};
+use crate::explore::decisions::Bound;
 use crate::turnstile::{Due, Moment};
 
 /// Steps of a run that delays are drawn from.

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::attempt::{Attempts, plan};
-use super::search::Search;
-use super::strategy::{Bound, Kind};
-use super::symptom::Symptom;
+use crate::explore::attempt::{Attempts, plan};
+use crate::explore::decisions::Bound;
+use crate::explore::seeded::{Kind, Search};
+use crate::explore::symptom::Symptom;
 use crate::oracle::{Choice, Oracle, Scripted};
 use crate::run::Plan;
 use crate::scenario::Scenario;
@@ -132,7 +132,8 @@ pub fn inevitable(
         tell(length + 1, all);
     }
     let decisions = without_each(scenario).map(|(table, index, scenario)| {
-        let symptoms = super::attempt::plan(&scenario).map(|plan| attempts.symptoms(&plan).0);
+        let symptoms =
+            crate::explore::attempt::plan(&scenario).map(|plan| attempts.symptoms(&plan).0);
         let shows = symptoms.is_some_and(|all| all.iter().any(|other| other.is_like(symptom)));
         Needed { table, index, is_needed: !shows }
     });

@@ -8,7 +8,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::IteratorRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::strategy::Bound;
+use crate::explore::decisions::Bound;
 use crate::scenario::{Action, Clock, ClockChange, Scenario, Span, When};
 use crate::suite::root_of;
 

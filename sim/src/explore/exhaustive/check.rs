@@ -1,4 +1,4 @@
-//! Exhaustive search: every plan of faults within a bound, under every schedule within another.
+//! The driver of an exhaustive search.
 //!
 //! The first deviation from the undisturbed run splits the tree into branches, which do not depend on each
 //! other: workers and shards take them one by one, and no count depends on who did.
@@ -19,15 +19,13 @@ use std::time::{Duration, Instant};
 
 use shakedown_cri::quirks::Profile;
 
-use super::attempt::{Attempts, plan};
-use super::decisions::Entries;
-use super::failure::Failure;
-use super::findings::{Collector, Findings};
 use super::kept::{Branch, Found, Kept};
 use super::states::States;
-use super::strategy::Bound;
-use super::symptom::{Signature, Symptom};
 use super::walk::{Node, Tree};
+use crate::explore::attempt::{Attempts, plan};
+use crate::explore::decisions::{Bound, Entries};
+use crate::explore::failing::{Collector, Failure, Findings};
+use crate::explore::symptom::{Signature, Symptom};
 use crate::invariants::Ids;
 use crate::run::{Outcome, Plan};
 use crate::scenario::{Scenario, print};

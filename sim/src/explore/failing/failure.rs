@@ -4,10 +4,10 @@ use shakedown_cri::quirks::Profile;
 use toml_edit::{Decor, DocumentMut, Item, Table};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::attempt::{Attempts, plan};
 use super::shrink::{Shrunk, Without, shrink};
-use super::symptom::{Broken, Signature, Symptom};
 use crate::engine::Engine;
+use crate::explore::attempt::{Attempts, plan};
+use crate::explore::symptom::{Broken, Signature, Symptom};
 use crate::report::summary::counted;
 use crate::run::{Options, run};
 use crate::scenario::{Scenario, print};

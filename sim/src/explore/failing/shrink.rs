@@ -2,9 +2,9 @@
 
 use crate::scenario::{Scenario, parse, print};
 
-use super::attempt::{Attempts, plan};
 use super::edits::{Edit, Pass, edits};
-use super::symptom::Symptom;
+use crate::explore::attempt::{Attempts, plan};
+use crate::explore::symptom::Symptom;
 
 /// More runs than this are not worth a smaller file.
 pub const RUNS_MAX: u32 = 1_000;

@@ -18,7 +18,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::states::States;
-use super::symptom::{Broken, Symptom};
+use crate::explore::symptom::{Broken, Symptom};
 use crate::scenario::{Scenario, parse, print};
 
 /// What one branch brought.

@@ -4,9 +4,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::decisions::Decisions;
-use super::search::Caller;
-use super::strategy::Bound;
+use crate::explore::caller::Caller;
+use crate::explore::decisions::{Bound, Decisions};
 use crate::oracle::{Cause, Choice, Crash, Effect, Fault, Menus, Oracle};
 use crate::turnstile::{Awaited, Layer, Moment, Op, Site};
 use crate::world::fs::Survival;

@@ -21,18 +21,17 @@ use std::time::{Duration, Instant};
 use shakedown_cri::quirks::Profile;
 
 use super::again::Sample;
-use super::attempt::Attempts;
 use super::coverage::{Covered, Seen};
-use super::failure::Failure;
-use super::findings::{Collector, Findings};
 use super::maker::{Maker, Report, assignment};
-use super::strategy::Bound;
+use crate::explore::attempt::Attempts;
+use crate::explore::decisions::Bound;
+use crate::explore::failing::{Collector, Failure, Findings};
 use crate::invariants::Ids;
 use crate::scenario::Scenario;
 use crate::suite::Ledger;
 
 /// Runs between two looks at what they brought.
-pub(super) const ROUND: u64 = 512;
+pub const ROUND: u64 = 512;
 
 /// How a search is made.
 #[derive(Clone, Copy, Debug)]

@@ -9,21 +9,21 @@ use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::again::is_sampled;
-use super::attempt::{Attempts, plan};
 use super::cast::{Cast, Parts};
 use super::coverage::{Covered, Seen};
-use super::decisions::Entries;
 use super::hunt::Settings;
 use super::search::{Log, Search};
-use super::strategy::{Bound, Kind};
-use super::symptom::Symptom;
+use super::strategy::Kind;
+use crate::explore::attempt::{Attempts, plan};
+use crate::explore::decisions::{Bound, Entries};
+use crate::explore::symptom::Symptom;
 use crate::run::{Outcome, Plan, STATES_MAX};
 use crate::scenario::Scenario;
 use crate::suite::Ledger;
 use crate::turnstile::{Notes, Recording, RecordingEntry};
 
 /// What one run brought.
-pub(super) struct Report {
+pub struct Report {
     pub run: u64,
     pub moments: u64,
     /// Of a run that is made again; `None`: of another, or the harness broke.
@@ -39,7 +39,7 @@ const PLANS_MAX: usize = 1_024;
 /// After so many runs it is looked how many states the plans have.
 const LOOKS: u64 = 1_024;
 
-pub(super) struct Maker<'a> {
+pub struct Maker<'a> {
     scenarios: &'a [Scenario],
     settings: &'a Settings,
     attempts: Attempts,
@@ -57,7 +57,7 @@ struct Planned {
 }
 
 /// Which scenario a run is of, and which strategy decides.
-pub(super) fn assignment(run: u64, scenarios: usize) -> (usize, Kind) {
+pub fn assignment(run: u64, scenarios: usize) -> (usize, Kind) {
     let scenarios = scenarios as u64;
     let kinds = Kind::ALL.len() as u64;
     ((run % scenarios) as usize, Kind::ALL[(run / scenarios % kinds) as usize])

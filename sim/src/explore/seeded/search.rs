@@ -4,38 +4,17 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::coverage::{Covered, strike, turn};
-use super::decisions::Decisions;
-use super::strategy::{Bound, Chance, Kind, Strategy};
-use crate::oracle::{Choice, Crash, Effect, Fault, Menu, Oracle};
-use crate::turnstile::{Awaited, Op, Site};
+use super::strategy::{Chance, Kind, Strategy};
+use crate::explore::caller::Caller;
+use crate::explore::decisions::{Bound, Decisions};
+use crate::oracle::{Choice, Crash, Fault, Menu, Oracle};
+use crate::turnstile::Site;
 
 /// What a run under a search brought, beside its outcome.
 #[derive(Debug, Default)]
 pub struct Log {
     pub decisions: Decisions,
     pub covered: Covered,
-}
-
-/// Who makes a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller {
-    pub awaited: Awaited,
-    /// Its context has no end.
-    pub endless: bool,
-}
-
-impl Caller {
-    /// Whether a call of its can meet a fault, on a real node.
-    pub fn can_meet(self, fault: &Fault, op: Op) -> bool {
-        let can_be = match (fault, self.awaited) {
-            (Fault::Cancel { .. } | Fault::Deadline { .. }, Awaited::ByNoClient) => false,
-            (Fault::Cancel { effect } | Fault::Deadline { effect }, Awaited::Blindly) => {
-                !matches!(effect, Effect::Late(_))
-            }
-            _ => true,
-        };
-        can_be && !fault.clone().awaited(self.endless).is_forced(op)
-    }
 }
 
 pub struct Search {

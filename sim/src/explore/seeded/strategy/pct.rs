@@ -10,7 +10,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::strategy::{Bound, Chance, Strategy};
+use super::{Chance, Strategy};
+use crate::explore::decisions::Bound;
 use crate::turnstile::{Due, Moment, Symbol};
 
 /// Steps of a run that change points are drawn from: those of a start that meets another call.

@@ -1,6 +1,6 @@
 //! Every moment is set aside with the same chance, and for as long as the dice say. Shallow bugs need no more.
 
-use super::strategy::{Chance, Strategy};
+use super::{Chance, Strategy};
 use crate::turnstile::{Due, Moment};
 
 pub struct Uniform;
