@@ -175,7 +175,8 @@ impl Core {
 
     /// The tasks that live, what waits, and what tasks share.
     fn hash_state(&self, passing: Option<&Parked>, state: &mut FxHasher) {
-        let living = self.tasks.iter().filter(|task| task.future.is_some());
+        // A poll that is under way has its task's future.
+        let living = self.tasks.iter().filter(|task| task.future.is_some() || task.is_polled);
         unordered(living.map(|task| self.memory_of(task))).hash(state);
         self.hash_line(passing, state);
         let shared = self.shares.all.iter().filter_map(|(number, guarded)| {

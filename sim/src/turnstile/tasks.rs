@@ -23,6 +23,8 @@ pub(super) struct Task {
     /// Index of the scenario's call that the task serves.
     pub(super) client: Option<usize>,
     pub(super) future: Option<LocalFuture<()>>,
+    /// Its future is with its poll, which is under way.
+    pub(super) is_polled: bool,
     pub(super) waker: Waker,
     /// The boot of the daemon that it belongs to; 0: it is the harness's.
     pub(super) boot: u32,
@@ -110,6 +112,7 @@ impl Sim {
             let task = &mut core.tasks[task.0];
             // Lent rather than cloned, which would count with atomics.
             let waker = std::mem::replace(&mut task.waker, Waker::noop().clone());
+            task.is_polled = task.future.is_some();
             (outer, step, task.future.take(), waker)
         };
         let Some(mut future) = future else {
@@ -124,6 +127,7 @@ impl Sim {
         core.poll_ends(step);
         core.current = outer;
         core.tasks[task.0].waker = waker;
+        core.tasks[task.0].is_polled = false;
         match polled {
             Ok(Poll::Pending) => core.tasks[task.0].future = Some(future),
             Ok(Poll::Ready(())) => {
@@ -210,6 +214,7 @@ impl Core {
             place: actor.place(),
             client,
             future: Some(future),
+            is_polled: false,
             waker: Waker::from(Arc::new(foreign)),
             boot,
             seen: 1,

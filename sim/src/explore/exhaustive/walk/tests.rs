@@ -5,7 +5,7 @@ use shakedown_cri::quirks::Profile;
 use super::*;
 use crate::explore::exhaustive::can_strike;
 use crate::explore::{States, plan, undecided};
-use crate::oracle::Menus;
+use crate::oracle::{Effect, Fault, Menus};
 use crate::scenario::parse;
 use crate::turnstile::{Awaited, Layer, Op, RecordingEntry};
 
@@ -275,6 +275,35 @@ fn what_strikes_after_two_runs_have_met_leaves_the_same() {
         }
     }
     assert!(compared > 300, "{compared}");
+}
+
+/// A task that goes on without leaving its poll has heard what its call came to: what differs in that is not the same
+/// state.
+#[test]
+fn a_task_that_is_polled_remembers_what_it_was_told() {
+    let bound = Bound { faults: 2, delays: 1 };
+    let plan = plan_of("a-start-alone");
+    let profile = Profile::find("hardened").expect("it is known");
+    let attempts = Attempts::new(profile).merging(&plan);
+    let tree = Tree { plan: &plan, attempts: &attempts, bound, merges: true, read: &|_| () };
+    let undisturbed = tree.run(&[], false);
+    let sites = undisturbed.trail.turns.iter().filter_map(|(_, turn)| match turn {
+        Turn::Fault { site, .. } if site.op == Op::FsChmod => Some(*site),
+        _ => None,
+    });
+    let mut compared = 0;
+    for site in sites {
+        let errors = attempts.menus().of(site.op).iter().enumerate().filter_map(|(number, fault)| {
+            let is_error = matches!(fault, Fault::Error { effect: Effect::None, .. });
+            is_error.then(|| tree.run(&[Pick::Fault { site, number }], false).path)
+        });
+        let errors: Vec<Path> = errors.collect();
+        for (at, path) in errors.iter().enumerate() {
+            assert_eq!(path.meets(errors[..at].iter()), None, "{site}, error {at}");
+            compared += at;
+        }
+    }
+    assert!(compared > 0);
 }
 
 #[test]
