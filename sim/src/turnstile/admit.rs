@@ -221,13 +221,14 @@ impl Sim {
         pending.fail(&failure, site);
         pending.deliver();
         let (payload, error) = pending.brought();
+        let memory = core.memory_behind(at);
         let mut parked = core.parked.change(at);
         // The runtime's process is killed when the time of its request is up.
         let lands = parked.is_on_its_way()
             && !(code == Code::DeadlineExceeded && site.op.layer() == Layer::Shim);
         let served = parked.stage == Stage::Reply && parked.due == NEVER && !parked.hangs;
         if lands || served {
-            parked.orphan = true;
+            parked.orphan = Some(memory);
             parked.task = None;
             if served {
                 // The handler goes on; its answer goes nowhere.

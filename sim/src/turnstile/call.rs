@@ -442,7 +442,8 @@ impl Sim {
         if let Some(at) = core.parked.find(id) {
             core.step_answers(at);
             if core.parked[at].is_on_its_way() {
-                core.parked.change(at).orphan = true;
+                let memory = core.memory_behind(at);
+                core.parked.change(at).orphan = Some(memory);
             } else {
                 core.drop_parked(at);
             }

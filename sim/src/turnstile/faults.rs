@@ -24,7 +24,7 @@ impl Sim {
         let mut core = self.0.core.borrow_mut();
         let Some(at) = core.parked.find(id) else { return false };
         core.step_answers(at);
-        if core.parked[at].orphan {
+        if core.parked[at].orphan.is_some() {
             core.drop_parked(at);
             return false;
         }
@@ -266,9 +266,10 @@ impl Core {
             pending.fail(failure, site);
         }
         // The effect keeps the entry, so that a handler's answer finds it; the reply is a new one.
+        let memory = self.memory_behind(index);
         let mut effect = self.parked.change(index);
         effect.due = at;
-        effect.orphan = true;
+        effect.orphan = Some(memory);
         effect.task = None;
         effect.what = What::Call { pending: Rc::new(EffectOnly(pending.clone())), abandons };
         drop(effect);
@@ -278,7 +279,7 @@ impl Core {
 
     /// What an effect leaves to be done.
     pub(super) fn after_effect(&mut self, at: usize, now: u64) {
-        if self.parked[at].orphan {
+        if self.parked[at].orphan.is_some() {
             self.drop_parked(at);
             return;
         }

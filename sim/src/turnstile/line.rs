@@ -80,8 +80,9 @@ pub(super) struct Parked {
     /// How long the reply takes once it is there, nanoseconds.
     pub reply_delay: u64,
     pub wait: Option<WaitKey>,
-    /// Nobody awaits it any more; its effect still happens.
-    pub orphan: bool,
+    /// Nobody awaits it any more; its effect still happens. What it does goes by what who made it had been told, of
+    /// which this is the hash where that is noted.
+    pub orphan: Option<u64>,
     /// Set aside: the stage that is, and whether it survives jumps of time.
     pub held: Option<(Stage, bool)>,
     /// The stages that the oracle was asked whether to set them aside, a bit for each: once, although an
@@ -124,7 +125,7 @@ impl Parked {
         };
         looks
             && self.ctx.is_some()
-            && !self.orphan
+            && self.orphan.is_none()
             && !matches!(self.fault.as_deref(), Some(Fault::HangForever { .. }))
     }
 

@@ -443,7 +443,7 @@ impl Core {
             fault: None,
             reply_delay: 0,
             wait: None,
-            orphan: false,
+            orphan: None,
             held: None,
             asked: 0,
             prompt: false,

@@ -141,7 +141,7 @@ impl Core {
         let is_late =
             |parked: &Parked| parked.due != NEVER && matches!(parked.what, What::Call { .. });
         !self.tasks.iter().any(|task| task.client.is_some() && task.future.is_some())
-            && !self.parked.iter().any(|parked| parked.orphan || is_late(parked))
+            && !self.parked.iter().any(|parked| parked.orphan.is_some() || is_late(parked))
             && self.triggers.iter().all(|(_, what)| matches!(what, Trigger::Occur(..)))
     }
 
@@ -171,6 +171,12 @@ impl Core {
     fn memory_of(&self, task: &Task) -> u64 {
         let heard = self.heard.get(&task.actor.number());
         hash_of((task.actor, task.boot, task.seen, heard))
+    }
+
+    /// What the task that made a call remembers.
+    pub(super) fn memory_behind(&self, at: usize) -> u64 {
+        let task = self.parked[at].task.filter(|_| self.notes != Notes::Nothing);
+        task.map_or(0, |task| self.memory_of(&self.tasks[task.0]))
     }
 
     /// The tasks that live, what waits, and what tasks share.

@@ -30,7 +30,7 @@ impl FileSystem {
     /// What of it a loss of power would leave, and which temporary name comes next.
     pub(crate) fn hash_disk(&self, state: &mut impl Hasher) {
         let durable = |ino: Ino| match &self.inodes[ino as usize].node {
-            Node::Regular(content) => Some(content.durable),
+            Node::Regular(content) => Some((content.durable, &content.dropped)),
             _ => None,
         };
         let mut places = vec![None; self.inodes.len()];

@@ -153,8 +153,8 @@ impl<'a, T: Default> Growth<'a, T> {
                         && let Some(of) = of
                     {
                         let asked = ask(&self.run.orders, of);
-                        self.until =
-                            self.until.map(|until| until.max(self.run.moments(asked.same.end)));
+                        let past = self.run.moments_past(asked.same.end);
+                        self.until = self.until.map(|until| until.max(past));
                         let most = u32::MAX;
                         let held = Holding { moment, from, place: Place::Last, most };
                         self.note(asked, held, None);

@@ -76,16 +76,17 @@ pub(super) struct Run<T> {
 }
 
 impl<T> Run<T> {
-    /// How many of the moments came in the first so many steps.
-    pub(super) fn moments(&self, steps: usize) -> u32 {
-        u32::try_from(self.orders.steps.moments_in(steps)).expect("a run has fewer moments")
+    /// Once how many of the moments have come nothing tells two runs apart that are the same after so many steps: with
+    /// the moment that brings them there they can come apart once more.
+    pub(super) fn moments_past(&self, steps: usize) -> u32 {
+        u32::try_from(self.orders.steps.moments_in(steps) + 1).expect("a run has fewer moments")
     }
 
     /// Where a moment is set aside until one more came: once how many of the moments have come that run is this
     /// one. `None`: as far as is known it never is.
     pub(super) fn is_same_from(&self, of: LeftOut) -> Option<u32> {
         let asked = ask(&self.orders, LeftOut { most: of.least, ..of });
-        (asked.merged > 0).then(|| self.moments(asked.same.end))
+        (asked.merged > 0).then(|| self.moments_past(asked.same.end))
     }
 
     /// Of a question to the oracle: in which step it came up, and how many of the moments had come.
@@ -167,9 +168,8 @@ impl<T> Run<T> {
         };
         let in_time = same.iter().map(in_time).max().unwrap_or(0);
         let met = self.path.meets(others).filter(|_| in_time <= steps.len())?;
-        // With the moment that brings it there they can come apart once more.
-        let until = met.max(self.orders.steps.moments_in(in_time)) + 1;
-        Some(u32::try_from(until).expect("a run has fewer moments"))
+        let met = u32::try_from(met + 1).expect("a run has fewer moments");
+        Some(met.max(self.moments_past(in_time)))
     }
 
     /// A moment that was set aside and came.
