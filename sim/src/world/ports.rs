@@ -398,9 +398,12 @@ impl Fs for SimFs {
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), FsError> {
-        let source = from.to_owned();
-        let renamed =
-            self.file(Op::FsRename, to, move |world, target| world.fs.rename(&source, target));
+        let (subject, source) = self.named(from);
+        let renamed = self.file(Op::FsRename, to, move |world, target| {
+            // The site has the name of the target alone.
+            world.touches(|| Footprint::of_file(subject));
+            world.fs.rename(&source, target)
+        });
         renamed.await.map_err(|mut error| {
             if error.path == to {
                 error.path = format!("{from} {to}");
